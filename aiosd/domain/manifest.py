@@ -1,0 +1,172 @@
+"""What a package declares about its expert: the content of `expert.toml`, strict to the key."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from aiosd.domain.inputs import InputType
+from aiosd.domain.request import Privacy, Sampling
+from aiosd.domain.steps import PostStep, PreStep
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,126}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Task(StrEnum):
+    """What an expert is for."""
+
+    TEXT_CLASSIFY = "text.classify"
+    TEXT_EXTRACT = "text.extract"
+    TEXT_GENERATE = "text.generate"
+    TEXT_EMBED = "text.embed"
+    IMAGE_CLASSIFY = "image.classify"
+    IMAGE_DETECT = "image.detect"
+    AUDIO_CLASSIFY = "audio.classify"
+    SERIES_ANOMALY = "series.anomaly"
+    SERIES_FORECAST = "series.forecast"
+    TENSOR_RUN = "tensor.run"
+    ECHO = "echo"
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a manifest: frozen, and an unknown key is an error."""
+
+
+class EngineNeed(_Table, frozen=True, kw_only=True):
+    """Which engine runs the model, by entry-point name, and its settings.
+
+    `context` is the number of tokens a text model holds (prompt and answer together).
+    `versions` is a range such as ">=0.3.30" of the engine's own version, empty for any.
+    """
+
+    name: str
+    versions: str = ""
+    context: Annotated[int, Meta(ge=16, le=1_048_576)] = 2048
+    batch: Annotated[int, Meta(ge=1, le=4096)] = 256
+
+
+class PackageFile(_Table, frozen=True, kw_only=True):
+    """One file of the package with its size and digest; `role = "model"` names the model."""
+
+    path: FileName
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Sha256
+    role: str = ""
+    source: str = ""
+
+
+class InputNeed(_Table, frozen=True, kw_only=True):
+    """Which kind of input the expert takes, and how large it may be."""
+
+    type: InputType
+    max_bytes: Annotated[int, Meta(ge=1)] = 16_777_216
+
+
+class Prompt(_Table, frozen=True, kw_only=True):
+    """How a text model is asked; the template is ours, never the model file's.
+
+    For a `text` input `template` holds `{text}` once. For a `chat` input each turn is written by
+    `turn` with `{role}` and `{content}`, and `template` holds `{turns}`. `grammar` names a GBNF
+    file of the package; `json_schema` is a JSON schema as a string.
+    """
+
+    template: str = "{text}"
+    turn: str = ""
+    stop: list[str] = msgspec.field(default_factory=list)
+    add_bos: bool = True
+    special: bool = False
+    grammar: FileName | None = None
+    json_schema: str = ""
+    sampling: Sampling = Sampling()
+
+
+class Needs(_Table, frozen=True, kw_only=True):
+    """What the expert needs of the board; `ram_bytes` is measured, 0 if it never was."""
+
+    ram_bytes: Annotated[int, Meta(ge=0)] = 0
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    isa: list[str] = msgspec.field(default_factory=list)
+
+
+class Routing(_Table, frozen=True, kw_only=True):
+    """What the router may know: what it is asked, what it answers, what it must refuse."""
+
+    utterances: list[str] = msgspec.field(default_factory=list)
+    labels: list[str] = msgspec.field(default_factory=list)
+    refuses: list[str] = msgspec.field(default_factory=list)
+
+
+class SelfTestCase(_Table, frozen=True, kw_only=True):
+    """One question with what the answer must hold.
+
+    Exactly one of `text`, `file` (of the package; read as the manifest's input type), `values`
+    and `json`. Every key of `expect` must be in the output with that value (floats within
+    `tolerance`).
+    """
+
+    text: str | None = None
+    file: FileName | None = None
+    values: list[float] | None = None
+    json: str | None = None
+    expect: dict[str, object]
+    tolerance: float = 1e-3
+
+
+class SelfTest(_Table, frozen=True, kw_only=True):
+    """The cases a release must pass, and the share of them that is enough."""
+
+    pass_mark: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    cases: list[SelfTestCase] = msgspec.field(default_factory=list)
+
+
+class Figure(_Table, frozen=True, kw_only=True):
+    """One measured figure: what, on which data, how many samples, and the 95 % interval."""
+
+    name: str
+    value: float
+    data: str
+    samples: int = 0
+    low: float | None = None
+    high: float | None = None
+
+
+class Card(_Table, frozen=True, kw_only=True):
+    """Where the model comes from and how good it was measured to be."""
+
+    data: str = ""
+    teacher: str = ""
+    architecture: str = ""
+    attribution: str = ""
+    limits: str = ""
+    rebuild: str = ""
+    figures: list[Figure] = msgspec.field(default_factory=list)
+
+
+class Manifest(_Table, frozen=True, kw_only=True):
+    """The whole of `expert.toml`."""
+
+    format: Annotated[int, Meta(ge=1, le=1)] = 1
+    name: Name
+    release: Annotated[int, Meta(ge=1)]
+    summary: Annotated[str, Meta(min_length=1, max_length=200)]
+    licence: str
+    task: Task
+    engine: EngineNeed
+    input: InputNeed
+    files: list[PackageFile] = msgspec.field(default_factory=list)
+    pre: list[PreStep] = msgspec.field(default_factory=list)
+    post: list[PostStep] = msgspec.field(default_factory=list)
+    prompt: Prompt | None = None
+    needs: Needs = Needs()
+    routing: Routing = Routing()
+    privacy: Privacy = Privacy.LOCAL
+    self_test: SelfTest = SelfTest()
+    card: Card = Card()
+
+    @property
+    def model(self) -> PackageFile | None:
+        """The file whose role is "model", if the expert has one."""
+        return next((file for file in self.files if file.role == "model"), None)

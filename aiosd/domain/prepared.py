@@ -1,0 +1,84 @@
+"""What passes between a pipeline and an engine: prepared input, and pieces of output.
+
+Arrays are NumPy arrays in the worker; the words here only say what is asked of them, so that the
+domain stays free of NumPy.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiosd.domain.request import Sampling
+
+
+class Array(Protocol):
+    """What the words know of an array: a shape and a type of element."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def dtype(self) -> object:
+        """Type of the elements."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Arrays for a tensor engine; axis 0 of each is the window, and windows run one by one.
+
+    As output: one array per output of the model, the windows stacked along axis 0.
+    """
+
+    arrays: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class TextPrompt:
+    """A finished prompt for a text engine, with how to sample the answer."""
+
+    text: str
+    sampling: Sampling
+    stop: tuple[str, ...] = ()
+    grammar: str | None = None
+    json_schema: str | None = None
+    add_bos: bool = True
+    special: bool = False
+    embed: bool = False
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """Some text of an answer in progress."""
+
+    text: str
+    tokens: int = 1
+
+
+@dataclass(frozen=True)
+class TextEnd:
+    """The end of a generated text: the whole, the counts, and why it ended."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    finish: str
+    first_token_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One vector for one text."""
+
+    vector: tuple[float, ...] = field(repr=False)
+    tokens_in: int = 0
+
+
+@dataclass(frozen=True)
+class Value:
+    """A plain value, from an engine that has neither tensors nor text."""
+
+    value: object
+
+
+Prepared = Tensors | TextPrompt | Value
+Piece = Tensors | TextPiece | TextEnd | Embedding | Value

@@ -1,0 +1,359 @@
+"""The built-in steps that a package may name in its pipelines: their parameters, and nothing else.
+
+A manifest holds a list of `pre` steps (input → what the engine takes) and `post` steps (what the
+engine gives → answer). Each step here is data; `aiosd.pipelines` holds the code that runs it, and
+no code ever comes from a package. The text in `file` fields names a file of the package.
+
+Shapes are without the batch axis; `n` is the number of windows that one input falls into.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="step"):
+    """What all steps share: the key `step` holds the name."""
+
+
+# ── images: bytes → uint8 (height, width, channels) → … ─────────────────────────────────────
+
+
+class ImageDecode(Step, frozen=True, kw_only=True, tag="image.decode"):
+    """Image file → uint8 (height, width, 3) or (height, width, 1); EXIF orientation applied."""
+
+    mode: Literal["rgb", "grey"] = "rgb"
+    max_megapixels: float = 50.0
+    min_pixels: int = 1
+
+
+class ImageInk(Step, frozen=True, kw_only=True, tag="image.ink"):
+    """Grey image of a drawing of either polarity → ink bright on dark, background at zero.
+
+    The background is what the border shows; values within `noise` of it become zero and the rest
+    is stretched to 0..255.
+    """
+
+    noise: float = 0.15
+
+
+class ImageCropContent(Step, frozen=True, kw_only=True, tag="image.crop_content"):
+    """Cut to the box of what is brighter than `threshold` (0..1), plus a margin of its side."""
+
+    threshold: float = 0.25
+    margin: float = 0.0
+
+
+class ImageFit(Step, frozen=True, kw_only=True, tag="image.fit"):
+    """Scale the longer side to `content` and place it in a `size` × `size` square of zeros.
+
+    `centre = "mass"` puts the centre of brightness in the middle, as MNIST does; `"box"` the box.
+    """
+
+    size: int
+    content: int
+    centre: Literal["mass", "box"] = "mass"
+
+
+class ImageResize(Step, frozen=True, kw_only=True, tag="image.resize"):
+    """Resize to `height` × `width`; `crop` cuts the middle, `pad` adds zeros, `stretch` bends."""
+
+    height: int
+    width: int
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    filter: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+
+
+# ── audio: bytes → float32 (samples,) in -1..1 → … ───────────────────────────────────────────
+
+
+class AudioDecode(Step, frozen=True, kw_only=True, tag="audio.decode"):
+    """WAV file → float32 mono samples at `rate`; another rate is an error unless `resample`."""
+
+    rate: int
+    resample: bool = False
+    min_seconds: float = 0.01
+    max_seconds: float = 600.0
+
+
+class AudioWindow(Step, frozen=True, kw_only=True, tag="audio.window"):
+    """Samples → float32 (n, length): windows of `length` samples, the last one padded with zeros.
+
+    `hop` samples lie between the starts of two windows; 0 means one window only: the first
+    `length` samples.
+    """
+
+    length: int
+    hop: int = 0
+
+
+class AudioLogMel(Step, frozen=True, kw_only=True, tag="audio.log_mel"):
+    """(n, length) → float32 (n, frames, mels): log mel energies.
+
+    `scale` "htk" or "slaney" is the mel formula; `log` "natural", "log10" or "db" (10·log10, with
+    `top_db` below the maximum as the floor if given); `offset` is added before the logarithm.
+    """
+
+    rate: int
+    frame: int
+    hop: int
+    fft: int
+    mels: int
+    low_hz: float = 0.0
+    high_hz: float = 0.0
+    window: Literal["hann", "hamming", "none"] = "hann"
+    periodic: bool = True
+    centre: bool = False
+    power: float = 2.0
+    scale: Literal["htk", "slaney"] = "htk"
+    normalize: Literal["none", "slaney"] = "none"
+    log: Literal["natural", "log10", "db"] = "natural"
+    offset: float = 1e-6
+    top_db: float | None = None
+
+
+class AudioMfcc(Step, frozen=True, kw_only=True, tag="audio.mfcc"):
+    """(n, frames, mels) log mel energies → float32 (n, frames, coefficients): DCT-II."""
+
+    coefficients: int
+    first: int = 0
+    orthonormal: bool = True
+
+
+# ── text: str → … ─────────────────────────────────────────────────────────────────────────────
+
+
+class TextNormalize(Step, frozen=True, kw_only=True, tag="text.normalize"):
+    """NFKC, spaces joined, optionally lower case; more than `max_chars` keeps head and tail."""
+
+    lower: bool = True
+    max_chars: int = 0
+    digits: Literal["keep", "zero"] = "keep"
+
+
+class TextHashNgrams(Step, frozen=True, kw_only=True, tag="text.hash_ngrams"):
+    """Text → float32 (1, 2**bits): counts of hashed character and word n-grams.
+
+    `chars` and `words` are [shortest, longest] (empty: none); `weight` "binary", "count" or "log"
+    (1 + ln count); `norm` "l2" or "none". The hash is FNV-1a 32 bit over UTF-8.
+    """
+
+    bits: int
+    chars: list[int] = msgspec.field(default_factory=lambda: [2, 5])
+    words: list[int] = msgspec.field(default_factory=lambda: [1, 2])
+    weight: Literal["binary", "count", "log"] = "log"
+    norm: Literal["l2", "none"] = "l2"
+
+
+class TextSurface(Step, frozen=True, kw_only=True, tag="text.surface"):
+    """Append facts about the text's surface to the features before it: see `features`."""
+
+    features: list[str]
+
+
+class TextWordIds(Step, frozen=True, kw_only=True, tag="text.word_ids"):
+    """Text → (1, length) ids of whole words from a vocabulary file of `word id` lines or words."""
+
+    file: str
+    length: int
+    pattern: str = r"[^\w']+"
+    start: int | None = None
+    pad: int = 0
+    unknown: int = 2
+    dtype: Literal["int32", "float32"] = "int32"
+
+
+class TextWordpiece(Step, frozen=True, kw_only=True, tag="text.wordpiece"):
+    """Text → int32 (1, length) ids by greedy longest match over a BERT vocabulary file."""
+
+    file: str
+    length: int
+    lower: bool = True
+
+
+# ── series: samples → float32 (length, columns) → … ──────────────────────────────────────────
+
+
+class SeriesDecode(Step, frozen=True, kw_only=True, tag="series.decode"):
+    """Series input → float32 (length, columns), with a policy for samples that are NaN.
+
+    `nan`: "reject" is an error; "hold" repeats the last reading, "interpolate" draws a line;
+    both for at most `max_gap` samples on end.
+    """
+
+    columns: int = 1
+    min_length: int = 1
+    max_length: int = 1_000_000
+    nan: Literal["reject", "hold", "interpolate"] = "reject"
+    max_gap: int = 0
+
+
+class SeriesScale(Step, frozen=True, kw_only=True, tag="series.scale"):
+    """Scale each column: by its own values, or by constants of the package."""
+
+    method: Literal["zscore", "robust", "minmax", "fixed"] = "zscore"
+    mean: list[float] = msgspec.field(default_factory=list)
+    scale: list[float] = msgspec.field(default_factory=list)
+    clip: float = 0.0
+
+
+class SeriesWindow(Step, frozen=True, kw_only=True, tag="series.window"):
+    """(length, columns) → float32 (n, window, columns): overlapping windows, `hop` apart."""
+
+    length: int
+    hop: int = 1
+    normalize: Literal["none", "zscore", "mean"] = "none"
+
+
+# ── any tensor ────────────────────────────────────────────────────────────────────────────────
+
+
+class TensorDecode(Step, frozen=True, kw_only=True, tag="tensor.decode"):
+    """Tensor input → array of `dtype` and `shape` (-1 fits any length)."""
+
+    dtype: Literal["float32", "int8", "uint8", "int16", "int32", "int64"]
+    shape: list[int]
+
+
+class TensorAffine(Step, frozen=True, kw_only=True, tag="tensor.affine"):
+    """Multiply by `scale`, add `offset`; the result is float32."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+class TensorWindow(Step, frozen=True, kw_only=True, tag="tensor.window"):
+    """(rows, …) → (n, length · …): flat windows of `length` rows, `hop` apart."""
+
+    length: int
+    hop: int = 1
+
+
+# ── after the engine ─────────────────────────────────────────────────────────────────────────
+
+
+class ScoresSoftmax(Step, frozen=True, kw_only=True, tag="scores.softmax"):
+    """Logits → probabilities, divided by `temperature` first."""
+
+    temperature: float = 1.0
+
+
+class ScoresSigmoid(Step, frozen=True, kw_only=True, tag="scores.sigmoid"):
+    """Logits → independent probabilities."""
+
+    scale: float = 1.0
+    bias: float = 0.0
+
+
+class ScoresMean(Step, frozen=True, kw_only=True, tag="scores.mean"):
+    """Average the scores of the n windows."""
+
+
+class ScoresTopK(Step, frozen=True, kw_only=True, tag="scores.top_k"):
+    """Scores → `label`, `score` and `top` (the k best), by the labels of the package.
+
+    `none_below` turns a best score under it into the label `none_label`; `none_measure` is what is
+    compared: the best `score`, or the `energy` (log-sum-exp) of the logits before the softmax.
+    """
+
+    k: int = 5
+    labels: list[str] = msgspec.field(default_factory=list)
+    file: str = ""
+    none_below: float | None = None
+    none_measure: Literal["score", "energy", "max_logit"] = "score"
+    none_label: str = "none"
+    drop_first: bool = False
+
+
+class ScoresThreshold(Step, frozen=True, kw_only=True, tag="scores.threshold"):
+    """One score → `label` (`labels[1]` at or over `threshold`, else `labels[0]`) and `score`."""
+
+    threshold: float
+    labels: list[str]
+    index: int = 0
+
+
+class BoxesDecode(Step, frozen=True, kw_only=True, tag="boxes.decode"):
+    """The four outputs of TFLite's detection post-processing → list of boxes in 0..1."""
+
+    file: str = ""
+    labels: list[str] = msgspec.field(default_factory=list)
+    min_score: float = 0.5
+    label_offset: int = 0
+    max_boxes: int = 100
+
+
+class BoxesNms(Step, frozen=True, kw_only=True, tag="boxes.nms"):
+    """Drop boxes that overlap a better one of the same label by more than `iou`."""
+
+    iou: float = 0.5
+
+
+class SeriesReconstruction(Step, frozen=True, kw_only=True, tag="series.reconstruction"):
+    """Windows and their reconstruction → error per window; over `threshold` is an anomaly."""
+
+    threshold: float
+    measure: Literal["mse", "mae", "max"] = "mse"
+
+
+class SeriesForecast(Step, frozen=True, kw_only=True, tag="series.forecast"):
+    """Windows and the forecast of what follows each → error per sample against what came."""
+
+    threshold: float
+    measure: Literal["absolute", "squared"] = "absolute"
+
+
+class TensorValues(Step, frozen=True, kw_only=True, tag="tensor.values"):
+    """Outputs as plain lists of numbers: `values`, a list per output tensor."""
+
+
+class EmbeddingNormalize(Step, frozen=True, kw_only=True, tag="embedding.normalize"):
+    """Embedding divided by its length."""
+
+
+class TextStrip(Step, frozen=True, kw_only=True, tag="text.strip"):
+    """Generated text without white space at its ends."""
+
+
+class JsonParse(Step, frozen=True, kw_only=True, tag="json.parse"):
+    """Generated text → the JSON value in it, as `value`; not JSON is an error of the expert."""
+
+
+PreStep = (
+    ImageDecode
+    | ImageInk
+    | ImageCropContent
+    | ImageFit
+    | ImageResize
+    | AudioDecode
+    | AudioWindow
+    | AudioLogMel
+    | AudioMfcc
+    | TextNormalize
+    | TextHashNgrams
+    | TextSurface
+    | TextWordIds
+    | TextWordpiece
+    | SeriesDecode
+    | SeriesScale
+    | SeriesWindow
+    | TensorDecode
+    | TensorAffine
+    | TensorWindow
+)
+PostStep = (
+    ScoresSoftmax
+    | ScoresSigmoid
+    | ScoresMean
+    | ScoresTopK
+    | ScoresThreshold
+    | BoxesDecode
+    | BoxesNms
+    | SeriesReconstruction
+    | SeriesForecast
+    | TensorValues
+    | TensorAffine
+    | EmbeddingNormalize
+    | TextStrip
+    | JsonParse
+)

@@ -1,0 +1,66 @@
+"""What an engine is: one kind of model, run in this process; and how one is opened by name.
+
+An engine is one file and one entry point in the group `aiosd.engines`; it is imported only in the
+engine's host and workers, never in the daemon.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from aiosd.domain.errors import PackageError
+from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.prepared import Piece, Prepared
+
+GROUP = "aiosd.engines"
+
+
+class Engine(Protocol):
+    """One model, loaded and answering; blocking, single caller.
+
+    `__init__` takes nothing and must be cheap; the module's import is what a host pays once.
+    """
+
+    def version(self) -> str:
+        """Name and version of the library that runs the model, such as "ai-edge-litert 2.3.0"."""
+
+    def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
+        """Load the model; `files` maps a role ("model", …) to a verified file.
+
+        Raises:
+            PackageError: the file is not a model this engine can run.
+        """
+
+    def run(self, prepared: Prepared, *, cancelled: Callable[[], bool]) -> Iterator[Piece]:
+        """Answer one prepared input, piece by piece; look at `cancelled` between pieces.
+
+        A tensor engine yields one `Tensors`; a text engine yields `TextPiece`s and a `TextEnd`.
+
+        Raises:
+            InvalidError: the input does not fit the model (shape, type, context).
+            CancelledError: `cancelled()` became true.
+        """
+
+    def close(self) -> None:
+        """Let go of the model; the process usually exits right after."""
+
+
+def open_engine(name: str) -> Engine:
+    """Import the engine of that entry-point name and return a fresh instance.
+
+    Raises:
+        PackageError: no such engine is installed, or its library is missing.
+    """
+    found = entry_points(group=GROUP, name=name)
+    for point in found:
+        try:
+            factory = point.load()
+        except ImportError as error:
+            raise PackageError(
+                f"engine {name!r} cannot be imported: {error}; "
+                f"install it with: pip install 'aiosd[{name}]'"
+            ) from error
+        engine: Engine = factory()
+        return engine
+    raise PackageError(f"no engine named {name!r} is installed")
