@@ -22,7 +22,7 @@ class InputType(StrEnum):
     JSON = "json"
 
 
-class _Input(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class _Input(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """What all inputs share: the name of the tag."""
 
 

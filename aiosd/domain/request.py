@@ -22,7 +22,7 @@ class Privacy(StrEnum):
     UPLINK = "uplink"
 
 
-class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a text expert picks its tokens; what is None comes from the manifest.
 
     `json_schema` and `grammar` (GBNF) exclude each other.
@@ -40,7 +40,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str | None = None
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the caller asks for beside the answer.
 
     `deadline_seconds` counts from the moment the daemon receives the request.

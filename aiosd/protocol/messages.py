@@ -1,0 +1,134 @@
+"""Every message between a client and the daemon, version 1 of the wire; see docs/protocol.md.
+
+A message is ZeroMQ frames: the id (1 to 64 bytes, the client's choice), the header (one
+MessagePack map with the keys `v` and `t`), then attachments. Unknown keys are ignored, so that an
+older side survives a newer one.
+"""
+
+import msgspec
+
+from aiosd.domain.errors import ERRORS, AiosdError, Detail, ErrorCode, ExpertFailedError
+from aiosd.domain.inputs import Input
+from aiosd.domain.request import Options, Outcome
+
+VERSION = 1
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
+    """What all messages share: the type tag `t` and the version `v`."""
+
+    v: int = VERSION
+
+
+# ── client → daemon, on either socket ────────────────────────────────────────────────────────
+
+
+class Run(_Message, frozen=True, kw_only=True, tag="run"):
+    """Ask a question; answered by chunks (if streamed), then one `end` or `error`."""
+
+    input: Input
+    expert: str | None = None
+    task: str | None = None
+    options: Options = Options()
+
+
+class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
+    """Stop the request of the same id; the request itself ends with `cancelled`."""
+
+
+class Ping(_Message, frozen=True, kw_only=True, tag="ping"):
+    """Ask whether the daemon lives."""
+
+
+class List(_Message, frozen=True, kw_only=True, tag="list"):
+    """Ask for the installed experts."""
+
+
+class Show(_Message, frozen=True, kw_only=True, tag="show"):
+    """Ask for everything known of one expert."""
+
+    expert: str
+
+
+class Ps(_Message, frozen=True, kw_only=True, tag="ps"):
+    """Ask for the loaded experts and the engine hosts."""
+
+
+class Status(_Message, frozen=True, kw_only=True, tag="status"):
+    """Ask for the daemon's own condition: caps, books, counts, board."""
+
+
+# ── operator → daemon, on the admin socket only ──────────────────────────────────────────────
+
+
+class Load(_Message, frozen=True, kw_only=True, tag="load"):
+    """Load an expert now; answered when it is ready."""
+
+    expert: str
+
+
+class Unload(_Message, frozen=True, kw_only=True, tag="unload"):
+    """Unload an expert once it is idle, pinned or not."""
+
+    expert: str
+
+
+class Pin(_Message, frozen=True, kw_only=True, tag="pin"):
+    """Keep an expert loaded: never evict it, never let it idle out."""
+
+    expert: str
+    pinned: bool = True
+
+
+class Reload(_Message, frozen=True, kw_only=True, tag="reload"):
+    """Read settings and packages again, as SIGHUP does."""
+
+
+# ── daemon → client ──────────────────────────────────────────────────────────────────────────
+
+
+class Chunk(_Message, frozen=True, kw_only=True, tag="chunk"):
+    """A piece of a streamed answer, counted from 0."""
+
+    n: int
+    text: str
+
+
+class End(_Message, frozen=True, kw_only=True, tag="end"):
+    """The end of a request that was answered."""
+
+    outcome: Outcome
+
+
+class Error(_Message, frozen=True, kw_only=True, tag="error"):
+    """The end of a request that was not answered: the code, one sentence, and the facts."""
+
+    code: str
+    message: str
+    details: dict[str, str | int | float | bool | list[str]] = msgspec.field(default_factory=dict)
+
+
+class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
+    """The answer to a verb that is not `run`."""
+
+    body: dict[str, object]
+
+
+Verb = Run | Cancel | Ping | List | Show | Ps | Status | Load | Unload | Pin | Reload
+Answer = Chunk | End | Error | Reply
+ADMIN_ONLY = (Load, Unload, Pin, Reload)
+
+
+def error_message(error: AiosdError) -> Error:
+    """Return the message that carries `error`."""
+    return Error(code=error.code, message=error.message, details=error.details)
+
+
+def error_of(message: Error) -> AiosdError:
+    """Return the exception that `message` carries; an unknown code becomes `expert_failed`."""
+    details: dict[str, Detail] = dict(message.details)
+    try:
+        kind = ERRORS[ErrorCode(message.code)]
+    except ValueError:
+        return ExpertFailedError(f"{message.code}: {message.message}", **details)
+    return kind(message.message, **details)

@@ -1,0 +1,144 @@
+"""Every message on the pipes: daemon ⇄ engine host, and daemon ⇄ worker.
+
+Closing the pipe is a message too: to a worker it means "unload" (exit), to a host "stop".
+File descriptors ride along as ancillary data with the frame that mentions them.
+"""
+
+import msgspec
+
+from aiosd.domain.inputs import Input
+from aiosd.domain.manifest import Manifest
+from aiosd.domain.request import Sampling
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
+    """What all pipe messages share: the type tag."""
+
+
+# ── daemon → host ────────────────────────────────────────────────────────────────────────────
+
+
+class Spawn(_Message, frozen=True, kw_only=True, tag="spawn"):
+    """Fork a worker; its end of a new pipe comes along as a file descriptor."""
+
+    token: int
+
+
+# ── host → daemon ────────────────────────────────────────────────────────────────────────────
+
+
+class HostReady(_Message, frozen=True, kw_only=True, tag="host_ready"):
+    """The engine is imported; workers can be forked."""
+
+    pid: int
+    version: str
+    import_ms: float
+    pss_bytes: int
+
+
+class HostFailed(_Message, frozen=True, kw_only=True, tag="host_failed"):
+    """The engine cannot be imported; the host exits."""
+
+    reason: str
+
+
+class Spawned(_Message, frozen=True, kw_only=True, tag="spawned"):
+    """A worker was forked."""
+
+    token: int
+    pid: int
+
+
+class Exited(_Message, frozen=True, kw_only=True, tag="exited"):
+    """A worker of this host is gone: exit status, or the signal that ended it (else 0)."""
+
+    token: int
+    pid: int
+    status: int
+    signal: int
+
+
+# ── daemon → worker ──────────────────────────────────────────────────────────────────────────
+
+
+class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
+    """Become this expert; hash the files named in `verify` first."""
+
+    manifest: Manifest
+    folder: str
+    threads: int
+    verify: list[str]
+
+
+class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):
+    """Answer one request; `payload` is the input's bytes unless they came as a descriptor."""
+
+    id: int
+    input: Input
+    sampling: Sampling
+    top_k: int | None
+    stream: bool
+    payload: bytes | None = None
+    descriptor_bytes: int | None = None
+
+
+class CancelRequest(_Message, frozen=True, kw_only=True, tag="cancel"):
+    """Stop answering this request; it still ends with `failed` or `done`."""
+
+    id: int
+
+
+# ── worker → daemon ──────────────────────────────────────────────────────────────────────────
+
+
+class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
+    """The expert is loaded; what that took and what it holds."""
+
+    pid: int
+    engine: str
+    load_ms: float
+    pss_bytes: int
+    private_bytes: int
+    verified: list[str]
+    confinement: list[str]
+
+
+class LoadFailed(_Message, frozen=True, kw_only=True, tag="load_failed"):
+    """The expert cannot be loaded; the worker exits."""
+
+    reason: str
+
+
+class Piece(_Message, frozen=True, kw_only=True, tag="piece"):
+    """A piece of streamed text."""
+
+    id: int
+    text: str
+
+
+class Done(_Message, frozen=True, kw_only=True, tag="done"):
+    """The answer to a request, with the worker's share of the usage."""
+
+    id: int
+    output: dict[str, object]
+    run_ms: float
+    engine_ms: float
+    first_token_ms: float | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    pss_bytes: int | None = None
+
+
+class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
+    """A request that could not be answered; the worker lives on."""
+
+    id: int
+    code: str
+    message: str
+    details: dict[str, str | int | float | bool | list[str]]
+
+
+ToHost = Spawn
+FromHost = HostReady | HostFailed | Spawned | Exited
+ToWorker = LoadExpert | RunRequest | CancelRequest
+FromWorker = WorkerReady | LoadFailed | Piece | Done | Failed
