@@ -1,0 +1,93 @@
+"""Who waits for one expert: by priority, then a round over clients, then in order of arrival."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from aiosd.domain.request import Priority
+
+ORDER = (Priority.INTERACTIVE, Priority.NORMAL, Priority.BACKGROUND)
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A request as the scheduler sees it; times are seconds of the monotonic clock."""
+
+    id: int
+    client: str
+    expert: str
+    arrived: float
+    priority: Priority = Priority.NORMAL
+    deadline: float | None = None
+    keep_alive_seconds: float | None = None
+
+
+class FairQueue:
+    """Tickets for one expert; one client with a thousand requests delays another by one."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lanes: dict[Priority, OrderedDict[str, deque[Ticket]]] = {
+            priority: OrderedDict() for priority in ORDER
+        }
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Ticket]:
+        for lane in self._lanes.values():
+            for waiting in lane.values():
+                yield from waiting
+
+    def push(self, ticket: Ticket) -> None:
+        """Add a ticket behind those of its client and priority."""
+        lane = self._lanes[ticket.priority]
+        lane.setdefault(ticket.client, deque()).append(ticket)
+        self._size += 1
+
+    def pop(self) -> Ticket:
+        """Take the next ticket; its client goes to the end of the round.
+
+        Raises:
+            IndexError: nobody waits.
+        """
+        for lane in self._lanes.values():
+            if lane:
+                client, waiting = next(iter(lane.items()))
+                ticket = waiting.popleft()
+                if waiting:
+                    lane.move_to_end(client)
+                else:
+                    del lane[client]
+                self._size -= 1
+                return ticket
+        raise IndexError("nobody waits")
+
+    def remove(self, request: int) -> Ticket | None:
+        """Take out one ticket by its request's id, wherever it stands."""
+        for lane in self._lanes.values():
+            for client, waiting in lane.items():
+                for ticket in waiting:
+                    if ticket.id == request:
+                        waiting.remove(ticket)
+                        self._size -= 1
+                        if not waiting:
+                            del lane[client]
+                        return ticket
+        return None
+
+    def clear(self) -> list[Ticket]:
+        """Take out everybody."""
+        everybody = list(self)
+        for lane in self._lanes.values():
+            lane.clear()
+        self._size = 0
+        return everybody
+
+    def oldest(self) -> float | None:
+        """Return when the longest-waiting ticket arrived, or None."""
+        arrivals = [
+            waiting[0].arrived for lane in self._lanes.values() for waiting in lane.values()
+        ]
+        return min(arrivals, default=None)

@@ -1,0 +1,48 @@
+"""Why a request ends without an answer, in words and numbers for whoever must act."""
+
+from aiosd.domain.errors import DeadlineError, ExpertFailedError, OverRamError
+from aiosd.policy.queues import Ticket
+from aiosd.policy.slots import Slot
+
+_MIB = 2**20
+
+
+def over_ram(slot: Slot, need: int, cap: int, pinned: dict[str, int]) -> OverRamError:
+    """Say need, have, and what would have to go; `pinned` maps names to the bytes they hold."""
+    best, expert = max(0, cap - sum(pinned.values())), slot.facts.expert
+    hint = f"unpin {', '.join(pinned)} to make room" if pinned else "raise ram.cap"
+    return OverRamError(
+        f"{expert} needs {need / _MIB:.1f} MiB, at most {best / _MIB:.1f} MiB of the cap of "
+        f"{cap / _MIB:.1f} MiB can be had; {hint}",
+        expert=expert,
+        need_bytes=need,
+        have_bytes=best,
+        cap_bytes=cap,
+        would_free=list(pinned),
+    )
+
+
+def resting(slot: Slot, now: float) -> ExpertFailedError:
+    """Say why an expert rests, and until when."""
+    rest, expert = slot.budget.rest_seconds(now), slot.facts.expert
+    return ExpertFailedError(
+        f"{expert} cannot be loaded: {slot.budget.reason}; tried again in {rest:.0f} s",
+        expert=expert,
+        reason=slot.budget.reason,
+        retry_after_seconds=round(rest, 3),
+    )
+
+
+def late(ticket: Ticket, stage: str, now: float) -> DeadlineError:
+    """Say where a request was when its time was up."""
+    waited = now - ticket.arrived
+    return DeadlineError(
+        f"the deadline passed after {waited:.3f} s, while the request was {stage}",
+        stage=stage,
+        waited_seconds=round(waited, 3),
+    )
+
+
+def passed(deadline: float | None, now: float) -> bool:
+    """Tell whether a deadline exists and is over."""
+    return deadline is not None and deadline <= now

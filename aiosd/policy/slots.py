@@ -1,0 +1,86 @@
+"""One expert as the scheduler sees it: its state, who waits for it, and what it is doing."""
+
+from dataclasses import dataclass, field
+
+from aiosd.domain.expert import ExpertEvent, ExpertState, advance
+from aiosd.policy.eviction import Candidate
+from aiosd.policy.governor import Resident
+from aiosd.policy.queues import FairQueue, Ticket
+from aiosd.policy.restart import RestartBudget, RestartRules
+
+DEFAULT_RELOAD_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class ExpertFacts:
+    """What the catalogue says of an expert, as far as scheduling cares.
+
+    `load_limit_seconds` is how long a load may take before it counts as failed.
+    """
+
+    expert: str
+    need_bytes: int
+    keep_alive_seconds: float = 300.0
+    load_limit_seconds: float = 60.0
+
+
+@dataclass
+class Slot:
+    """The scheduler's notes about one expert; only the scheduler writes here."""
+
+    facts: ExpertFacts
+    rules: RestartRules
+    state: ExpertState = ExpertState.COLD
+    queue: FairQueue = field(default_factory=FairQueue)
+    serving: Ticket | None = None
+    pinned: bool = False
+    load_wanted: bool = False
+    unload_wanted: bool = False
+    stale: bool = False
+    removed: bool = False
+    need_bytes: int = 0
+    load_started: float = 0.0
+    ready_at: float = 0.0
+    idle_since: float = 0.0
+    keep_alive_seconds: float = 0.0
+    kill_at: float | None = None
+    reload_seconds: float = DEFAULT_RELOAD_SECONDS
+    uses: int = 0
+
+    def __post_init__(self) -> None:
+        """Start from the facts, with a full restart budget."""
+        self.budget = RestartBudget(self.rules)
+        self.need_bytes = self.facts.need_bytes
+        self.keep_alive_seconds = self.facts.keep_alive_seconds
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a worker process exists (or is coming up, or going down)."""
+        return self.state in (ExpertState.LOADING, ExpertState.READY, ExpertState.DRAINING)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for it: a request, or the operator."""
+        return self.load_wanted or len(self.queue) > 0
+
+    def advance(self, event: ExpertEvent) -> None:
+        """Change the state by the one table."""
+        self.state = advance(self.state, event)
+
+    def resident(self, held_bytes: int, *, patient: bool) -> Resident:
+        """Return how the governor sees it; `patient` spares it while requests wait for it."""
+        busy = self.serving is not None or self.state is ExpertState.LOADING
+        return Resident(
+            Candidate(self.facts.expert, held_bytes, self.reload_seconds, self.uses),
+            busy=busy or (patient and self.wanted),
+            pinned=self.pinned,
+            leaving=self.state is ExpertState.DRAINING,
+        )
+
+    def idle_until(self) -> float | None:
+        """Return when it may be unloaded for want of work, or None."""
+        if self.state is not ExpertState.READY or self.serving or self.wanted or self.pinned:
+            return None
+        if self.keep_alive_seconds < 0:
+            return None
+        return self.idle_since + self.keep_alive_seconds

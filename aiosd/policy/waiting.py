@@ -1,0 +1,84 @@
+"""Everybody who waits, over all experts: counted per client, bounded, oldest first."""
+
+from aiosd.domain.errors import BusyError
+from aiosd.policy.queues import Ticket
+from aiosd.policy.slots import Slot
+
+RETRY_SECONDS = 0.5
+
+
+class WaitingRoom:
+    """The slots that somebody waits for, and how many wait on whose behalf."""
+
+    def __init__(self, per_client: int, total: int) -> None:
+        """Bound the requests that may wait for one client, and for all together."""
+        self._bounds = (per_client, total)
+        self._slots: dict[str, Slot] = {}
+        self._per_client: dict[str, int] = {}
+        self.count = 0
+
+    def full(self, client: str) -> BusyError | None:
+        """Return why this client may not wait too, or None."""
+        counts = (self._per_client.get(client, 0), self.count)
+        for count, bound, whose in zip(counts, self._bounds, ("you", "all clients"), strict=True):
+            if count >= bound:
+                return BusyError(
+                    f"{count} requests of {whose} wait already, at most {bound} may",
+                    retry_after_seconds=RETRY_SECONDS,
+                    waiting=count,
+                )
+        return None
+
+    def push(self, slot: Slot, ticket: Ticket) -> None:
+        """Let a request wait for its expert."""
+        slot.queue.push(ticket)
+        self._slots[ticket.expert] = slot
+        self._per_client[ticket.client] = self._per_client.get(ticket.client, 0) + 1
+        self.count += 1
+
+    def want(self, slot: Slot) -> None:
+        """Note that the operator waits for an expert."""
+        self._slots[slot.facts.expert] = slot
+
+    def pop(self, slot: Slot) -> Ticket:
+        """Take the expert's next request."""
+        ticket = slot.queue.pop()
+        self._forget(slot, ticket)
+        return ticket
+
+    def remove(self, slot: Slot, request: int) -> Ticket | None:
+        """Take out one request, if it waits."""
+        ticket = slot.queue.remove(request)
+        if ticket:
+            self._forget(slot, ticket)
+        return ticket
+
+    def clear(self, slot: Slot) -> list[Ticket]:
+        """Take out everybody who waits for an expert."""
+        tickets = slot.queue.clear()
+        for ticket in tickets:
+            self._forget(slot, ticket)
+        self.settle(slot)
+        return tickets
+
+    def settle(self, slot: Slot) -> None:
+        """Let go of a slot that nobody waits for any more."""
+        if not slot.wanted:
+            self._slots.pop(slot.facts.expert, None)
+
+    def slots(self) -> list[Slot]:
+        """Return the slots somebody waits for, the longest-waiting first."""
+        slots = list(self._slots.values())
+        if len(slots) > 1:
+            slots.sort(key=lambda slot: slot.queue.oldest() or 0.0)
+        return slots
+
+    def _forget(self, slot: Slot, ticket: Ticket) -> None:
+        """Count one who waits no longer."""
+        self.count -= 1
+        left = self._per_client[ticket.client] - 1
+        if left:
+            self._per_client[ticket.client] = left
+        else:
+            del self._per_client[ticket.client]
+        self.settle(slot)
