@@ -1,0 +1,206 @@
+"""What the owner may set: `/etc/aiosd/aiosd.toml`, strict to the key, read at start and on SIGHUP.
+
+Every setting stands with its default and its meaning in `docs/aiosd.sample.toml`; a test keeps the
+two in step.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from aiosd.domain.errors import ConfigError
+from aiosd.protocol.toml import decode_toml
+from aiosd.store.layout import Layout
+
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*$")
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the settings: frozen, and an unknown key is an error."""
+
+
+class Paths(_Table, frozen=True, kw_only=True):
+    """Where things lie; empty means the place the package was built for."""
+
+    experts: list[str] = msgspec.field(default_factory=list)
+    profiles: list[str] = msgspec.field(default_factory=list)
+    state: str = ""
+    sockets: str = ""
+
+
+class Sockets(_Table, frozen=True, kw_only=True):
+    """Who may open the sockets, when systemd does not open them for us."""
+
+    mode: Annotated[str, Meta(pattern=r"^0[0-7]{3}$")] = "0660"
+    group: str = ""
+    admin_group: str = ""
+
+
+class Ram(_Table, frozen=True, kw_only=True):
+    """The cap on all experts together: "auto" or a size such as "512 MiB"."""
+
+    cap: str = "auto"
+
+
+class Board(_Table, frozen=True, kw_only=True):
+    """The board profile: "auto" picks it by the device tree."""
+
+    profile: str = "auto"
+
+
+class Engines(_Table, frozen=True, kw_only=True):
+    """How workers are made, and how many threads one may use (0: as the profile says)."""
+
+    hosts: Literal["auto", "on", "off"] = "auto"
+    threads: Annotated[int, Meta(ge=0, le=64)] = 0
+    start_hosts: bool = True
+
+
+class Experts(_Table, frozen=True, kw_only=True):
+    """How long an idle expert stays loaded (negative: until evicted), and who is always there."""
+
+    keep_alive_seconds: Annotated[float, Meta(ge=-1, le=604_800)] = 300.0
+    preload: list[str] = msgspec.field(default_factory=list)
+    pin: list[str] = msgspec.field(default_factory=list)
+    load_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+
+
+class Queue(_Table, frozen=True, kw_only=True):
+    """How many requests may wait, and how they are gathered."""
+
+    per_client: Count = 32
+    total: Count = 512
+    gather_seconds: Seconds = 0.25
+
+
+class Wire(_Table, frozen=True, kw_only=True):
+    """How large an attachment may be, and how much one client may leave unread."""
+
+    max_attachment: str = "32 MiB"
+    unread_messages: Count = 1000
+    max_deadline_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+
+
+class Restart(_Table, frozen=True, kw_only=True):
+    """How a failing expert is rested."""
+
+    first_rest_seconds: Seconds = 10.0
+    longest_rest_seconds: Seconds = 300.0
+    crashes: Count = 3
+    window_seconds: Seconds = 60.0
+
+
+class Stop(_Table, frozen=True, kw_only=True):
+    """How long SIGTERM waits for requests, and a cancelled request for its worker."""
+
+    drain_seconds: Seconds = 20.0
+    interrupt_grace_seconds: Seconds = 5.0
+
+
+class Log(_Table, frozen=True, kw_only=True):
+    """How much is said in the journal."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Table, frozen=True, kw_only=True):
+    """The whole file; a missing file means all defaults."""
+
+    paths: Paths = Paths()
+    sockets: Sockets = Sockets()
+    ram: Ram = Ram()
+    board: Board = Board()
+    engines: Engines = Engines()
+    experts: Experts = Experts()
+    queue: Queue = Queue()
+    wire: Wire = Wire()
+    restart: Restart = Restart()
+    stop: Stop = Stop()
+    log: Log = Log()
+
+    @property
+    def ram_cap_bytes(self) -> int | None:
+        """The cap in bytes, or None for the profile's."""
+        return None if self.ram.cap == "auto" else parse_size(self.ram.cap)
+
+    @property
+    def attachment_bytes(self) -> int:
+        """The largest attachment in bytes."""
+        return parse_size(self.wire.max_attachment)
+
+    def layout(self) -> Layout:
+        """Return the paths, the owner's before the built-in ones."""
+        default = Layout()
+        paths = self.paths
+        return Layout(
+            experts=tuple(map(Path, paths.experts)) or default.experts,
+            profiles=tuple(map(Path, paths.profiles)) or default.profiles,
+            settings=default.settings,
+            state=Path(paths.state) if paths.state else default.state,
+            sockets=Path(paths.sockets) if paths.sockets else default.sockets,
+        )
+
+
+def parse_size(text: str) -> int:
+    """Return a size such as "512 MiB", "1.5G" or "1000000" in bytes.
+
+    Raises:
+        ValueError: this is no size.
+    """
+    found = _SIZE.match(text)
+    if not found:
+        raise ValueError(f"{text!r} is no size; write it like 512 MiB or 2G")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+def read_settings(path: Path, *, must_exist: bool) -> Settings:
+    """Return the settings in `path`; all defaults where it may be absent and is.
+
+    Raises:
+        ConfigError: the file is unreadable or wrong; with the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigError("there is no such file", path=str(path)) from None
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", path=str(path)) from error
+    settings = decode_toml(text, Settings, path=str(path))
+    for key, value in (("cap", settings.ram.cap), ("max_attachment", settings.wire.max_attachment)):
+        if value != "auto":
+            try:
+                parse_size(value)
+            except ValueError as error:
+                raise ConfigError(str(error), path=str(path), line=_line(text, key)) from error
+    return settings
+
+
+def _line(text: str, key: str) -> int:
+    """Return the number of the line that sets `key`."""
+    lines = text.splitlines()
+    return next((n for n, line in enumerate(lines, 1) if line.strip().startswith(key)), 0)
+
+
+def environment(name: str) -> str | None:
+    """Return one variable of the environment; the only place of the daemon that looks there."""
+    return os.environ.get(name)  # noqa: TID251 - this is the one place

@@ -1,0 +1,139 @@
+"""Which expert answers a request: the feasible ones first, then the cheapest of them.
+
+Nothing here is learnt: an expert is removed for a reason that can be said (not of that name, not
+of that task, takes another kind of input, takes less). Among several of one task the loaded one
+goes first, then the one that needs the least RAM, then the name; never chance.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from aiosd.domain.errors import AiosdError, InvalidError, NoRouteError, UnknownExpertError
+from aiosd.domain.inputs import InputType
+
+
+@dataclass(frozen=True)
+class RouteFacts:
+    """What routing looks at of one expert."""
+
+    expert: str
+    task: str
+    input_type: InputType
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request asks for: an expert, a task, or neither, with this kind of input."""
+
+    expert: str | None
+    task: str | None
+    input_type: InputType
+    input_bytes: int
+
+
+@dataclass(frozen=True)
+class Route:
+    """The expert that answers, and why in a few words."""
+
+    expert: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an expert stands right now: loaded or not, and what it needs."""
+
+    ready: bool
+    need_bytes: int
+
+
+def route(
+    wanted: Wanted, catalogue: Mapping[str, RouteFacts], standing: Mapping[str, Standing]
+) -> Route:
+    """Return who answers.
+
+    Raises:
+        UnknownExpertError: the named expert is not installed.
+        InvalidError: the named expert takes another kind of input, or a smaller one.
+        NoRouteError: no installed expert fits the task and the input.
+    """
+    if wanted.expert is not None:
+        facts = catalogue.get(wanted.expert)
+        if facts is None:
+            raise _unknown(wanted.expert, catalogue)
+        unfit = _unfit(facts, wanted)
+        if unfit:
+            raise unfit
+        return Route(facts.expert, "named")
+    return _choose(wanted, catalogue, standing)
+
+
+def _choose(
+    wanted: Wanted, catalogue: Mapping[str, RouteFacts], standing: Mapping[str, Standing]
+) -> Route:
+    """Return the cheapest of those that can answer."""
+    left: list[RouteFacts] = []
+    nearest: list[str] = []
+    for facts in catalogue.values():
+        if wanted.task is not None and facts.task != wanted.task:
+            continue
+        unfit = _unfit(facts, wanted)
+        if unfit:
+            nearest.append(f"{facts.expert}: {unfit.message}")
+        else:
+            left.append(facts)
+    if not left:
+        raise _no_route(wanted, catalogue.values(), nearest)
+    if wanted.task is None and len({facts.task for facts in left}) > 1:
+        names = sorted(facts.expert for facts in left)
+        raise NoRouteError(
+            f"several experts take a {wanted.input_type}: {', '.join(names)}; "
+            "name one, or name a task",
+            nearest=names,
+        )
+
+    def cost(facts: RouteFacts) -> tuple[bool, int, str]:
+        now = standing[facts.expert]
+        return (not now.ready, now.need_bytes, facts.expert)
+
+    best = min(left, key=cost)
+    only = "the only one" if len(left) == 1 else f"the cheapest of {len(left)}"
+    return Route(best.expert, f"{only} for {wanted.task or wanted.input_type}")
+
+
+def _unfit(facts: RouteFacts, wanted: Wanted) -> AiosdError | None:
+    """Return why the expert cannot take the input, or None."""
+    text_of_chat = wanted.input_type is InputType.TEXT and facts.input_type is InputType.CHAT
+    if wanted.input_type is not facts.input_type and not text_of_chat and facts.task != "echo":
+        return InvalidError(
+            f"{facts.expert} takes {facts.input_type}, not {wanted.input_type}",
+            field="input.type",
+            expected=facts.input_type.value,
+        )
+    if wanted.input_bytes > facts.max_bytes:
+        return InvalidError(
+            f"the input has {wanted.input_bytes} bytes, "
+            f"{facts.expert} takes at most {facts.max_bytes}",
+            field="input",
+            limit_bytes=facts.max_bytes,
+        )
+    return None
+
+
+def _unknown(name: str, catalogue: Mapping[str, RouteFacts]) -> UnknownExpertError:
+    """Say that there is no such expert, and which names look alike."""
+    nearest = get_close_matches(name, catalogue, n=3)
+    hint = f"; did you mean {', '.join(nearest)}?" if nearest else "; see: aiosctl list"
+    return UnknownExpertError(f"no expert named {name!r} is installed{hint}", nearest=nearest)
+
+
+def _no_route(wanted: Wanted, installed: Iterable[RouteFacts], nearest: list[str]) -> NoRouteError:
+    """Say that nothing here can answer, and what came closest."""
+    tasks = sorted({facts.task for facts in installed})
+    what = f"task {wanted.task!r} with a {wanted.input_type}" if wanted.task else wanted.input_type
+    return NoRouteError(
+        f"no installed expert does {what}; installed tasks: {', '.join(tasks) or 'none'}",
+        nearest=nearest[:3] or tasks,
+    )
