@@ -34,10 +34,16 @@ class Tensors:
 
 @dataclass(frozen=True)
 class TextPrompt:
-    """A finished prompt for a text engine, with how to sample the answer."""
+    """A finished prompt for a text engine, with how to sample the answer.
+
+    `literal` holds the [start, end) places in `text` that the user wrote. With `special` true an
+    engine must read special tokens in the rest only: else a user could end a turn and begin
+    another one.
+    """
 
     text: str
     sampling: Sampling
+    literal: tuple[tuple[int, int], ...] = ()
     stop: tuple[str, ...] = ()
     grammar: str | None = None
     json_schema: str | None = None
