@@ -201,6 +201,6 @@ def _line(text: str, key: str) -> int:
     return next((n for n, line in enumerate(lines, 1) if line.strip().startswith(key)), 0)
 
 
-def environment(name: str) -> str | None:
-    """Return one variable of the environment; the only place of the daemon that looks there."""
-    return os.environ.get(name)  # noqa: TID251 - this is the one place
+def environment_variables() -> dict[str, str]:
+    """Return the environment; the only place of the daemon that looks there."""
+    return dict(os.environ)  # noqa: TID251 - this is the one place

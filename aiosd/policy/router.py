@@ -106,7 +106,7 @@ def _choose(
 def _unfit(facts: RouteFacts, wanted: Wanted) -> AiosdError | None:
     """Return why the expert cannot take the input, or None."""
     text_of_chat = wanted.input_type is InputType.TEXT and facts.input_type is InputType.CHAT
-    if wanted.input_type is not facts.input_type and not text_of_chat and facts.task != "echo":
+    if wanted.input_type is not facts.input_type and not text_of_chat:
         return InvalidError(
             f"{facts.expert} takes {facts.input_type}, not {wanted.input_type}",
             field="input.type",

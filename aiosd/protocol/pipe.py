@@ -6,6 +6,7 @@ File descriptors ride along as ancillary data with the frame that mentions them.
 
 import msgspec
 
+from aiosd.domain.confinement import Confinement
 from aiosd.domain.inputs import Input
 from aiosd.domain.manifest import Manifest
 from aiosd.domain.request import Sampling
@@ -100,7 +101,7 @@ class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     pss_bytes: int
     private_bytes: int
     verified: list[str]
-    confinement: list[str]
+    confinement: Confinement
 
 
 class LoadFailed(_Message, frozen=True, kw_only=True, tag="load_failed"):

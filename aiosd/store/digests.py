@@ -95,6 +95,39 @@ class Digests:
                 path=str(path),
             )
 
+    def unseen(self, installed: Installed) -> dict[str, os.stat_result]:
+        """Return the files that must be hashed before they are trusted, with their status now.
+
+        Raises:
+            PackageError: a file cannot be looked at.
+        """
+        found: dict[str, os.stat_result] = {}
+        for file in installed.manifest.files:
+            path = installed.path_of(file)
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise PackageError(f"{path}: {error.strerror}", path=str(path)) from error
+            stamp = self._stamps.get(str(path))
+            if stamp is None or not stamp.fits(status) or stamp.sha256 != file.sha256:
+                found[file.path] = status
+        return found
+
+    def remember(self, installed: Installed, hashed: dict[str, os.stat_result]) -> None:
+        """Trust files that a worker has hashed, if they are still as `unseen` found them."""
+        for file in installed.manifest.files:
+            before = hashed.get(file.path)
+            if before is None or self._now_ns() - before.st_ctime_ns < SETTLED_NS:
+                continue
+            stamp = _stamp(before, file.sha256)
+            path = installed.path_of(file)
+            if stamp.fits(path.stat()):
+                self._stamps[str(path)] = stamp
+                self._news = True
+        if self._news:
+            self._news = False
+            self._write()
+
     def digest(self, path: Path) -> str:
         """Return the sha256 of a file in hexadecimal, from memory if it is unchanged.
 

@@ -1,0 +1,358 @@
+"""The one owner of requests and of the scheduler: events go in, their effects are carried out.
+
+Only the event loop calls it. A request is in `_requests` from the moment it is accepted until its
+one `end` or `error` is sent; what comes for it later is dropped.
+"""
+
+import asyncio
+import itertools
+import logging
+from dataclasses import dataclass, field
+
+from aiosd.daemon.events import Events
+from aiosd.daemon.frontend import Client
+from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.workers import Workers
+from aiosd.domain.errors import AiosdError, DeadlineError, ExpertFailedError, InvalidError
+from aiosd.domain.expert import ExpertState
+from aiosd.domain.inputs import TextInput, attachment_index, type_of
+from aiosd.domain.request import Outcome, Usage
+from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.queues import Ticket
+from aiosd.policy.router import Route, Standing, Wanted, route
+from aiosd.policy.scheduler import Scheduler
+from aiosd.protocol.codec import Buffer, Envelope
+from aiosd.protocol.messages import Chunk, End, Error, Reply, Run, error_message, error_of
+from aiosd.protocol.pipe import Done, Failed, Piece, RunRequest, WorkerReady
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Pending:
+    """A request that has not been answered yet."""
+
+    client: Client
+    id: bytes
+    run: Run
+    payload: Buffer | None
+    route: Route
+    chunks: int = 0
+    queue_seconds: float = 0.0
+    load_seconds: float = 0.0
+
+
+@dataclass
+class Counts:
+    """What has happened since the daemon started."""
+
+    answered: int = 0
+    failed: int = 0
+    cold: int = 0
+    by_expert: dict[str, int] = field(default_factory=dict)
+
+
+class Broker:
+    """Between clients and workers."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        scheduler: Scheduler,
+        inventory: Inventory,
+        workers: Workers,
+        events: Events,
+    ) -> None:
+        """Own the scheduler; listen to the workers."""
+        self._loop = loop
+        self.scheduler = scheduler
+        self._inventory = inventory
+        self._workers = workers
+        self._events = events
+        self._numbers = itertools.count(1)
+        self._requests: dict[int, Pending] = {}
+        self._by_client: dict[Client, dict[bytes, int]] = {}
+        self._askers: dict[str, list[tuple[Client, bytes]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.max_deadline_seconds = 3600.0
+        self.counts = Counts()
+        self.drained = asyncio.Event()
+        workers.listen(self)
+
+    # ── clients ───────────────────────────────────────────────────────────────────────────────
+
+    def on_run(self, client: Client, envelope: Envelope, run: Run) -> None:
+        """Accept a request.
+
+        Raises:
+            AiosdError: it is refused at once; nothing of it is kept.
+        """
+        mine = self._by_client.get(client, {})
+        if envelope.id in mine:
+            raise InvalidError("a request of this id is still running", field="id")
+        payload, size = _payload(run, envelope.attachments)
+        now = self._loop.time()
+        chosen = self._route(run, size)
+        number = next(self._numbers)
+        ticket = Ticket(
+            id=number,
+            client=client.name,
+            expert=chosen.expert,
+            arrived=now,
+            priority=run.options.priority,
+            deadline=self._deadline(run, now),
+            keep_alive_seconds=run.options.keep_alive_seconds,
+        )
+        self._requests[number] = Pending(client, envelope.id, run, payload, chosen)
+        self._by_client.setdefault(client, {})[envelope.id] = number
+        self.perform(self.scheduler.on_request(ticket, now))
+
+    def on_cancel(self, client: Client, request: bytes) -> None:
+        """Stop a request of this client, if it still runs."""
+        number = self._by_client.get(client, {}).get(request)
+        if number is not None:
+            expert = self._requests[number].route.expert
+            self.perform(self.scheduler.on_cancel(number, expert, self._loop.time()))
+
+    def on_gone(self, client: Client) -> None:
+        """Stop everything that a client wanted who cannot be reached any more."""
+        for number in list(self._by_client.get(client, {}).values()):
+            expert = self._requests[number].route.expert
+            self.perform(self.scheduler.on_cancel(number, expert, self._loop.time()))
+
+    def settle(self, client: Client, request: bytes, expert: str, effects: list[Effect]) -> None:
+        """Carry out an operator's verb, and answer it when it is settled."""
+        self._askers.setdefault(expert, []).append((client, request))
+        self.perform(effects)
+
+    # ── workers (the `Listener` of Workers) ───────────────────────────────────────────────────
+
+    def on_worker_ready(self, expert: str, ready: WorkerReady) -> None:
+        """An expert is loaded."""
+        self._inventory.on_loaded(expert)
+        self._events.publish(
+            "expert.ready",
+            {"expert": expert, "load_ms": ready.load_ms, "ram_bytes": ready.pss_bytes},
+        )
+        log.info("%s ready in %.0f ms, %d bytes", expert, ready.load_ms, ready.pss_bytes)
+        slot = self.scheduler.slots[expert]
+        if slot.state is ExpertState.LOADING:
+            now = self._loop.time()
+            self.perform(self.scheduler.on_loaded(expert, ready.pss_bytes, now))
+
+    def on_piece(self, piece: Piece) -> None:
+        """A piece of streamed text goes to its client."""
+        pending = self._requests.get(piece.id)
+        if pending is not None:
+            chunk = Chunk(n=pending.chunks, text=piece.text)
+            pending.chunks += 1
+            pending.client.frontend.send(pending.client, pending.id, chunk)
+
+    def on_done(self, expert: str, done: Done) -> None:
+        """A request was answered: tell its client, then see who is next."""
+        pending = self._forget(done.id)
+        if pending is not None:
+            self._answer(pending, done)
+        now = self._loop.time()
+        effects: list[Effect] = []
+        if done.pss_bytes is not None:
+            effects += self.scheduler.on_measured(expert, done.pss_bytes, now)
+        self.perform(effects + self.scheduler.on_done(expert, now))
+
+    def on_failed(self, expert: str, failed: Failed) -> None:
+        """A request could not be answered: tell its client, then see who is next."""
+        error = Error(code=failed.code, message=failed.message, details=failed.details)
+        self._end(failed.id, error_of(error))
+        self.perform(self.scheduler.on_done(expert, self._loop.time()))
+
+    def on_worker_exited(self, expert: str, reason: str) -> None:
+        """A worker is gone, as asked or not."""
+        slot = self.scheduler.slots.get(expert)
+        if slot is None:
+            return
+        planned = slot.state is ExpertState.DRAINING
+        if not planned:
+            log.warning("%s: %s", expert, reason)
+        topic = "expert.unloaded" if planned else "expert.failed"
+        self._events.publish(topic, {"expert": expert, "reason": reason})
+        self.perform(self.scheduler.on_exited(expert, reason, self._loop.time()))
+
+    # ── effects ───────────────────────────────────────────────────────────────────────────────
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Carry out decisions, then make sure that the scheduler is woken in time."""
+        for effect in effects:
+            match effect:
+                case Serve():
+                    self._serve(effect)
+                case Refuse(request, error):
+                    self._end(request, error)
+                case Load(expert):
+                    self._load(expert)
+                case Unload(expert, why):
+                    topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
+                    self._events.publish(topic, {"expert": expert, "why": why})
+                    log.info("unloading %s: %s", expert, why)
+                    self._workers.stop(expert)
+                case Interrupt(request, expert):
+                    self._workers.cancel(expert, request)
+                case Kill(expert, why):
+                    log.warning("killing %s: %s", expert, why)
+                    self._workers.kill(expert, why)
+                case Settle(expert, error_or_none):
+                    self._settled(expert, error_or_none)
+        if self.scheduler.stopping and not self.scheduler.busy:
+            self.drained.set()
+        self._set_timer()
+
+    def _load(self, expert: str) -> None:
+        """Start a worker; what goes wrong counts as a failed load."""
+        self._events.publish("expert.loading", {"expert": expert})
+        self.counts.cold += 1
+        try:
+            engine, order = self._inventory.order(expert)
+            self._workers.start(expert, engine, order)
+        except (OSError, AiosdError) as error:
+            self._loop.call_soon(self.on_worker_exited, expert, f"cannot start: {error}")
+
+    def _serve(self, effect: Serve) -> None:
+        """Hand a request to its worker."""
+        pending = self._requests[effect.request]
+        pending.queue_seconds = effect.queue_seconds
+        pending.load_seconds = effect.load_seconds
+        options = pending.run.options
+        request = RunRequest(
+            id=effect.request,
+            input=pending.run.input,
+            sampling=options.sampling,
+            top_k=options.top_k,
+            stream=options.stream,
+        )
+        try:
+            self._workers.run(effect.expert, request, pending.payload)
+        except OSError as error:
+            failed = ExpertFailedError(f"the input cannot be handed over: {error}", reason="memory")
+            self._end(effect.request, failed)
+            self._loop.call_soon(self._free_again, effect.expert)
+        pending.payload = None
+
+    def _free_again(self, expert: str) -> None:
+        """A worker never got its request and is free."""
+        self.perform(self.scheduler.on_done(expert, self._loop.time()))
+
+    def _answer(self, pending: Pending, done: Done) -> None:
+        """Send the end of an answered request."""
+        expert = pending.route.expert
+        installed = self._inventory.catalogue.experts.get(expert)
+        cold = pending.load_seconds > 0
+        outcome = Outcome(
+            expert=expert,
+            release=installed.manifest.release if installed else 0,
+            why=pending.route.why,
+            output=done.output,
+            cold=cold,
+            usage=Usage(
+                queue_ms=pending.queue_seconds * 1e3,
+                load_ms=pending.load_seconds * 1e3,
+                run_ms=done.run_ms,
+                engine_ms=done.engine_ms,
+                first_token_ms=done.first_token_ms,
+                tokens_in=done.tokens_in,
+                tokens_out=done.tokens_out,
+                ram_bytes=self.scheduler.ledger.held(expert),
+            ),
+        )
+        pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
+        self.counts.answered += 1
+        self.counts.by_expert[expert] = self.counts.by_expert.get(expert, 0) + 1
+        self._events.publish(
+            "request.done", {"expert": expert, "cold": cold, "run_ms": done.run_ms}
+        )
+
+    def _end(self, request: int, error: AiosdError) -> None:
+        """Send the end of a request that is not answered; once only."""
+        pending = self._forget(request)
+        if pending is None:
+            return
+        self.counts.failed += 1
+        pending.client.frontend.send(pending.client, pending.id, error_message(error))
+        self._events.publish(
+            "request.failed", {"expert": pending.route.expert, "code": error.code.value}
+        )
+
+    def _forget(self, request: int) -> Pending | None:
+        """Take a request off the books."""
+        pending = self._requests.pop(request, None)
+        if pending is not None:
+            mine = self._by_client[pending.client]
+            del mine[pending.id]
+            if not mine:
+                del self._by_client[pending.client]
+        return pending
+
+    def _settled(self, expert: str, error: AiosdError | None) -> None:
+        """Answer the operators who asked for an expert's load or unload."""
+        for client, request in self._askers.pop(expert, []):
+            slot = self.scheduler.slots.get(expert)
+            state = slot.state.value if slot else "removed"
+            answer = (
+                error_message(error) if error else Reply(body={"expert": expert, "state": state})
+            )
+            client.frontend.send(client, request, answer)
+
+    def _route(self, run: Run, size: int) -> Route:
+        """Choose the expert."""
+        slots = self.scheduler.slots
+        wanted = Wanted(run.expert, run.task, type_of(run.input), size)
+        if run.expert is not None:
+            return route(wanted, self._inventory.routes, {})
+        standing = {
+            name: Standing(slot.state is ExpertState.READY, slot.need_bytes)
+            for name, slot in slots.items()
+        }
+        return route(wanted, self._inventory.routes, standing)
+
+    def _deadline(self, run: Run, now: float) -> float | None:
+        """Return when the request's time is up.
+
+        Raises:
+            InvalidError: the deadline is longer than the owner allows, or not a number.
+            DeadlineError: it has passed already.
+        """
+        seconds = run.options.deadline_seconds
+        if seconds is None:
+            return None
+        if not seconds <= self.max_deadline_seconds:
+            raise InvalidError(
+                f"a deadline is at most {self.max_deadline_seconds:g} s, not {seconds:g}",
+                field="options.deadline_seconds",
+            )
+        if seconds <= 0:
+            raise DeadlineError("the deadline had passed on arrival", stage="arriving")
+        return now + seconds
+
+    def _set_timer(self) -> None:
+        """Wake the scheduler when it asked to be, and not before."""
+        wake = self.scheduler.next_wake(self._loop.time())
+        if self._timer is not None:
+            if wake is not None and self._timer.when() <= wake:
+                return  # fires in time, and looks again then
+            self._timer.cancel()
+            self._timer = None
+        if wake is not None:
+            self._timer = self._loop.call_at(wake, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.perform(self.scheduler.on_tick(self._loop.time()))
+
+
+def _payload(run: Run, attachments: tuple[Buffer, ...]) -> tuple[Buffer | None, int]:
+    """Return the bytes that travel beside the header, and the size of the input."""
+    value = run.input
+    index = attachment_index(value)
+    if index is not None:
+        return attachments[index], len(attachments[index])
+    if isinstance(value, TextInput):
+        return None, len(value.text.encode())
+    return None, len(getattr(value, "data", None) or b"")

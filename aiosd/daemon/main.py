@@ -1,0 +1,269 @@
+"""The daemon's composition root: settings → parts → one event loop, until SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sdnotify
+import zmq
+
+from aiosd.boards.machine import read_machine
+from aiosd.boards.profiles import Picked, pick_profile, read_profiles
+from aiosd.daemon.broker import Broker
+from aiosd.daemon.control import ADMIN, Control, Facts
+from aiosd.daemon.events import Events
+from aiosd.daemon.frontend import SLACK_BYTES, Frontend
+from aiosd.daemon.hosts import Hosts
+from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.notify import Notify
+from aiosd.daemon.settings import Settings, read_settings
+from aiosd.daemon.sockets import Sockets, passed_sockets
+from aiosd.daemon.workers import Workers
+from aiosd.domain.board import Machine
+from aiosd.domain.errors import ConfigError
+from aiosd.policy.caps import RamCap, ram_cap
+from aiosd.policy.governor import Ledger
+from aiosd.policy.restart import RestartRules
+from aiosd.policy.scheduler import Scheduler, SchedulerRules
+from aiosd.protocol.limits import Limits
+from aiosd.sensors.memory import read_limits
+
+log = logging.getLogger(__name__)
+
+OWN_BOOKS = "the daemon's own books: need before load, measured after"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    config: Path
+    config_given: bool
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the daemon finds around itself: the machine, its profile, and the cap that follows."""
+
+    machine: Machine
+    picked: Picked
+    cap: RamCap
+
+
+def look_around(settings: Settings) -> Surroundings:
+    """Return the machine, the profile that fits it, and the RAM cap.
+
+    Raises:
+        ConfigError: a profile is wrong, or the one named in the settings does not exist.
+    """
+    machine = read_machine()
+    layout = settings.layout()
+    if settings.board.profile == "auto":
+        picked = pick_profile(layout.profiles)
+    else:
+        profiles = read_profiles(layout.profiles)
+        if settings.board.profile not in profiles:
+            known = ", ".join(sorted(profiles)) or "none"
+            raise ConfigError(f"no board profile named {settings.board.profile!r}; known: {known}")
+        picked = Picked(profiles[settings.board.profile], "named in the settings")
+    cap = ram_cap(picked.profile, machine, read_limits(), settings.ram_cap_bytes)
+    return Surroundings(machine, picked, cap)
+
+
+class Daemon:
+    """Everything that runs, and how it starts, reloads and stops."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: Options, environment: Mapping[str, str]
+    ) -> None:
+        """Read settings and packages, bind the sockets.
+
+        Raises:
+            ConfigError: a setting is wrong.
+            TakenError: another daemon serves the sockets.
+        """
+        self._loop = loop
+        self._options = options
+        self._settings = read_settings(options.config, must_exist=options.config_given)
+        logging.getLogger("aiosd").setLevel(self._settings.log.level.upper())
+        self._around = look_around(self._settings)
+        settings, layout = self._settings, self._settings.layout()
+        self._started = time.time()
+        self._stopping = asyncio.Event()
+        self._notify = Notify(loop, environment, sdnotify.SystemdNotifier())
+        self._sockets = Sockets(
+            layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
+        )
+        self._inventory = Inventory(layout, self._around.machine, self._load_rules())
+        self._open(environment)
+
+    def _open(self, environment: Mapping[str, str]) -> None:
+        """Bind the sockets and put the parts together."""
+        loop, settings = self._loop, self._settings
+        limits = self._limits()
+        router_options: dict[int, int] = {
+            zmq.ROUTER_MANDATORY: 1,
+            zmq.SNDHWM: settings.wire.unread_messages,
+            zmq.MAXMSGSIZE: limits.attachment_bytes + SLACK_BYTES,
+        }
+        group, admins = settings.sockets.group, settings.sockets.admin_group
+        self._frontends = [
+            Frontend(loop, self._sockets.open(name, zmq.ROUTER, who, router_options), name, limits)
+            for name, who in (("api", group), (ADMIN, admins))
+        ]
+        self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
+        wanted = settings.engines.hosts
+        resident = self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
+        self._hosts = Hosts(loop, environment, self._events.publish) if resident else None
+        self._workers = Workers(loop, self._hosts, environment)
+        self.scheduler = Scheduler(Ledger(self._around.cap.cap_bytes), self._rules())
+        self._broker = Broker(loop, self.scheduler, self._inventory, self._workers, self._events)
+        self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
+        self._control.on_reload = self.reload
+
+    async def run(self) -> None:
+        """Serve until told to stop, then drain."""
+        for number, act in (
+            (signal.SIGTERM, self._stopping.set),
+            (signal.SIGINT, self._stopping.set),
+            (signal.SIGHUP, self._on_hangup),
+        ):
+            self._loop.add_signal_handler(number, act)
+        self._take_stock()
+        self._tell_facts()
+        for frontend in self._frontends:
+            frontend.listen(self._control.on_message, self._broker.on_gone)
+        self._notify.ready(self._status())
+        log.info("ready: %s", self._status())
+        self._loop.call_soon(self._start_hosts)
+        await self._stopping.wait()
+        await self._stop()
+
+    def reload(self) -> Change:
+        """Read settings and packages again; requests go on.
+
+        Paths, sockets and engine hosts stay as they are until a restart.
+
+        Raises:
+            ConfigError: the settings are wrong; nothing has changed then.
+        """
+        settings = read_settings(self._options.config, must_exist=self._options.config_given)
+        around = look_around(settings)
+        self._settings, self._around = settings, around
+        logging.getLogger("aiosd").setLevel(settings.log.level.upper())
+        self.scheduler.rules = self._rules()
+        self.scheduler.ledger.cap_bytes = around.cap.cap_bytes
+        for frontend in self._frontends:
+            frontend.limit(self._limits())
+        change = self._take_stock()
+        self._tell_facts()
+        log.info("reloaded: %s", self._status())
+        return change
+
+    def _on_hangup(self) -> None:
+        """SIGHUP: reload, or keep what we have and say why."""
+        self._notify.reloading()
+        try:
+            self.reload()
+        except ConfigError as error:
+            log.error("not reloaded: %s", error)  # noqa: TRY400 - a wrong file needs no traceback
+        self._notify.ready(self._status())
+
+    def _take_stock(self) -> Change:
+        """Scan the packages and tell the scheduler what changed."""
+        change = self._inventory.scan(self._settings.layout(), self._load_rules())
+        now = self._loop.time()
+        effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
+        self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
+        experts = self._settings.experts
+        for name in experts.pin:
+            if name in self.scheduler.slots:
+                self.scheduler.on_pin(name, pinned=True)
+        for name in dict.fromkeys([*experts.pin, *experts.preload]):
+            if name in self.scheduler.slots:
+                effects += self.scheduler.on_load(name, now)
+            else:
+                log.warning("%s is to be loaded at start, but is not installed", name)
+        self._broker.perform(effects)
+        return change
+
+    def _start_hosts(self) -> None:
+        """Start the hosts of the engines that installed experts use, after READY."""
+        if self._hosts is None or not self._settings.engines.start_hosts:
+            return
+        experts = self._inventory.catalogue.experts.values()
+        for engine in sorted({each.manifest.engine.name for each in experts}):
+            try:
+                self._hosts.start(engine)
+            except OSError as error:
+                log.error("host %s cannot be started: %s", engine, error)  # noqa: TRY400
+
+    async def _stop(self) -> None:
+        """Refuse what is new, let what is there end within the limit, then close everything."""
+        log.info("stopping: %d requests waiting", self.scheduler.queued)
+        self._notify.stopping()
+        self._events.publish("daemon.stopping", {"queue": self.scheduler.queued})
+        self.scheduler.on_stop()
+        self._broker.perform([])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._broker.drained.wait(), self._settings.stop.drain_seconds)
+        self._broker.perform(self.scheduler.on_give_up(self._loop.time()))
+        self._workers.close()
+        if self._hosts is not None:
+            self._hosts.stop()
+        for frontend in self._frontends:
+            frontend.close(linger_ms=500)
+        self._events.close()
+        self._sockets.close()
+
+    def _load_rules(self) -> LoadRules:
+        settings = self._settings
+        profile, machine = self._around.picked.profile, self._around.machine
+        return LoadRules(
+            keep_alive_seconds=settings.experts.keep_alive_seconds,
+            load_limit_seconds=settings.experts.load_limit_seconds,
+            threads=settings.engines.threads or min(profile.threads, machine.cores),
+        )
+
+    def _rules(self) -> SchedulerRules:
+        settings = self._settings
+        return SchedulerRules(
+            queue_per_client=settings.queue.per_client,
+            queue_total=settings.queue.total,
+            gather_seconds=settings.queue.gather_seconds,
+            interrupt_grace_seconds=settings.stop.interrupt_grace_seconds,
+            restart=RestartRules(
+                first_rest_seconds=settings.restart.first_rest_seconds,
+                longest_rest_seconds=settings.restart.longest_rest_seconds,
+                crashes=settings.restart.crashes,
+                window_seconds=settings.restart.window_seconds,
+            ),
+        )
+
+    def _limits(self) -> Limits:
+        return Limits(attachment_bytes=self._settings.attachment_bytes)
+
+    def _tell_facts(self) -> None:
+        picked, cap = self._around.picked, self._around.cap
+        self._control.facts = Facts(
+            board=picked.profile.name,
+            profile_reason=picked.reason,
+            cap_reason=cap.reason,
+            enforced_by=OWN_BOOKS,
+            config_path=str(self._options.config),
+            started=self._started,
+        )
+
+    def _status(self) -> str:
+        ledger = self.scheduler.ledger
+        loaded = sum(slot.loaded for slot in self.scheduler.slots.values())
+        return (
+            f"{len(self.scheduler.slots)} experts, {loaded} loaded, "
+            f"{ledger.used_bytes >> 20} of {ledger.cap_bytes >> 20} MiB"
+        )

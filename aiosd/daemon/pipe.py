@@ -1,0 +1,122 @@
+"""The daemon's end of a pipe to a host or worker: never blocks, framed, with descriptors."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from aiosd.protocol.framing import FrameError, Unframer, frame
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RECEIVE_BYTES = 262_144
+
+
+class Pipe(Generic[T]):
+    """Sends any message, calls back for each one received, and once when the other end is gone."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        end: socket.socket,
+        decoder: msgspec.msgpack.Decoder[T],
+        on_message: Callable[[T], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Take over the connected socket `end`."""
+        end.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        self._loop = loop
+        self._end: socket.socket | None = end
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._decoder = decoder
+        self._encoder = msgspec.msgpack.Encoder()
+        self._unframer = Unframer()
+        self._unsent: deque[tuple[memoryview, list[int]]] = deque()
+        loop.add_reader(end, self._on_readable)
+
+    def send(self, message: msgspec.Struct, descriptor: int | None = None) -> None:
+        """Send a message, with a descriptor that is closed here once it has gone over."""
+        handles = [] if descriptor is None else [descriptor]
+        if self._end is None:
+            _close_all(handles)
+            return
+        self._unsent.append((memoryview(frame(self._encoder.encode(message))), handles))
+        if len(self._unsent) == 1:
+            self._flush()
+
+    def close(self) -> None:
+        """Close this end, which tells the other one to exit; no callback follows."""
+        if self._end is not None:
+            self._loop.remove_reader(self._end)
+            self._loop.remove_writer(self._end)
+            self._end.close()
+            self._end = None
+        while self._unsent:
+            _close_all(self._unsent.popleft()[1])
+
+    def drain(self) -> None:
+        """Take whatever has come and was not read yet: the other end is known to be gone."""
+        while self._end is not None and self._on_readable():
+            pass
+
+    def _on_readable(self) -> bool:
+        """Take what has come, and say whether there was any; a callback may close the pipe."""
+        end = self._end
+        if end is None:
+            return False
+        try:
+            data = end.recv(_RECEIVE_BYTES)
+            bodies = list(self._unframer.feed(data))
+            messages = [self._decoder.decode(body) for body in bodies]
+        except BlockingIOError:
+            return False
+        except (ConnectionError, FrameError, msgspec.DecodeError) as error:
+            log.warning("pipe broken: %s", error)
+            self._lost()
+            return False
+        for message in messages:
+            self._on_message(message)
+        if not data:
+            self._lost()
+        return bool(data)
+
+    def _flush(self) -> None:
+        """Send as much as the kernel takes now, and come back for the rest."""
+        end = self._end
+        while end is not None and self._unsent:
+            data, handles = self._unsent[0]
+            try:
+                sent = socket.send_fds(end, [data], handles) if handles else end.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(end, self._flush)
+                return
+            except ConnectionError:
+                return  # the reader sees the end of the stream, and says so
+            _close_all(handles)
+            if sent < len(data):
+                self._unsent[0] = (data[sent:], [])
+            else:
+                self._unsent.popleft()
+        if end is not None:
+            self._loop.remove_writer(end)
+
+    def _lost(self) -> None:
+        """The other end is gone."""
+        if self._end is not None:
+            self.close()
+            self._on_closed()
+
+
+def _close_all(handles: list[int]) -> None:
+    """Close descriptors that are no longer needed on this side."""
+    for handle in handles:
+        os.close(handle)
+    handles.clear()

@@ -1,0 +1,146 @@
+"""The daemon's sockets: taken from systemd, or bound here without ever robbing a live daemon.
+
+libzmq would silently take over the path of a socket that another daemon listens on, so the order
+here is: a lock that dies with its holder, then a look whether somebody answers at the path, then
+unlink and bind.
+"""
+
+import fcntl
+import grp
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import zmq
+
+from aiosd.domain.errors import ConfigError
+from aiosd.store.layout import Layout
+
+log = logging.getLogger(__name__)
+
+FIRST_PASSED = 3
+# sun_path is 108 bytes long and ends with a NUL (Linux, unix(7)).
+MAX_PATH_BYTES = 107
+
+
+class TakenError(Exception):
+    """Another daemon serves these sockets."""
+
+
+def passed_sockets(environment: Mapping[str, str], pid: int) -> dict[str, int]:
+    """Return the descriptors that systemd passed, by name (sd_listen_fds_with_names(3))."""
+    if environment.get("LISTEN_PID") != str(pid):
+        return {}
+    count = int(environment.get("LISTEN_FDS", "0"))
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    return {name: FIRST_PASSED + number for number, name in zip(range(count), names, strict=False)}
+
+
+class Sockets:
+    """Binds each socket once; holds the lock for as long as the process lives."""
+
+    def __init__(self, layout: Layout, passed: Mapping[str, int], mode: int) -> None:
+        """Use what systemd passed where it did, else bind under `layout.sockets` with `mode`.
+
+        Raises:
+            TakenError: another daemon holds the lock.
+            ConfigError: the folder cannot be used.
+        """
+        self._layout = layout
+        self._passed = passed
+        self._mode = mode
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._bound: list[Path] = []
+        self._lock = -1 if passed else self._take_lock()
+
+    def open(
+        self, name: str, kind: int, group: str, options: Mapping[int, int]
+    ) -> "zmq.Socket[bytes]":
+        """Return a bound socket of ZeroMQ type `kind` for the path `<name>.sock`.
+
+        Raises:
+            TakenError: somebody answers at the path.
+            ConfigError: the path cannot be bound, or there is no such group.
+        """
+        path = self._layout.sockets / f"{name}.sock"
+        made = self._context.socket(kind)
+        for option, value in options.items():
+            made.setsockopt(option, value)
+        if name in self._passed:
+            made.setsockopt(zmq.USE_FD, os.dup(self._passed[name]))
+        else:
+            _clear(path)
+        before = os.umask(0o777 & ~self._mode)
+        try:
+            made.bind(f"ipc://{path}")
+        except zmq.ZMQError as error:
+            raise ConfigError(f"cannot bind {path}: {error.strerror}") from error
+        finally:
+            os.umask(before)
+        if name not in self._passed:
+            self._bound.append(path)
+            _hand_over(path, self._mode, group)
+        return made
+
+    def close(self) -> None:
+        """Remove the paths that were bound here, then let go of the lock."""
+        for path in self._bound:
+            path.unlink(missing_ok=True)
+        self._context.term()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def _take_lock(self) -> int:
+        """Return the held lock's descriptor."""
+        folder = self._layout.sockets
+        longest = os.fsencode(folder / "events.sock")
+        if len(longest) > MAX_PATH_BYTES:
+            raise ConfigError(
+                f"the path {folder} is too long: a socket's path has at most "
+                f"{MAX_PATH_BYTES} bytes, this makes {len(longest)}"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"cannot use {folder} for sockets: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise TakenError(f"another aiosd serves {folder}; stop it first") from None
+        return lock
+
+
+def _clear(path: Path) -> None:
+    """Unlink a socket that nobody listens on any more.
+
+    Raises:
+        TakenError: somebody does.
+        ConfigError: something else lies there.
+    """
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise ConfigError(f"{path} is in the way and is no socket; remove it")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise TakenError(f"somebody answers at {path}; stop that daemon first")
+
+
+def _hand_over(path: Path, mode: int, group: str) -> None:
+    """Give the socket its mode and group."""
+    path.chmod(mode)
+    if group:
+        try:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+        except KeyError:
+            raise ConfigError(f"there is no group {group!r}; see systemd/README.md") from None
+        except PermissionError as error:
+            raise ConfigError(f"cannot give {path} to {group}: {error.strerror}") from error

@@ -1,0 +1,78 @@
+"""A host's or worker's end of its pipe to the daemon: blocking, framed, with descriptors."""
+
+import os
+import socket
+from collections import deque
+from typing import Generic, TypeVar
+
+import msgspec
+
+from aiosd.protocol.framing import Unframer, frame
+
+T = TypeVar("T")
+
+_RECEIVE_BYTES = 65_536
+_MAX_DESCRIPTORS = 4
+
+
+class Channel(Generic[T]):
+    """Receives messages of one union, sends any."""
+
+    def __init__(self, handle: int, decoder: msgspec.msgpack.Decoder[T]) -> None:
+        """Take over the descriptor `handle` of a connected stream socket."""
+        self.socket = socket.socket(fileno=handle)
+        self.descriptors: deque[int] = deque()
+        self._decoder = decoder
+        self._encoder = msgspec.msgpack.Encoder()
+        self._unframer = Unframer()
+        self._ready: deque[T] = deque()
+
+    def receive(self) -> T | None:
+        """Wait for the next message; None once the daemon has closed its end."""
+        while not self._ready:
+            if not self._fill(0):
+                return None
+        return self._ready.popleft()
+
+    def poll(self) -> T | None:
+        """Return the next message if one is there already; never waits.
+
+        Raises:
+            EOFError: the daemon has closed its end.
+        """
+        if not self._ready:
+            try:
+                alive = self._fill(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return None
+            if not alive:
+                raise EOFError
+        return self._ready.popleft() if self._ready else None
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send one message; waits while the daemon is slow to read."""
+        self.socket.sendall(frame(self._encoder.encode(message)))
+
+    def take_descriptor(self) -> int:
+        """Return the descriptor that came with the last message, which the caller must close."""
+        return self.descriptors.popleft()
+
+    def close(self) -> None:
+        """Close this end and what came with messages nobody took."""
+        while self.descriptors:
+            os.close(self.descriptors.popleft())
+        self.socket.close()
+
+    def _fill(self, flags: int) -> bool:
+        """Receive once; False at the end of the stream."""
+        try:
+            data, handles, _, _ = socket.recv_fds(
+                self.socket, _RECEIVE_BYTES, _MAX_DESCRIPTORS, flags | socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return False
+        self.descriptors.extend(handles)
+        if not data:
+            return False
+        self._ready.extend(self._decoder.decode(body) for body in self._unframer.feed(data))
+        return True

@@ -1,0 +1,138 @@
+"""A worker: one expert in one process, pipe → pipeline → engine → pipe, until the pipe closes."""
+
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+
+from aiosd.domain.errors import AiosdError, InvalidError, PackageError
+from aiosd.protocol.pipe import (
+    CancelRequest,
+    Done,
+    Failed,
+    LoadExpert,
+    LoadFailed,
+    Piece,
+    RunRequest,
+    ToWorker,
+    WorkerReady,
+)
+from aiosd.sensors.memory import read_process
+from aiosd.worker.channel import Channel
+from aiosd.worker.confine import confine_after_load, confine_at_start
+from aiosd.worker.expert import Expert, failure, map_payload
+
+log = logging.getLogger(__name__)
+
+# Memory is read after the first answers, when buffers have reached their size, then now and then.
+MEASURE_FIRST = 2
+MEASURE_EVERY = 64
+
+
+class Worker:
+    """The life of one expert's process."""
+
+    def __init__(self, channel: Channel[ToWorker], pid: int) -> None:
+        """Speak with the daemon through `channel`."""
+        self._channel = channel
+        self._pid = pid
+        self._expert: Expert | None = None
+        self._answered = 0
+
+    def serve(self) -> int:
+        """Take orders until the pipe closes; return the exit status."""
+        while True:
+            order = self._channel.receive()
+            match order:
+                case None:
+                    return 0
+                case LoadExpert():
+                    if not self._load(order):
+                        return 1
+                case RunRequest():
+                    self._run(order)
+                case CancelRequest():
+                    pass  # its request has ended already
+
+    def _load(self, order: LoadExpert) -> bool:
+        """Become the expert, and say how that went."""
+        start = time.perf_counter()
+        walls = confine_at_start([Path(order.folder)])
+        try:
+            self._expert = Expert(order)
+            walls = confine_after_load(walls)
+        except PackageError as error:
+            self._channel.send(LoadFailed(reason=error.message))
+            return False
+        except (MemoryError, OSError) as error:
+            self._channel.send(LoadFailed(reason=f"{type(error).__name__}: {error}"))
+            return False
+        memory = read_process(self._pid)
+        self._channel.send(
+            WorkerReady(
+                pid=self._pid,
+                engine=self._expert.engine.version(),
+                load_ms=(time.perf_counter() - start) * 1e3,
+                pss_bytes=memory.pss_bytes if memory else 0,
+                private_bytes=memory.anon_bytes if memory else 0,
+                verified=order.verify,
+                confinement=walls,
+            )
+        )
+        return True
+
+    def _run(self, order: RunRequest) -> None:
+        """Answer one request, or say why not; the worker lives on either way."""
+        expert = self._expert
+        if expert is None:
+            raise RuntimeError("a request came before an expert was loaded")
+        payload: memoryview | bytes | None = order.payload
+        if order.descriptor_bytes is not None:
+            payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
+        try:
+            done = expert.answer(
+                order,
+                payload,
+                lambda text: self._channel.send(Piece(id=order.id, text=text)),
+                lambda: self._cancelled(order.id),
+            )
+        except (AiosdError, PackageError) as error:
+            self._fail(order.id, failure(error))
+        except MemoryError:
+            self._fail(order.id, InvalidError("this input needs more memory than there is"))
+        else:
+            self._channel.send(self._measured(done))
+
+    def _fail(self, request: int, error: AiosdError) -> None:
+        self._channel.send(
+            Failed(id=request, code=error.code, message=error.message, details=error.details)
+        )
+
+    def _measured(self, done: Done) -> Done:
+        """Add what this process holds, where it is time to look."""
+        self._answered += 1
+        if self._answered <= MEASURE_FIRST or self._answered % MEASURE_EVERY == 0:
+            memory = read_process(self._pid)
+            if memory:
+                return msgspec.structs.replace(done, pss_bytes=memory.pss_bytes)
+        return done
+
+    def _cancelled(self, request: int) -> bool:
+        """Look for a word from the daemon while a request runs."""
+        try:
+            order = self._channel.poll()
+        except EOFError:
+            raise SystemExit(0) from None
+        return isinstance(order, CancelRequest) and order.id == request
+
+
+def run_worker(handle: int, pid: int) -> int:
+    """Be a worker on the pipe `handle`; return the exit status."""
+    channel: Channel[ToWorker] = Channel(handle, msgspec.msgpack.Decoder(ToWorker))
+    with contextlib.closing(channel):
+        try:
+            return Worker(channel, pid).serve()
+        except BrokenPipeError:
+            return 0  # the daemon is gone, and nobody is left to answer
