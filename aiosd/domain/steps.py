@@ -76,6 +76,15 @@ class AudioDecode(Step, frozen=True, kw_only=True, tag="audio.decode"):
     max_seconds: float = 600.0
 
 
+class AudioNormalize(Step, frozen=True, kw_only=True, tag="audio.normalize"):
+    """Divide a recording, or each window, by its peak: the greatest `value` or `magnitude`.
+
+    Silence (no positive peak) stays as it is.
+    """
+
+    peak: Literal["value", "magnitude"] = "magnitude"
+
+
 class AudioWindow(Step, frozen=True, kw_only=True, tag="audio.window"):
     """Samples → float32 (n, length): windows of `length` samples, the last one padded with zeros.
 
@@ -90,8 +99,10 @@ class AudioWindow(Step, frozen=True, kw_only=True, tag="audio.window"):
 class AudioLogMel(Step, frozen=True, kw_only=True, tag="audio.log_mel"):
     """(n, length) → float32 (n, frames, mels): log mel energies.
 
-    `scale` "htk" or "slaney" is the mel formula; `log` "natural", "log10" or "db" (10·log10, with
-    `top_db` below the maximum as the floor if given); `offset` is added before the logarithm.
+    `scale` "htk" or "slaney" is the mel formula; the sides of the triangles are straight over
+    `triangles` "hz" (librosa, torchaudio) or "mel" (TensorFlow). `power` 1 is the magnitude, 2 the
+    energy. `log` is "natural", "log10" or "db" (10·log10, with `top_db` below the maximum as the
+    floor if given); `offset` is added before the logarithm. `high_hz` 0 is half the rate.
     """
 
     rate: int
@@ -106,6 +117,7 @@ class AudioLogMel(Step, frozen=True, kw_only=True, tag="audio.log_mel"):
     centre: bool = False
     power: float = 2.0
     scale: Literal["htk", "slaney"] = "htk"
+    triangles: Literal["hz", "mel"] = "hz"
     normalize: Literal["none", "slaney"] = "none"
     log: Literal["natural", "log10", "db"] = "natural"
     offset: float = 1e-6
@@ -113,11 +125,15 @@ class AudioLogMel(Step, frozen=True, kw_only=True, tag="audio.log_mel"):
 
 
 class AudioMfcc(Step, frozen=True, kw_only=True, tag="audio.mfcc"):
-    """(n, frames, mels) log mel energies → float32 (n, frames, coefficients): DCT-II."""
+    """(n, frames, mels) log mel energies → float32 (n, frames, coefficients): DCT-II.
+
+    `norm` "ortho" is orthonormal; "htk" scales every coefficient by √(2/mels), as HTK and
+    TensorFlow do, which makes the first √2 larger; "none" is the plain sum of cosines, times 2.
+    """
 
     coefficients: int
     first: int = 0
-    orthonormal: bool = True
+    norm: Literal["ortho", "htk", "none"] = "ortho"
 
 
 # ── text: str → … ─────────────────────────────────────────────────────────────────────────────
@@ -326,6 +342,7 @@ PreStep = (
     | ImageFit
     | ImageResize
     | AudioDecode
+    | AudioNormalize
     | AudioWindow
     | AudioLogMel
     | AudioMfcc
