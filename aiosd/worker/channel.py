@@ -2,6 +2,7 @@
 
 import os
 import socket
+from array import array
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -12,7 +13,7 @@ from aiosd.protocol.framing import Unframer, frame
 T = TypeVar("T")
 
 _RECEIVE_BYTES = 65_536
-_MAX_DESCRIPTORS = 4
+_ANCILLARY_BYTES = socket.CMSG_LEN(4 * array("i").itemsize)
 
 
 class Channel(Generic[T]):
@@ -66,12 +67,17 @@ class Channel(Generic[T]):
     def _fill(self, flags: int) -> bool:
         """Receive once; False at the end of the stream."""
         try:
-            data, handles, _, _ = socket.recv_fds(
-                self.socket, _RECEIVE_BYTES, _MAX_DESCRIPTORS, flags | socket.MSG_CMSG_CLOEXEC
+            # socket.recv_fds() ignores its flags (CPython 3.11), and would wait here.
+            data, ancillary, _, _ = self.socket.recvmsg(
+                _RECEIVE_BYTES, _ANCILLARY_BYTES, flags | socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return False
-        self.descriptors.extend(handles)
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                handles = array("i")
+                handles.frombytes(content[: len(content) - len(content) % handles.itemsize])
+                self.descriptors.extend(handles)
         if not data:
             return False
         self._ready.extend(self._decoder.decode(body) for body in self._unframer.feed(data))
