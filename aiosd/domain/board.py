@@ -27,6 +27,7 @@ class RamShare(_Table, frozen=True, kw_only=True):
 class BoardFacts(_Table, frozen=True, kw_only=True):
     """What is known of a board and shown to its owner; no decision is taken from it yet.
 
+    `thermal_zones` are types as /sys/class/thermal has them, never indices, which change.
     `meter` names the instrument that measures power and `rails` what it measures; `total_rails`
     are those whose sum is the whole of `rails_scope` (empty: no total is known). `watts_scope`
     says of what the two figures are. An unknown figure is absent.
@@ -34,6 +35,7 @@ class BoardFacts(_Table, frozen=True, kw_only=True):
 
     cores: Annotated[int, Meta(ge=1)] | None = None
     isa: list[str] = msgspec.field(default_factory=list)
+    thermal_zones: list[str] = msgspec.field(default_factory=list)
     meter: str = "none"
     rails: list[str] = msgspec.field(default_factory=list)
     total_rails: list[str] = msgspec.field(default_factory=list)
@@ -49,7 +51,7 @@ class BoardProfile(_Table, frozen=True, kw_only=True):
     `compatible` holds exact entries of a device tree's list, boards before their SoC; `cpu_models`
     exact "model name"s of /proc/cpuinfo for machines without a device tree. `hosts` says whether
     an engine host per engine stays resident (fast loads) or each worker is a fresh interpreter
-    (least RAM). `threads` is the most an expert gets. `thermal_zones` are types, never indices.
+    (least RAM). `threads` is the most an expert gets.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -59,7 +61,6 @@ class BoardProfile(_Table, frozen=True, kw_only=True):
     hosts: bool = True
     threads: Annotated[int, Meta(ge=1, le=64)] = 4
     ram: RamShare = RamShare()
-    thermal_zones: list[str] = msgspec.field(default_factory=list)
     facts: BoardFacts = BoardFacts()
 
 

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,9 @@ OVERHEAD_BYTES = 65_536
 _LOCK = ".lock"
 _STAGING = ".staging-"
 _ASIDE = ".aside-"
+
+# A folder that its group may change makes packages that its group may replace.
+_SHARED = stat.S_ISGID | stat.S_IWGRP
 
 
 class NoRoomError(PackageError):
@@ -139,7 +143,7 @@ def _alone(experts: Path) -> Iterator[None]:
     Raises:
         PackageError: another installer holds it.
     """
-    handle = os.open(experts / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(experts / _LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +232,7 @@ def _stage(staging: Path, manifest: Manifest, data: bytes, sources: dict[str, Pa
         target.write(data)
         target.flush()
         os.fsync(target.fileno())
-    staging.chmod(0o755)
+    staging.chmod(0o755 | staging.parent.stat().st_mode & _SHARED)
     sync_folder(staging)
 
 

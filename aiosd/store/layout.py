@@ -20,7 +20,7 @@ class Layout:
     experts: tuple[Path, ...] = (Path("/var/lib/aiosd/experts"), SHARE / "experts")
     profiles: tuple[Path, ...] = (Path("/etc/aiosd/board-profiles"), SHARE / "board-profiles")
     settings: Path = Path("/etc/aiosd/aiosd.toml")
-    state: Path = Path("/var/lib/aiosd")
+    state: Path = Path("/var/lib/aiosd/state")
     sockets: Path = Path("/run/aiosd")
 
     @property

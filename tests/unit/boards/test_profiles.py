@@ -82,7 +82,7 @@ def test_every_shipped_profile_is_well_formed_and_no_board_is_claimed_twice(repo
         assert set(profile.facts.total_rails) <= set(profile.facts.rails), profile.name
         assert (profile.facts.meter == "none") == (not profile.facts.rails), profile.name
         assert bool(profile.facts.rails) == bool(profile.facts.rails_scope), profile.name
-        assert all(zone == zone.strip() for zone in profile.thermal_zones), profile.name
+        assert all(zone == zone.strip() for zone in profile.facts.thermal_zones), profile.name
 
 
 def test_an_owners_profile_replaces_the_shipped_one_of_its_name(repo: Path, tmp_path: Path) -> None:

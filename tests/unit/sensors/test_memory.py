@@ -78,6 +78,22 @@ def test_any_text_is_pressure_or_none(text: str) -> None:
     assert parse_pressure(text) is None or "avg10=" in text
 
 
+shares = st.integers(0, 10000).map(lambda hundredths: hundredths / 100)
+
+
+@given(values=st.tuples(shares, shares, shares, shares))
+def test_pressure_is_read_back_as_the_kernel_writes_it(
+    values: tuple[float, float, float, float],
+) -> None:
+    some_10, some_60, full_10, full_60 = values
+    text = (
+        f"some avg10={some_10:.2f} avg60={some_60:.2f} avg300=0.00 total=1\n"
+        f"full avg10={full_10:.2f} avg60={full_60:.2f} avg300=0.00 total=1\n"
+    )
+    assert parse_pressure(text) == Pressure(some_10, some_60, full_10, full_60)
+    assert parse_pressure(text.splitlines()[0]) is None
+
+
 def test_a_process_is_read_from_smaps_rollup(tmp_path: Path) -> None:
     memory = read_process(7, write(tmp_path, {"proc/7/smaps_rollup": ROLLUP}))
     assert memory is not None

@@ -1,7 +1,9 @@
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from aiosd.domain.errors import PackageError
 from aiosd.store.catalogue import scan
+from aiosd.store.digests import Digests
 from aiosd.store.install import NoRoomError, install, recover, remove
 
 PackageMaker = Callable[..., Path]
@@ -140,6 +143,16 @@ def test_an_installed_package_is_readable_by_all_and_writable_by_one(
     assert (folder / "model.bin").stat().st_mode & 0o777 == 0o644
 
 
+def test_a_folder_shared_by_operators_makes_packages_they_may_all_replace(
+    tmp_path: Path, make_package: PackageMaker
+) -> None:
+    experts = tmp_path / "experts"
+    experts.mkdir()
+    experts.chmod(0o2775)
+    folder = install(make_package(tmp_path / "source", "one"), experts).folder
+    assert folder.stat().st_mode & 0o7777 == 0o2775
+
+
 def test_two_installers_do_not_work_at_once(tmp_path: Path, make_package: PackageMaker) -> None:
     experts = tmp_path / "experts"
     experts.mkdir()
@@ -231,6 +244,56 @@ def test_a_swap_works_where_two_names_cannot_be_exchanged(
     install(make_package(tmp_path / "second", "one", release=2, model=b"better"), experts)
     assert scan([experts]).experts["one"].manifest.release == 2
     assert names(experts) == ["one"]
+
+
+def crash_before(step: int, source: Path, experts: Path) -> bool:
+    """Install in a child process that dies before its `step`-th act; True if it got through."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status) == 0
+    acts = itertools.count()
+
+    def die(event: str, _: object) -> None:
+        # Every act on the file system is announced by one of these before it happens.
+        if event.startswith(("os.", "open", "fcntl", "shutil", "ctypes")) and next(acts) == step:
+            os._exit(9)
+
+    code = 1
+    try:
+        sys.addaudithook(die)
+        install(source, experts)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_an_installer_that_dies_anywhere_leaves_one_whole_release(
+    tmp_path: Path, make_package: PackageMaker, monkeypatch: pytest.MonkeyPatch, *, exchanges: bool
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr("aiosd.store.install.exchange", lambda *_: False)
+    old = make_package(tmp_path / "old", "one", model=b"old" * 100)
+    new = make_package(tmp_path / "new", "one", release=2, model=b"new!" * 100)
+    experts = tmp_path / "experts"
+    seen = set()
+    for step in itertools.count():
+        shutil.rmtree(experts, ignore_errors=True)
+        install(old, experts)
+        through = crash_before(step, new, experts)
+        if not exchanges:
+            recover(experts)
+        catalogue = scan([experts])
+        assert not catalogue.refused
+        Digests(None).verify(catalogue.experts["one"])
+        seen.add(catalogue.experts["one"].manifest.release)
+        install(new, experts)
+        assert names(experts) == ["one"]
+        if through:
+            break
+    assert step > 20
+    assert seen == {1, 2}
 
 
 def test_a_removed_expert_is_gone_whole(tmp_path: Path, make_package: PackageMaker) -> None:

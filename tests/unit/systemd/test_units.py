@@ -1,0 +1,117 @@
+"""The unit files, read by systemd's own tools where they are installed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aiosd.store.layout import Layout
+
+SOCKETS = {
+    "aiosd.socket": ("api", "aiosd-clients"),
+    "aiosd-admin.socket": ("admin", "aiosd-admin"),
+    "aiosd-events.socket": ("events", "aiosd-clients"),
+}
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
+)
+
+
+def settings(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Return a unit file by section and key; a key may stand more than once."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    section = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            sections.setdefault(section, {}).setdefault(key, []).append(value)
+    return sections
+
+
+def exposure(unit: Path) -> float:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"Overall exposure level for \S+: (\d+\.\d)", done.stdout)
+    assert found, done.stderr
+    return float(found[1])
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong_with_the_units(repo: Path, tmp_path: Path) -> None:
+    folder = repo / "systemd"
+    for unit in (*folder.glob("*.service"), *folder.glob("*.socket")):
+        text = unit.read_text(encoding="utf-8")
+        # The daemon itself need not be installed here.
+        text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
+        (tmp_path / unit.name).write_text(text, encoding="utf-8")
+    units = sorted(tmp_path.iterdir())
+    assert [unit.name for unit in units] == sorted([*SOCKETS, "aiosd.service"])
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_the_daemon_is_as_closed_as_the_readme_says(repo: Path) -> None:
+    claimed = re.search(
+        r"gives \*\*(\d\.\d)\*\*", (repo / "systemd" / "README.md").read_text(encoding="utf-8")
+    )
+    assert claimed
+    assert exposure(repo / "systemd" / "aiosd.service") <= float(claimed[1]) + 0.2
+
+
+def test_each_socket_has_its_name_group_and_mode(repo: Path) -> None:
+    for unit, (name, group) in SOCKETS.items():
+        socket = settings(repo / "systemd" / unit)["Socket"]
+        assert socket["ListenStream"] == [f"/run/aiosd/{name}.sock"]
+        assert socket["FileDescriptorName"] == [name]
+        assert socket["SocketGroup"] == [group]
+        assert socket["SocketMode"] == ["0660"]
+        assert socket["Service"] == ["aiosd.service"]
+
+
+def test_the_daemon_keeps_what_its_design_leans_on(repo: Path) -> None:
+    service = settings(repo / "systemd" / "aiosd.service")["Service"]
+    assert service["Type"] == ["notify"]
+    assert service["WatchdogSec"] == ["30"]
+    assert service["RestartPreventExitStatus"] == ["78"]
+    assert service["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert service["PrivateNetwork"] == ["yes"]
+    assert service["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert sorted(service["Sockets"][0].split()) == sorted(SOCKETS)
+    assert "PrivateUsers" not in service  # peers would lose their uid
+    assert "RuntimeDirectory" not in service  # it would take the sockets' folder away at each stop
+    assert "seccomp" in service["SystemCallFilter"][-1]
+
+
+def test_every_group_of_the_units_is_made(repo: Path) -> None:
+    made = (repo / "systemd" / "sysusers.d" / "aiosd.conf").read_text(encoding="utf-8")
+    names = {line.split()[1] for line in made.splitlines() if line and not line.startswith("#")}
+    assert {group for _, group in SOCKETS.values()} | {"aiosd"} == names
+
+
+def test_the_paths_of_the_units_are_those_of_the_layout(repo: Path) -> None:
+    layout = Layout()
+    service = settings(repo / "systemd" / "aiosd.service")["Service"]
+    assert Path("/var/lib") / service["StateDirectory"][0] == layout.state
+    made = (repo / "systemd" / "tmpfiles.d" / "aiosd.conf").read_text(encoding="utf-8")
+    assert str(layout.experts[0]) in made
+    listened = {settings(repo / "systemd" / unit)["Socket"]["ListenStream"][0] for unit in SOCKETS}
+    assert listened == {
+        str(layout.api_socket),
+        str(layout.admin_socket),
+        str(layout.events_socket),
+    }
