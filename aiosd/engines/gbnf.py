@@ -6,6 +6,7 @@ limits, and an error names the line. The notation is that of llama.cpp's `gramma
 """
 
 import re
+from dataclasses import dataclass
 from typing import NoReturn
 
 from aiosd.domain.errors import InvalidError
@@ -28,8 +29,16 @@ _ONE = re.compile(_CHARACTER % "")
 _REPEAT = re.compile(r"[*+?]|\{[ \t]*(\d{1,9})[ \t]*(,[ \t]*(\d{1,9})?[ \t]*)?\}")
 
 
-def grammar_of(grammar: str | None, json_schema: str | None) -> str | None:
-    """Return the checked GBNF of a request, from either kind of constraint, or None.
+@dataclass(frozen=True)
+class Grammar:
+    """A checked GBNF text, and the part of the request it comes from."""
+
+    text: str
+    field: str
+
+
+def grammar_of(grammar: str | None, json_schema: str | None) -> Grammar | None:
+    """Return the checked grammar of a request, from either kind of constraint, or None.
 
     Raises:
         InvalidError: both are given, or the one given is wrong or too large.
@@ -42,13 +51,14 @@ def grammar_of(grammar: str | None, json_schema: str | None) -> str | None:
             check_grammar(made)
         except InvalidError as error:
             raise InvalidError(
-                f"the JSON schema makes a grammar that is too large: {error.message}",
+                f"the grammar of the JSON schema cannot be used: {error.message}",
                 field="options.sampling.json_schema",
             ) from error
-        return made
+        return Grammar(made, "options.sampling.json_schema")
     if grammar is not None:
         check_grammar(grammar)
-    return grammar
+        return Grammar(grammar, _FIELD)
+    return None
 
 
 def check_grammar(text: str) -> None:

@@ -6,7 +6,6 @@ package's high-level class reads all metadata, compiles chat templates and copie
 """
 
 import ctypes
-import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from importlib.metadata import version as version_of
@@ -20,8 +19,6 @@ from aiosd.engines.gbnf import grammar_of
 from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_sampler import Choice, Picker
 from aiosd.engines.text_stream import TextStream
-
-log = logging.getLogger(__name__)
 
 _ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
 _LOOK_SECONDS = 0.005
@@ -69,10 +66,7 @@ class LlamaEngine:
             self.close()
             raise PackageError("models with an encoder are not supported", path=self._path)
         self._vocab = lib.llama_model_get_vocab(self._model)
-        trained = int(lib.llama_model_n_ctx_train(self._model))
-        self._limit = min(need.context, trained) if trained > 0 else need.context
-        if self._limit < need.context:
-            log.info("context %d is more than the model's %d", need.context, trained)
+        self._limit = llama_library.context_limit(self._model, need.context)
         self._batch, self._threads = min(need.batch, self._limit), threads
         # A window or a recurrent state cannot be wound back to an earlier place.
         self._reusable = not (

@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from collections import deque
 from typing import Any
@@ -103,6 +104,8 @@ journal = Journal()
 
 def start() -> None:
     """Make the library ready; starts no thread and may be called again."""
+    # Where a debugger is installed, an abort would start it and hang about for seconds.
+    os.putenv("GGML_NO_BACKTRACE", "1")
     journal.listen()
     lib.llama_backend_init()
 
@@ -120,6 +123,15 @@ def model_params(*, no_alloc: bool = False) -> ctypes.Structure:
     return params
 
 
+def context_limit(model: int, wanted: int) -> int:
+    """Return how many tokens the context will have: no more than the model was trained for."""
+    trained = int(lib.llama_model_n_ctx_train(model))
+    if 0 < trained < wanted:
+        log.info("context %d is more than the %d the model was trained for", wanted, trained)
+        return trained
+    return wanted
+
+
 def context_params(context: int, batch: int, threads: int, *, embed: bool) -> ctypes.Structure:
     """Return the settings of a context for one sequence of `context` tokens.
 
@@ -132,6 +144,10 @@ def context_params(context: int, batch: int, threads: int, *, embed: bool) -> ct
     params.n_threads = params.n_threads_batch = threads
     params.embeddings = embed
     params.swa_full = False
+    if not embed:
+        # Only the last token of a batch is ever sampled from; without this, logits of a whole
+        # batch are reserved: 150 MB for a vocabulary of 150,000 and a batch of 256.
+        params.n_outputs_max = 1
     return params
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiosd.domain.errors import InvalidError
 from aiosd.domain.request import Sampling
+from aiosd.engines.gbnf import Grammar
 from aiosd.engines.llama_library import journal, lib
 
 _PENALTY_WINDOW = 64
@@ -68,18 +69,24 @@ _RANGES: dict[str, tuple[float, float]] = {
 class Picker:
     """Picks the tokens of one answer; `pick()` returns the next, already accepted.
 
-    `grammar` is GBNF that `aiosd.engines.gbnf` has checked; `prompt` feeds the repeat penalty.
+    `grammar` is checked by `aiosd.engines.gbnf`; `prompt` feeds the repeat penalty.
 
     Raises:
         InvalidError: llama.cpp does not take the grammar.
     """
 
     def __init__(
-        self, context: int, vocab: int, choice: Choice, prompt: Sequence[int], grammar: str | None
+        self,
+        context: int,
+        vocab: int,
+        choice: Choice,
+        prompt: Sequence[int],
+        grammar: Grammar | None,
     ) -> None:
         self._context = context
         self._chains: list[int] = []
         self._kept: list[object] = []
+        self._field = grammar.field if grammar else ""
         self._penalties = self._make_penalties(choice, prompt)
         self._grammar = self._make_grammar(vocab, grammar) if grammar is not None else None
         self.pick: Callable[[], int]
@@ -107,7 +114,7 @@ class Picker:
             if not self._allows(token):
                 raise InvalidError(
                     "the grammar came to a place that no token of this model can continue",
-                    field="options.sampling.grammar",
+                    field=self._field,
                 )
         lib.llama_sampler_accept(self._grammar, token)
         if self._penalties:
@@ -143,13 +150,12 @@ class Picker:
             lib.llama_sampler_accept(penalties, token)
         return penalties
 
-    def _make_grammar(self, vocab: int, grammar: str) -> Any:  # noqa: ANN401 -- ctypes
+    def _make_grammar(self, vocab: int, grammar: Grammar) -> Any:  # noqa: ANN401 -- ctypes
         journal.clear()
-        made = lib.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
+        made = lib.llama_sampler_init_grammar(vocab, grammar.text.encode(), b"root")
         if not made:
             raise InvalidError(
-                f"llama.cpp refuses the grammar: {journal.reason()}",
-                field="options.sampling.grammar",
+                f"llama.cpp refuses the grammar: {journal.reason()}", field=grammar.field
             )
         self._chains.append(made)
         return made
