@@ -28,9 +28,9 @@ class LlamaEngine:
     """One GGUF model; see `aiosd.engines.engine.Engine` for the contract.
 
     The context is `engine.context` of the manifest, or what the model was trained for if that is
-    less. The same prompt, settings and seed give the same text on the same machine, whatever was
-    answered before: a kept prefix is reused only in whole batches, so that every batch has the
-    same shape as without.
+    less; a text to embed must fit in one `engine.batch`. The same prompt, settings and seed give
+    the same text on the same machine, whatever was answered before: a kept prefix is reused only
+    in whole batches, so that every batch has the same shape as without.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class LlamaEngine:
         choice = Choice.of(prompt.sampling)
         stream = TextStream(prompt.stop)
         grammar = grammar_of(prompt.grammar, prompt.json_schema)
-        tokens = self._tokenize(prompt, room=1)
+        tokens = self._tokenize(prompt, self._limit, room=1)
         if self._embeds:
             self._open_context(embed=False)
         if not lib.llama_get_memory(self._context):
@@ -170,9 +170,7 @@ class LlamaEngine:
         return count, "stop" if stream.stopped else "length" if limit else "eos"
 
     def _embed(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Embedding:
-        tokens = self._tokenize(prompt, room=0)
-        if not tokens:
-            raise InvalidError("there is no token in the text to embed", field="input.text")
+        tokens = self._tokenize(prompt, self._batch, room=0)
         if not self._embeds:
             self._open_context(embed=True)
         self._forget()
@@ -183,29 +181,28 @@ class LlamaEngine:
         size = int(lib.llama_model_n_embd_out(self._model))
         return Embedding(tuple(vector[:size]), len(tokens))
 
-    def _tokenize(self, prompt: TextPrompt, *, room: int) -> list[int]:
-        """Return the prompt's tokens, of which at most the context's size less `room` may be."""
+    def _tokenize(self, prompt: TextPrompt, limit: int, *, room: int) -> list[int]:
+        """Return the prompt's tokens, which with `room` more must fit in `limit`."""
         try:
             data = prompt.text.encode()
         except UnicodeEncodeError as error:
             raise InvalidError(f"the text is not Unicode: {error}", field="input.text") from error
-        most = self._limit - room
-        tokens = (lib.llama_token * self._limit)()
+        tokens = (lib.llama_token * limit)()
         count = int(
             lib.llama_tokenize(
-                self._vocab, data, len(data), tokens, most, prompt.add_bos, prompt.special
+                self._vocab, data, len(data), tokens, limit - room, prompt.add_bos, prompt.special
             )
         )
         if count < 0:
             raise InvalidError(
-                f"the prompt has {-count} tokens; with the answer it must fit in {self._limit}: "
-                "send less text",
+                f"the text has {-count} tokens with its prompt; the expert takes "
+                f"{limit - room}: send less text",
                 field="input",
                 needed_tokens=-count + room,
-                limit_tokens=self._limit,
+                limit_tokens=limit,
             )
-        if count == 0 and room:
-            raise InvalidError("the prompt is empty", field="input")
+        if count == 0:
+            raise InvalidError("there is no token in the text", field="input")
         return list(tokens[:count])
 
     def _bytes_of(self, token: int) -> bytes:

@@ -135,12 +135,12 @@ def context_limit(model: int, wanted: int) -> int:
 def context_params(context: int, batch: int, threads: int, *, embed: bool) -> ctypes.Structure:
     """Return the settings of a context for one sequence of `context` tokens.
 
-    An embedding is taken of one whole batch, so there the batch is the context; the pooling is
-    the model's own. A model with a sliding window keeps the window only.
+    An embedding is taken of one whole batch, so there the context is no larger than the batch;
+    the pooling is the model's own. A model with a sliding window keeps the window only.
     """
     params: ctypes.Structure = lib.llama_context_default_params()
-    params.n_ctx = context
-    params.n_batch = params.n_ubatch = context if embed else min(batch, context)
+    params.n_batch = params.n_ubatch = min(batch, context)
+    params.n_ctx = params.n_batch if embed else context
     params.n_threads = params.n_threads_batch = threads
     params.embeddings = embed
     params.swa_full = False

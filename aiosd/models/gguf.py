@@ -33,8 +33,7 @@ class GgufFacts:
     `kv_heads` has one entry per layer. `quantisation` is the bytes of tensors by type, largest
     first. `rope_scaling` is "none" unless the file says otherwise. `window` is the sliding window
     in tokens. `matrices` is the bytes of the weights of matrix products by type, as llama.cpp
-    copies those of some types into another layout. `recurrent` is true of models with a state
-    instead of a cache.
+    copies those of some types into another layout; `state_bytes` is the state of a recurrent model.
     """
 
     architecture: str
@@ -47,13 +46,12 @@ class GgufFacts:
     key_length: int
     value_length: int
     feed_forward: int
-    experts_used: int
     vocabulary: int
     merges: int
     rope_base: float
     rope_scaling: str
     window: int
-    recurrent: bool
+    state_bytes: int
     tokenizer: str
     quantisation: tuple[tuple[str, int], ...]
     tensor_count: int
@@ -279,14 +277,16 @@ class _Reader:
             kv_heads=self._per_layer(f"{arch}.attention.head_count_kv", layers, heads),
             key_length=whole(f"{arch}.attention.key_length", length),
             value_length=whole(f"{arch}.attention.value_length", length),
-            feed_forward=self._most(f"{arch}.feed_forward_length"),
-            experts_used=whole(f"{arch}.expert_used_count"),
+            feed_forward=max(
+                self._most(f"{arch}.feed_forward_length"),
+                whole(f"{arch}.expert_used_count") * whole(f"{arch}.expert_feed_forward_length"),
+            ),
             vocabulary=self._vocabulary(arch),
             merges=self._arrays.get("tokenizer.ggml.merges", (0, ()))[0],
             rope_base=self._real(f"{arch}.rope.freq_base"),
             rope_scaling=self._text(f"{arch}.rope.scaling.type") or "none",
             window=whole(f"{arch}.attention.sliding_window"),
-            recurrent=any(key.startswith((f"{arch}.ssm.", f"{arch}.wkv.")) for key in self._values),
+            state_bytes=layers * self._state(arch, embedding),
             tokenizer=self._text("tokenizer.ggml.model"),
             quantisation=_by_size(mix),
             tensor_count=len(self._tensors),
@@ -295,6 +295,17 @@ class _Reader:
             alignment=alignment,
             file_size=self._size,
         )
+
+    def _state(self, arch: str, embedding: int) -> int:
+        """Return the bytes of one layer's state (llama.cpp, llama_hparams: n_embd_r, n_embd_s)."""
+        inner, state = self._whole(f"{arch}.ssm.inner_size"), self._whole(f"{arch}.ssm.state_size")
+        groups, kernel = (
+            self._whole(f"{arch}.ssm.group_count"),
+            self._whole(f"{arch}.ssm.conv_kernel"),
+        )
+        mamba = inner * state + max(kernel - 1, 0) * (inner + 2 * groups * state)
+        wkv = self._whole(f"{arch}.wkv.head_size")
+        return 4 * (mamba + (embedding * (wkv + 2) if wkv else 0))
 
     def _vocabulary(self, arch: str) -> int:
         """Return the size of the vocabulary, by the longest of the three places that tell it."""
@@ -307,12 +318,12 @@ class _Reader:
         """Return the bytes of matrices by type.
 
         The table of embeddings is only looked up, unless there is no `output.weight`: then it is
-        multiplied with as well.
+        multiplied with as well. Rows that are no multiple of 4 are never copied.
         """
         tied = "output.weight" not in self._tensors
         found: dict[str, int] = {}
         for name, (kind, shape, size) in self._tensors.items():
-            if len(shape) > 1 and (tied or name != "token_embd.weight"):
+            if len(shape) > 1 and shape[1] % 4 == 0 and (tied or name != "token_embd.weight"):
                 found[kind] = found.get(kind, 0) + size
         return found
 

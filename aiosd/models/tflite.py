@@ -64,7 +64,8 @@ class TfliteFacts:
     `operators` are the builtin operators used, `custom_operators` the others, by name.
     `weights_bytes` is the file's constant data. `activation_bytes` adds up all other tensors: an
     upper bound; `arena_bytes` is what they need when memory is reused between them.
-    `packed_bytes` are the weights of matrix products, which XNNPACK copies into its own layout.
+    `packed_bytes` are the weights of matrix products, which XNNPACK copies into its own layout;
+    `pointer_bytes` is the largest table of pointers that it makes for a convolution.
     """
 
     inputs: tuple[TensorFacts, ...]
@@ -77,6 +78,7 @@ class TfliteFacts:
     activation_bytes: int
     arena_bytes: int
     packed_bytes: int
+    pointer_bytes: int
     file_size: int
 
 
@@ -153,6 +155,7 @@ class _Model:
             activation_bytes=sum(graph.activation_bytes() for graph in graphs),
             arena_bytes=sum(graph.arena_bytes() for graph in graphs),
             packed_bytes=sum(graph.packed_bytes() for graph in graphs),
+            pointer_bytes=max(graph.pointer_bytes() for graph in graphs),
             file_size=self._reader.size,
         )
 
@@ -225,6 +228,17 @@ class _Graph:
         }
         return sum(self.tensors[index].size_bytes for index in packed)
 
+    def pointer_bytes(self) -> int:
+        """Return the bytes of pointers for the largest convolution: one per output and weight."""
+        largest = 0
+        for operator in self.operators:
+            if operator.name in _WINDOWED and len(operator.inputs) > 1 and operator.outputs:
+                out = self.tensors[operator.outputs[0]].shape
+                kernel = self.tensors[operator.inputs[1]].shape
+                if len(out) == len(kernel) == 4 and kernel[1] * kernel[2] > 1:  # noqa: PLR2004 -- NHWC
+                    largest = max(largest, 8 * out[1] * out[2] * kernel[1] * kernel[2])
+        return largest
+
     def _tensor(self, tensor: Table, buffers: list[int]) -> TensorFacts:
         name, shape, number = tensor.text(3), tensor.integers(0), tensor.byte(1)
         if number >= len(_TYPES):
@@ -268,6 +282,7 @@ class _Graph:
         return indices
 
 
+_WINDOWED = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 _PACKED = {
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
