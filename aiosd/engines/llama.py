@@ -1,0 +1,292 @@
+"""Text models in GGUF files, by llama.cpp: generation piece by piece, and embeddings.
+
+Nothing is taken from the model file but the model: the prompt arrives finished, and the file's
+own chat template is never read. The low-level library is driven directly, because the Python
+package's high-level class reads all metadata, compiles chat templates and copies logits.
+"""
+
+import ctypes
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError, PackageError
+from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.prepared import Embedding, Piece, Prepared, TextEnd, TextPiece, TextPrompt
+from aiosd.engines import llama_library
+from aiosd.engines.gbnf import grammar_of
+from aiosd.engines.llama_library import lib
+from aiosd.engines.llama_sampler import Choice, Picker
+from aiosd.engines.text_stream import TextStream
+
+_ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
+_LOOK_SECONDS = 0.005
+
+
+class LlamaEngine:
+    """One GGUF model; see `aiosd.engines.engine.Engine` for the contract.
+
+    The context is `engine.context` of the manifest, or what the model was trained for if that is
+    less; a text to embed must fit in one `engine.batch`. The same prompt, settings and seed give
+    the same text on the same machine, whatever was answered before: a kept prefix is reused only
+    in whole batches, so that every batch has the same shape as without.
+    """
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._model = 0
+        self._vocab = 0
+        self._context = 0
+        self._embeds = False
+        self._limit = 0
+        self._batch = 0
+        self._threads = 1
+        self._reusable = False
+        self._past: list[int] = []
+        self._buffer = ctypes.create_string_buffer(256)
+
+    def version(self) -> str:
+        """Name and version of the library that runs the model."""
+        return f"llama-cpp-python {version_of('llama-cpp-python')}"
+
+    def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
+        """Load the model of role "model"; weights stay mapped from the file.
+
+        Raises:
+            PackageError: there is no such file, or llama.cpp cannot run it.
+        """
+        if "model" not in files:
+            raise PackageError('a llama expert needs a file with role = "model"')
+        self.close()
+        llama_library.start()
+        self._path = str(files["model"])
+        self._model = llama_library.open_model(self._path, llama_library.model_params())
+        if lib.llama_model_has_encoder(self._model):
+            self.close()
+            raise PackageError("models with an encoder are not supported", path=self._path)
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self._limit = llama_library.context_limit(self._model, need.context)
+        self._batch, self._threads = min(need.batch, self._limit), threads
+        # A window or a recurrent state cannot be wound back to an earlier place.
+        self._reusable = not (
+            lib.llama_model_n_swa(self._model)
+            or lib.llama_model_is_recurrent(self._model)
+            or lib.llama_model_is_hybrid(self._model)
+        )
+        self._open_context(embed=False)
+
+    def run(self, prepared: Prepared, *, cancelled: Callable[[], bool]) -> Iterator[Piece]:
+        """Yield the pieces of the answer and a `TextEnd`, or one `Embedding`.
+
+        Raises:
+            InvalidError: not a text, a setting out of range, a bad grammar, or a prompt that is
+                longer than the context.
+            CancelledError: `cancelled()` became true.
+            ExpertFailedError: llama.cpp could not compute the answer.
+        """
+        if not isinstance(prepared, TextPrompt):
+            raise InvalidError("a llama expert takes text", field="input.type")
+        if not self._model:
+            raise ExpertFailedError("no model is loaded", reason="not_loaded")
+        if prepared.embed:
+            yield self._embed(prepared, cancelled)
+        else:
+            yield from self._generate(prepared, cancelled)
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        if self._context:
+            lib.llama_free(self._context)
+        if self._model:
+            lib.llama_model_free(self._model)
+        self._context = self._model = self._vocab = 0
+        self._past = []
+
+    def _open_context(self, *, embed: bool) -> None:
+        """Open the one context; an expert either writes or embeds, so the other kind is let go."""
+        if self._context:
+            lib.llama_free(self._context)
+            self._context = 0
+        params = llama_library.context_params(self._limit, self._batch, self._threads, embed=embed)
+        self._context = llama_library.open_context(self._model, params, self._path)
+        self._embeds = embed
+        self._past = []
+
+    def _generate(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Iterator[Piece]:
+        started = time.perf_counter()
+        choice = Choice.of(prompt.sampling)
+        stream = TextStream(prompt.stop)
+        grammar = grammar_of(prompt.grammar, prompt.json_schema)
+        tokens = self._tokenize(prompt, self._limit, room=1)
+        if self._embeds:
+            self._open_context(embed=False)
+        if not lib.llama_get_memory(self._context):
+            raise ExpertFailedError("this model embeds text and cannot write any", reason="model")
+        limit = self._limit - len(tokens)
+        limit = min(limit, choice.max_tokens) if choice.max_tokens else limit
+        picker = Picker(self._context, self._vocab, choice, tokens, grammar)
+        try:
+            self._prefill(tokens, cancelled)
+            token = picker.pick()
+            first_ms = (time.perf_counter() - started) * 1000
+            count, finish = yield from self._write(token, picker, stream, limit, cancelled)
+            yield TextEnd(stream.text(), len(tokens), count, finish, first_ms)
+        finally:
+            picker.close()
+
+    def _write(
+        self,
+        token: int,
+        picker: Picker,
+        stream: TextStream,
+        limit: int,
+        cancelled: Callable[[], bool],
+    ) -> Generator[TextPiece, None, tuple[int, str]]:
+        """Show, decode and pick, beginning with `token`, at most `limit` tokens.
+
+        Return how many tokens there were, and why the text ended.
+        """
+        one = (lib.llama_token * 1)()
+        batch = lib.llama_batch_get_one(one, 1)
+        count, pending = 0, 0
+        while not lib.llama_vocab_is_eog(self._vocab, token):
+            count += 1
+            pending += 1
+            if text := stream.feed(self._bytes_of(token)):
+                yield TextPiece(text, pending)
+                pending = 0
+            if stream.stopped or count == limit:
+                break
+            if cancelled():
+                raise CancelledError("cancelled while answering")
+            one[0] = token
+            self._decode(batch)
+            token = picker.pick()
+        else:
+            limit = 0
+        if text := stream.finish():
+            yield TextPiece(text, pending)
+        return count, "stop" if stream.stopped else "length" if limit else "eos"
+
+    def _embed(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Embedding:
+        tokens = self._tokenize(prompt, self._batch, room=0)
+        if not self._embeds:
+            self._open_context(embed=True)
+        self._forget()
+        self._decode_prompt((lib.llama_token * len(tokens))(*tokens), len(tokens), cancelled)
+        vector = lib.llama_get_embeddings_seq(self._context, 0)
+        if not vector:
+            raise ExpertFailedError("the model gives no embedding", reason="model")
+        size = int(lib.llama_model_n_embd_out(self._model))
+        return Embedding(tuple(vector[:size]), len(tokens))
+
+    def _tokenize(self, prompt: TextPrompt, limit: int, *, room: int) -> list[int]:
+        """Return the prompt's tokens, which with `room` more must fit in `limit`."""
+        try:
+            data = prompt.text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidError(f"the text is not Unicode: {error}", field="input.text") from error
+        tokens = (lib.llama_token * limit)()
+        count = int(
+            lib.llama_tokenize(
+                self._vocab, data, len(data), tokens, limit - room, prompt.add_bos, prompt.special
+            )
+        )
+        if count < 0:
+            raise InvalidError(
+                f"the text has {-count} tokens with its prompt; the expert takes "
+                f"{limit - room}: send less text",
+                field="input",
+                needed_tokens=-count + room,
+                limit_tokens=limit,
+            )
+        if count == 0:
+            raise InvalidError("there is no token in the text", field="input")
+        return list(tokens[:count])
+
+    def _bytes_of(self, token: int) -> bytes:
+        """Return the bytes a token stands for; a control token stands for none."""
+        size = lib.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, 0)
+        if size < 0:
+            self._buffer = ctypes.create_string_buffer(-size)
+            return self._bytes_of(token)
+        return self._buffer.raw[:size]
+
+    def _prefill(self, tokens: list[int], cancelled: Callable[[], bool]) -> None:
+        """Bring the prompt into the context, batch by batch, reusing whole batches of the last."""
+        done = self._shared(tokens)
+        if not done or not lib.llama_memory_seq_rm(
+            lib.llama_get_memory(self._context), 0, done, -1
+        ):
+            done = 0
+            self._forget()
+        self._past = tokens[:done]
+        array = (lib.llama_token * len(tokens))(*tokens)
+        while done < len(tokens):
+            size = min(self._batch, len(tokens) - done)
+            part = ctypes.cast(ctypes.byref(array, 4 * done), ctypes.POINTER(lib.llama_token))
+            self._decode_prompt(part, size, cancelled)
+            done += size
+            if size == self._batch:
+                self._past = tokens[:done]
+
+    def _shared(self, tokens: list[int]) -> int:
+        """Return how many tokens, in whole batches, are in the context already.
+
+        The last batch is always computed again, as its logits are needed.
+        """
+        size, done = self._batch, 0
+        if not self._reusable:
+            return 0
+        while (
+            done + size < len(tokens)
+            and done + size <= len(self._past)
+            and self._past[done : done + size] == tokens[done : done + size]
+        ):
+            done += size
+        return done
+
+    def _decode_prompt(
+        self, tokens: ctypes.Array[ctypes.c_int32], size: int, cancelled: Callable[[], bool]
+    ) -> None:
+        """Decode a batch of the prompt; looks at `cancelled` every few milliseconds meanwhile."""
+        seen = time.perf_counter()
+        stopped = cancelled()
+
+        def look(_data: object) -> bool:
+            nonlocal seen, stopped
+            now = time.perf_counter()
+            if now - seen >= _LOOK_SECONDS:
+                seen, stopped = now, cancelled()
+            return stopped
+
+        callback = lib.ggml_abort_callback(look)
+        lib.llama_set_abort_callback(self._context, callback, None)
+        try:
+            if not stopped:
+                self._decode(lib.llama_batch_get_one(tokens, size))
+        except CancelledError:
+            self._forget()
+            raise
+        finally:
+            lib.llama_set_abort_callback(self._context, lib.ggml_abort_callback(), None)
+        if stopped:
+            raise CancelledError("cancelled while reading the prompt")
+
+    def _decode(self, batch: ctypes.Structure) -> None:
+        code = lib.llama_decode(self._context, batch)
+        if code == 0:
+            return
+        if code == _ABORTED:
+            raise CancelledError("cancelled while reading the prompt")
+        self._forget()
+        reason = llama_library.journal.reason()
+        raise ExpertFailedError(f"llama.cpp could not decode (code {code}): {reason}", reason="run")
+
+    def _forget(self) -> None:
+        """Empty the context."""
+        self._past = []
+        memory = lib.llama_get_memory(self._context)
+        if memory:
+            lib.llama_memory_clear(memory, 0)
