@@ -62,8 +62,10 @@ class Line:
 
     def finish(self, pending: Pending) -> None:
         """Forget a question; if it is not answered, cancel it and wait shortly for the proof."""
-        if self._open.get(pending.id) is pending and not pending.done and self._link.up:
-            self._link.send([pending.id, CANCEL])
+        link = self._link
+        link.observe()
+        if not pending.done and link.up and pending.losses == link.losses:
+            link.send([pending.id, CANCEL])
             self._await_end(pending, monotonic() + self._patience.cancel)
         self._open.pop(pending.id, None)
 

@@ -5,9 +5,9 @@ tells; it is a second socket that is read when a wait is long, so it costs a fas
 """
 
 from pathlib import Path
+from sys import byteorder
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
@@ -49,7 +49,9 @@ class Link:
     def observe(self) -> None:
         """Read what the monitor has to say; never waits."""
         while int(self.monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            event = recv_monitor_message(self.monitor, zmq.NOBLOCK)["event"]
+            # A number of 16 bits, then a value of 32 bits; zmq.utils.monitor would parse it too,
+            # but imports asyncio, which doubles the start of a command line.
+            event = int.from_bytes(self.monitor.recv_multipart(zmq.NOBLOCK)[0][:2], byteorder)
             self.up = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             if self.up:
                 self.ever_up = True
