@@ -8,15 +8,15 @@ import zmq
 
 from aiosd.client.address import unreachable
 from aiosd.client.link import Link
-from aiosd.client.patience import Beat, Patience, Pending, Pulse
+from aiosd.client.patience import MISSED_BEATS, Beat, Patience, Pending, Pulse
 from aiosd.client.question import Question
-from aiosd.domain.errors import AiosdError
-from aiosd.protocol.codec import decode_answer, encode
+from aiosd.protocol.codec import encode
 from aiosd.protocol.messages import Answer, Cancel, Ping
 
 CANCEL = encode(Cancel())
 PING = encode(Ping())
 PING_ID = b"beat"
+HANGS = "it hangs (pings stay unanswered)"
 
 
 class Line:
@@ -117,9 +117,7 @@ class Line:
         pending.check(now)
         match self._pulse.beat(now):
             case Beat.DEAD:
-                raise unreachable(
-                    link.path, 3 * self._patience.heartbeat, "it hangs (pings stay unanswered)"
-                )
+                raise unreachable(link.path, MISSED_BEATS * self._patience.heartbeat, HANGS)
             case Beat.PING:
                 link.send([PING_ID, PING])
             case Beat.WAIT:
@@ -133,17 +131,12 @@ class Line:
         self._pulse.heard(now)
         pending = self._open.get(frames[0])
         if pending is not None:
-            pending.take(decode_answer(frames[-1]), now)
+            pending.take(frames[-1], now)
 
     def _await_end(self, pending: Pending, until: float) -> None:
         """Read until a cancelled question has ended, or `until`."""
-        try:
-            while not pending.done and monotonic() < until:
-                frames = self._link.receive(0)
-                if frames is not None:
-                    self._take(frames)
-                self._link.observe()
-                if not self._link.up:
-                    return
-        except AiosdError:
-            return
+        while not pending.done and monotonic() < until and self._link.up:
+            frames = self._link.receive(0)
+            if frames is not None:
+                self._take(frames)
+            self._link.observe()

@@ -6,8 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from aiosd.client.address import unreachable
-from aiosd.domain.errors import DeadlineError, UnreachableError
-from aiosd.protocol.messages import Answer, Chunk
+from aiosd.domain.errors import DeadlineError, InvalidError, UnreachableError
+from aiosd.protocol.codec import decode_answer
+from aiosd.protocol.messages import Answer, Chunk, error_message
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,13 @@ class Pending:
     done: bool = False
     answers: deque[Answer] = field(default_factory=deque)
 
-    def take(self, answer: Answer, now: float) -> None:
-        """Keep what the daemon said to this request."""
+    def take(self, header: bytes, now: float) -> None:
+        """Keep what the daemon said to this request; what is no message ends it as `invalid`."""
+        answer: Answer
+        try:
+            answer = decode_answer(header)
+        except InvalidError as error:
+            answer = error_message(error)
         self.answers.append(answer)
         self.asked_at = now
         if isinstance(answer, Chunk):

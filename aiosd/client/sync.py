@@ -9,13 +9,14 @@ from typing import Self, Unpack
 
 import zmq
 
-from aiosd.client.address import find_address, unreachable
+from aiosd.client.address import find_address
 from aiosd.client.answer import body_of, outcome_of
 from aiosd.client.event import Event, decode_event, wanted
 from aiosd.client.line import Line
 from aiosd.client.link import Link
 from aiosd.client.patience import Patience, Pending
 from aiosd.client.question import Ask, Question, run_question, verb_question
+from aiosd.client.watch import Watch
 from aiosd.domain.inputs import Input
 from aiosd.domain.request import Outcome
 from aiosd.protocol import messages
@@ -229,25 +230,15 @@ def _follow(
     poller = zmq.Poller()
     poller.register(link.socket, zmq.POLLIN)
     poller.register(link.monitor, zmq.POLLIN)
-    down_since: float | None = monotonic()
-    heard_at = monotonic()
+    watch = Watch(link.path, patience, timeout_seconds, monotonic())
     while True:
-        frames = link.receive()
-        now = monotonic()
-        if frames is not None:
+        while (frames := link.receive()) is not None:
             event = decode_event(frames)
             if wanted(event.topic, topics):
-                heard_at = now
                 yield event
-            continue
+                watch.heard(monotonic())
         link.observe()
-        down_since = None if link.up else down_since if down_since is not None else now
-        waits = [] if timeout_seconds is None else [heard_at + timeout_seconds - now]
-        if waits and waits[0] <= 0:
+        seconds = watch.wait(link, monotonic())
+        if seconds is not None and seconds <= 0:
             return
-        if down_since is not None:
-            seconds = patience.restart if link.ever_up else patience.connect
-            if now - down_since >= seconds:
-                raise unreachable(link.path, seconds)
-            waits.append(down_since + seconds - now)
-        poller.poll(int(min(waits) * 1000) + 1 if waits else None)
+        poller.poll(None if seconds is None else int(seconds * 1000) + 1)
