@@ -1,4 +1,4 @@
-"""The verbs that only look: list, show, ps, status, events, version."""
+"""The verbs that only look: list, show, ps, status, events."""
 
 import argparse
 import sys

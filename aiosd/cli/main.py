@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from aiosd.cli import ask, look, operate
+from aiosd.cli import ask, look, operate, packages
+from aiosd.cli.completion import SHELLS, completion
+from aiosd.cli.doctor import doctor
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
 from aiosd.client import Client
-from aiosd.domain.errors import AiosdError, ConfigError, PackageError
+from aiosd.domain.errors import AiosdError, ConfigError, PackageError, UnreachableError
+from aiosd.protocol.messages import VERSION
 
 Command = Callable[[argparse.Namespace, Client, Paper], Exit]
 
@@ -54,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_ask(verbs)
     _add_looks(verbs)
     _add_operations(verbs)
+    _add_own(verbs)
     return parser
 
 
@@ -119,6 +123,36 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     ):
         _verb(verbs, name, command, text).add_argument("name", metavar="EXPERT", help="its name")
     _verb(verbs, "reload", operate.reload, "let the daemon read settings and packages again")
+
+
+def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
+    packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    _verb(verbs, "doctor", doctor, "look for what is wrong on this machine")
+    made = _verb(verbs, "completion", _completion, "print a completion script for a shell")
+    made.add_argument("shell", choices=SHELLS, help="the shell")
+    _verb(verbs, "version", _version, "print the versions of aiosctl and of the daemon")
+
+
+def _completion(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+    """Print a completion script."""
+    del client
+    paper.line(completion(options.shell, make_parser()).rstrip())
+    return Exit.OK
+
+
+def _version(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+    """Print the versions; a daemon that is away is no failure."""
+    del options
+    try:
+        daemon = look.word(client.ping(), "version")
+    except UnreachableError:
+        daemon = "not running"
+    if paper.as_json:
+        paper.document({"aiosctl": own_version(), "daemon": daemon, "wire": VERSION})
+    else:
+        paper.facts({"aiosctl": own_version(), "daemon": daemon, "wire": VERSION})
+    return Exit.OK
 
 
 def own_version() -> str:
