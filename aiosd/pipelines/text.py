@@ -96,7 +96,8 @@ class HashNgramsStep:
         """Return the features of the text.
 
         Raises:
-            InvalidError: the text is empty or not valid Unicode.
+            InvalidError: the text is empty, holds no n-gram of these lengths, or is not valid
+                Unicode.
         """
         step, text = self._step, as_text(value)
         if not text:
@@ -106,6 +107,11 @@ class HashNgramsStep:
         size = 1 << step.bits
         features = np.zeros((1, size + len(step.surface)), np.float32)
         hashes = ngram_hashes(text.lower() if step.lower else text, step.chars, step.words)
+        if not len(hashes):
+            raise InvalidError(
+                f"the text {text[:20]!r} is too short for this expert; send at least one word",
+                field=FIELD,
+            )
         places, counts = np.unique(
             (hashes ^ (hashes >> step.bits)) & (size - 1), return_counts=True
         )
@@ -214,11 +220,10 @@ def as_text(value: object) -> str:
     """Return the value as a text that UTF-8 can hold.
 
     Raises:
-        PackageError: the step before gave something else: the package's pipeline is wrong.
-        InvalidError: the text holds half of a surrogate pair.
+        InvalidError: the value is not a text, or the text holds half of a surrogate pair.
     """
     if not isinstance(value, str):
-        raise PackageError(f"a text step was given {type(value).__name__}; it needs a text")
+        raise InvalidError(f"a text is needed, not {type(value).__name__}", field="input")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -243,7 +248,7 @@ def ngram_hashes(text: str, chars: list[int], words: list[int]) -> NDArray[np.ui
     n-grams are hashed as the byte 0x1F and the words joined by one space, so that a word and the
     same characters fall into different places.
     """
-    parts: list[NDArray[np.uint32]] = []
+    parts = [np.zeros(0, np.uint32)]
     if chars:
         parts += _character_hashes(f" {text} ", chars[0], chars[1])
     if words:

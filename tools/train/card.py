@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -97,3 +99,18 @@ def fill(template: str, values: Mapping[str, str]) -> str:
             raise ValueError(f"the template has no {mark}")
         template = template.replace(mark, value)
     return template
+
+
+def step_tables(table: str, steps: Sequence[msgspec.Struct]) -> str:
+    """Return the `[[pre]]` or `[[post]]` tables of these steps, every parameter written out."""
+    tables = []
+    for step in steps:
+        values = msgspec.to_builtins(step)
+        lines = [f"{key} = {_plain(value)}" for key, value in values.items() if value is not None]
+        tables.append("\n".join([f"[[{table}]]", *lines]) + "\n")
+    return "\n".join(tables)
+
+
+def _plain(value: object) -> str:
+    """Return a text, a number, a truth value or a list of them as TOML."""
+    return json.dumps(value, ensure_ascii=False)
