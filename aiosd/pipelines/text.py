@@ -59,7 +59,8 @@ class NormalizeStep:
             text = _head_and_tail(text, limit * _RAW_FACTOR)
         text = unicodedata.normalize("NFKC", _stream_safe(text)).translate(_QUOTES)
         if self._step.lower:
-            text = text.lower()
+            # Once more: lower case of a few letters is not in normal form (İ gives i and a dot).
+            text = unicodedata.normalize("NFKC", text.lower())
         if self._step.digits == "zero":
             text = _DIGIT.sub("0", text)
         text = " ".join(text.split())
