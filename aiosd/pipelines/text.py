@@ -143,7 +143,7 @@ class WordIdsStep:
         if step.length < 1 + (step.start is not None):
             raise PackageError(f"text.word_ids: length is {step.length}: no room for a word")
         self._step = step
-        self._ids = load_word_ids(folder / step.file)
+        self._ids = load_word_ids(folder, step.file)
 
     def __call__(self, value: object) -> NDArray[np.int32] | NDArray[np.float32]:
         """Return the ids of the first words, padded at the end."""
@@ -169,12 +169,13 @@ class WordpieceStep:
         Raises:
             PackageError: the vocabulary is bad or lacks one of [PAD] [UNK] [CLS] [SEP].
         """
-        path = folder / step.file
         self._step = step
-        self._ids = load_vocabulary(path)
+        self._ids = load_vocabulary(folder, step.file)
         missing = [mark for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if mark not in self._ids]
         if missing:
-            raise PackageError(f"{path.name} lacks {' '.join(missing)}", path=str(path))
+            raise PackageError(
+                f"{step.file} lacks {' '.join(missing)}", path=str(folder / step.file)
+            )
         if step.length < 3:  # noqa: PLR2004 - [CLS], one piece, [SEP]
             raise PackageError(f"text.wordpiece: length is {step.length}: at least 3")
 

@@ -26,7 +26,7 @@ from aiosd.domain.steps import ScoresSoftmax, ScoresTopK, Step, TextHashNgrams, 
 from tools.train import card
 from tools.train.bags import Bags, Recipe, train
 from tools.train.features import features
-from tools.train.package import ENGINES, TextModel, calibration_error, softmax
+from tools.train.package import LIBRARIES, TextPackage, calibration_error, softmax
 from tools.train.splits import carve
 from tools.train.tflite import RowScaledLinear, write_tflite
 
@@ -77,7 +77,7 @@ def temperature_of(logits: NDArray[np.float32], intents: NDArray[np.int64]) -> f
 
 
 def measure(
-    model: TextModel, inside: Sentences, outside: Sentences, name: str
+    model: TextPackage, inside: Sentences, outside: Sentences, name: str
 ) -> list[card.Measured]:
     """Return the figures of the package on sentences of an intent and of none."""
     softening, choice = model.manifest.post
@@ -121,7 +121,7 @@ def build(assets: Path, out: Path) -> None:
     (out / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
     post = (ScoresSoftmax(), ScoresTopK(file="labels.txt"))
     write_manifest(out, post, [])
-    tuning = TextModel(out).many(
+    tuning = TextPackage(out).many(
         [text for text, mine in zip(known.texts, carved, strict=True) if mine]
     )
     temperature = temperature_of(tuning, known.intents[carved])
@@ -133,7 +133,7 @@ def build(assets: Path, out: Path) -> None:
     )
     write_manifest(out, post, [])
     inside, outside = (read_sentences(lists[name], labels) for name in ("val", "oos_val"))
-    figures = measure(TextModel(out), inside, outside, "CLINC150 val and oos_val")
+    figures = measure(TextPackage(out), inside, outside, "CLINC150 val and oos_val")
     write_manifest(out, post, figures)
     print("\n".join(figure.line() for figure in figures))
 
@@ -158,18 +158,18 @@ def write_manifest(out: Path, post: Sequence[Step], figures: Sequence[card.Measu
 
 
 def evaluate(path: Path, package: Path) -> None:
-    """Print the figures of a package on a file of sentences, in each engine there is."""
+    """Print the figures of a package on a file of sentences, in each library there is."""
     lists = json.loads(path.read_text(encoding="utf-8"))
     labels = (package / "labels.txt").read_text(encoding="utf-8").split()
     part = "test" if "test" in lists else "val"
     inside, outside = (read_sentences(lists[name], labels) for name in (part, f"oos_{part}"))
-    for engine in ENGINES:
+    for library in LIBRARIES:
         try:
-            model = TextModel(package, engine)
+            model = TextPackage(package, library)
         except ImportError:
-            print(f"{engine} is not installed: skipped")
+            print(f"{library} is not installed: skipped")
             continue
-        print(engine, f"{model.microseconds(inside.texts[0]):.0f} us an answer")
+        print(library, f"{model.microseconds(inside.texts[0]):.0f} us an answer")
         figures = measure(model, inside, outside, f"{path.name} {part}")
         print("\n".join(figure.line() for figure in figures))
 

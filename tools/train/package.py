@@ -1,59 +1,70 @@
-"""A built package run as the board runs it: its own `pre` steps, its model, in a real engine."""
+"""A built package run as the board runs it: its own pipeline, its model, in a real engine."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aiosd.domain.inputs import TextInput
 from aiosd.domain.manifest import Manifest
-from aiosd.pipelines.text import STEPS
+from aiosd.domain.prepared import Tensors
+from aiosd.domain.request import Sampling
+from aiosd.engines.litert import LitertEngine, find_library
+from aiosd.pipelines.pipeline import Pipeline
 from aiosd.protocol.toml import decode_toml
 
-ENGINES = ("ai_edge_litert", "tflite_runtime")
+LIBRARIES = ("ai-edge-litert", "tflite-runtime")
 
 
-class TextModel:
-    """A text package's steps and TFLite model; `__call__` gives the logits of one text."""
+class TextPackage:
+    """A text package's pipeline and TFLite model, as a worker has them."""
 
-    def __init__(self, folder: Path, engine: str = ENGINES[0]) -> None:
-        """Load the package in `folder`; `engine` is the Python package that runs TFLite."""
+    def __init__(self, folder: Path, library: str = "") -> None:
+        """Load the package in `folder`; `library` is one of `LIBRARIES`, or the first there is.
+
+        Raises:
+            ImportError: the library is not installed.
+        """
         path = folder / "expert.toml"
         self.manifest = decode_toml(path.read_text(encoding="utf-8"), Manifest, path=str(path))
-        model = self.manifest.model
-        if model is None:
+        if self.manifest.model is None:
             raise ValueError(f"{path} names no model")
-        self._pre = [STEPS[type(step)](step, folder) for step in self.manifest.pre]
-        interpreter = import_module(f"{engine}.interpreter").Interpreter
-        self._run = interpreter(model_path=str(folder / model.path), num_threads=1)
-        self._run.allocate_tensors()
-        self._in = self._run.get_input_details()[0]["index"]
-        self._out = self._run.get_output_details()[0]["index"]
+        self._pipeline = Pipeline(self.manifest, folder)
+        self._engine = LitertEngine(find_library(library))
+        model = {"model": folder / self.manifest.model.path}
+        self._engine.load(model, self.manifest.engine, threads=1)
 
-    def __call__(self, text: str) -> NDArray[np.float32]:
-        """Return float32 (outputs,)."""
-        value: object = text
-        for step in self._pre:
-            value = step(value)
-        self._run.set_tensor(self._in, value)
-        self._run.invoke()
-        logits: NDArray[np.float32] = self._run.get_tensor(self._out)[0]
-        return logits
+    def logits(self, text: str) -> NDArray[np.float32]:
+        """Return what the model gives, before any post step: float32 (outputs,)."""
+        found: NDArray[np.float32] = self._run(text)[1].arrays[0][0]
+        return found
+
+    def output(self, text: str) -> dict[str, object]:
+        """Return what a caller of the daemon gets."""
+        return self._pipeline.finish(*self._run(text))
 
     def many(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return float32 (texts, outputs)."""
-        return np.stack([self(text) for text in texts])
+        """Return the logits of several texts: float32 (texts, outputs)."""
+        return np.stack([self.logits(text) for text in texts])
 
     def microseconds(self, text: str, rounds: int = 300) -> float:
-        """Return the median time of one answer, steps and model, in microseconds."""
+        """Return the median time of one answer, pipeline and model, in microseconds."""
         times = []
         for _ in range(rounds):
             start = perf_counter()
-            self(text)
+            self.output(text)
             times.append(perf_counter() - start)
         return float(np.median(times)) * 1e6
+
+    def _run(self, text: str) -> tuple[Tensors, Tensors]:
+        """Return what the engine was given and what it gave."""
+        prepared = self._pipeline.prepare(TextInput(text=text), Sampling())
+        given = next(iter(self._engine.run(prepared, cancelled=lambda: False)))
+        if not isinstance(prepared, Tensors) or not isinstance(given, Tensors):
+            raise TypeError("the package's model does not take and give arrays")
+        return prepared, given
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:

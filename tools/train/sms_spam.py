@@ -23,7 +23,7 @@ from sklearn.svm import LinearSVC
 from aiosd.domain.steps import Step, TextHashNgrams, TextNormalize
 from tools.train import card
 from tools.train.features import features
-from tools.train.package import ENGINES, TextModel, calibration_error, softmax
+from tools.train.package import LIBRARIES, TextPackage, calibration_error, softmax
 from tools.train.splits import folds, hold_out, twin_groups
 from tools.train.tflite import RowScaledLinear, write_tflite
 
@@ -107,7 +107,7 @@ def _machine() -> LinearSVC:
     return LinearSVC(C=1.0, class_weight={0: 1.0, 1: 3.0}, random_state=0, max_iter=5000)
 
 
-def measure(model: TextModel, data: Messages, name: str) -> list[card.Measured]:
+def measure(model: TextPackage, data: Messages, name: str) -> list[card.Measured]:
     """Return the figures of the package on `data`."""
     shares = softmax(model.many(data.texts))
     said, spam = shares.argmax(axis=1), data.spam
@@ -125,6 +125,26 @@ def measure(model: TextModel, data: Messages, name: str) -> list[card.Measured]:
     ]
 
 
+def slices(model: TextPackage, data: Messages) -> list[str]:
+    """Return lines that say how many are right in each slice of `data`."""
+    right = model.many(data.texts).argmax(axis=1) == data.spam
+    spam = data.spam == 1
+    digits = np.array([sum(map(str.isdigit, text)) for text in data.texts])
+    lengths = np.array([len(text) for text in data.texts])
+    parts = {
+        "spam with 5 digits or more": spam & (digits >= 5),
+        "spam with fewer digits": spam & (digits < 5),
+        "spam under 80 characters": spam & (lengths < 80),
+        "ham with 5 digits or more": ~spam & (digits >= 5),
+        "ham with fewer digits": ~spam & (digits < 5),
+        "ham over 160 characters": ~spam & (lengths > 160),
+    }
+    return [
+        card.share(name, int(right[mask].sum()), int(mask.sum()), "right").line()
+        for name, mask in parts.items()
+    ]
+
+
 def build(assets: Path, out: Path) -> None:
     """Rebuild the package in `out` and print its figures."""
     data = read_messages(assets / "text" / "sms_spam" / "sms_dev.tsv")
@@ -137,9 +157,11 @@ def build(assets: Path, out: Path) -> None:
     (out / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
     write_manifest(out, int((~held).sum()), [])
     name = f"UCI SMS Spam, {int(held.sum())} messages held out by group of near duplicates"
-    figures = measure(TextModel(out), data.where(held), name)
+    package = TextPackage(out)
+    figures = measure(package, data.where(held), name)
     write_manifest(out, int((~held).sum()), figures)
     print("\n".join(figure.line() for figure in figures))
+    print("\n".join(slices(package, data.where(held))))
 
 
 def write_manifest(out: Path, trained: int, figures: Sequence[card.Measured]) -> None:
@@ -160,16 +182,17 @@ def write_manifest(out: Path, trained: int, figures: Sequence[card.Measured]) ->
 
 
 def evaluate(path: Path, package: Path) -> None:
-    """Print the figures of a package on a file of messages, in each engine there is."""
+    """Print the figures of a package on a file of messages, in each library there is."""
     data = read_messages(path)
-    for engine in ENGINES:
+    for library in LIBRARIES:
         try:
-            model = TextModel(package, engine)
+            model = TextPackage(package, library)
         except ImportError:
-            print(f"{engine} is not installed: skipped")
+            print(f"{library} is not installed: skipped")
             continue
-        print(engine, f"{model.microseconds(data.texts[0]):.0f} us an answer")
+        print(library, f"{model.microseconds(data.texts[0]):.0f} us an answer")
         print("\n".join(figure.line() for figure in measure(model, data, path.name)))
+        print("\n".join(slices(model, data)))
 
 
 def main(arguments: Sequence[str]) -> None:
