@@ -1,5 +1,6 @@
 """The awaiting client: `AsyncClient`, for one event loop."""
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -61,17 +62,15 @@ class AsyncStream:
         """
         if self._closed:
             raise StopAsyncIteration
-        try:
+        with contextlib.ExitStack() as ended:
+            ended.callback(self.close)
             if self._pending is None:
                 self._pending = await self._line.begin(self._question)
             answer = await self._line.answer(self._pending)
             if isinstance(answer, Chunk):
+                ended.pop_all()
                 return answer.text
             self._outcome = outcome_of(answer)
-        except BaseException:
-            self.close()
-            raise
-        self.close()
         raise StopAsyncIteration
 
     def close(self) -> None:

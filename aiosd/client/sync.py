@@ -1,5 +1,6 @@
 """The blocking client: `Client`. One per thread; ZeroMQ sockets must not be shared."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -58,15 +59,13 @@ class Stream:
         """
         if self._closed:
             raise StopIteration
-        try:
+        with contextlib.ExitStack() as ended:
+            ended.callback(self.close)
             answer = self._line.answer(self._pending)
             if isinstance(answer, Chunk):
+                ended.pop_all()
                 return answer.text
             self._outcome = outcome_of(answer)
-        except BaseException:
-            self.close()
-            raise
-        self.close()
         raise StopIteration
 
     def close(self) -> None:
