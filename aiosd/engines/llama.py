@@ -18,6 +18,7 @@ from aiosd.engines import llama_library
 from aiosd.engines.gbnf import grammar_of
 from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_sampler import Choice, Picker
+from aiosd.engines.llama_tokens import Tokens
 from aiosd.engines.text_stream import TextStream
 
 _ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
@@ -44,7 +45,7 @@ class LlamaEngine:
         self._threads = 1
         self._reusable = False
         self._past: list[int] = []
-        self._buffer = ctypes.create_string_buffer(256)
+        self._tokens = Tokens(0)
 
     def version(self) -> str:
         """Name and version of the library that runs the model."""
@@ -66,6 +67,7 @@ class LlamaEngine:
             self.close()
             raise PackageError("models with an encoder are not supported", path=self._path)
         self._vocab = lib.llama_model_get_vocab(self._model)
+        self._tokens = Tokens(self._vocab)
         self._limit = llama_library.context_limit(self._model, need.context)
         self._batch, self._threads = min(need.batch, self._limit), threads
         # A window or a recurrent state cannot be wound back to an earlier place.
@@ -118,7 +120,7 @@ class LlamaEngine:
         choice = Choice.of(prompt.sampling)
         stream = TextStream(prompt.stop)
         grammar = grammar_of(prompt.grammar, prompt.json_schema)
-        tokens = self._tokenize(prompt, self._limit, room=1)
+        tokens = self._tokens.of(prompt, self._limit, room=1)
         if self._embeds:
             self._open_context(embed=False)
         if not lib.llama_get_memory(self._context):
@@ -150,10 +152,10 @@ class LlamaEngine:
         one = (lib.llama_token * 1)()
         batch = lib.llama_batch_get_one(one, 1)
         count, pending = 0, 0
-        while not lib.llama_vocab_is_eog(self._vocab, token):
+        while not self._tokens.ends(token):
             count += 1
             pending += 1
-            if text := stream.feed(self._bytes_of(token)):
+            if text := stream.feed(self._tokens.bytes_of(token)):
                 yield TextPiece(text, pending)
                 pending = 0
             if stream.stopped or count == limit:
@@ -170,7 +172,7 @@ class LlamaEngine:
         return count, "stop" if stream.stopped else "length" if limit else "eos"
 
     def _embed(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Embedding:
-        tokens = self._tokenize(prompt, self._batch, room=0)
+        tokens = self._tokens.of(prompt, self._batch, room=0)
         if not self._embeds:
             self._open_context(embed=True)
         self._forget()
@@ -180,38 +182,6 @@ class LlamaEngine:
             raise ExpertFailedError("the model gives no embedding", reason="model")
         size = int(lib.llama_model_n_embd_out(self._model))
         return Embedding(tuple(vector[:size]), len(tokens))
-
-    def _tokenize(self, prompt: TextPrompt, limit: int, *, room: int) -> list[int]:
-        """Return the prompt's tokens, which with `room` more must fit in `limit`."""
-        try:
-            data = prompt.text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidError(f"the text is not Unicode: {error}", field="input.text") from error
-        tokens = (lib.llama_token * limit)()
-        count = int(
-            lib.llama_tokenize(
-                self._vocab, data, len(data), tokens, limit - room, prompt.add_bos, prompt.special
-            )
-        )
-        if count < 0:
-            raise InvalidError(
-                f"the text has {-count} tokens with its prompt; the expert takes "
-                f"{limit - room}: send less text",
-                field="input",
-                needed_tokens=-count + room,
-                limit_tokens=limit,
-            )
-        if count == 0:
-            raise InvalidError("there is no token in the text", field="input")
-        return list(tokens[:count])
-
-    def _bytes_of(self, token: int) -> bytes:
-        """Return the bytes a token stands for; a control token stands for none."""
-        size = lib.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, 0)
-        if size < 0:
-            self._buffer = ctypes.create_string_buffer(-size)
-            return self._bytes_of(token)
-        return self._buffer.raw[:size]
 
     def _prefill(self, tokens: list[int], cancelled: Callable[[], bool]) -> None:
         """Bring the prompt into the context, batch by batch, reusing whole batches of the last."""

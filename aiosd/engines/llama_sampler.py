@@ -52,7 +52,8 @@ class Choice:
                     f"{name} is {value}; it must lie between {low} and {high}",
                     field=f"options.sampling.{name}",
                 )
-        return cls(**given)
+        # The library's seed has no sign, and one number stands for "any": -1.
+        return cls(**{**given, "seed": given.get("seed", _RANDOM_SEED) & _RANDOM_SEED})
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -62,7 +63,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "top_p": (0.0, 1.0),
     "min_p": (0.0, 1.0),
     "repeat_penalty": (0.01, 100.0),
-    "seed": (0, _RANDOM_SEED - 1),
+    "seed": (-(2**31), _RANDOM_SEED),
 }
 
 
