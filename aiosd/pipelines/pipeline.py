@@ -56,7 +56,6 @@ WINDOWING = frozenset(
         "series.window",
         "tensor.window",
         "text.hash_ngrams",
-        "text.surface",
         "text.word_ids",
         "text.wordpiece",
     }
