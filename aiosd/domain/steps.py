@@ -331,10 +331,17 @@ class BoxesNms(Step, frozen=True, kw_only=True, tag="boxes.nms"):
 
 
 class SeriesReconstruction(Step, frozen=True, kw_only=True, tag="series.reconstruction"):
-    """Windows and their reconstruction → error per window; over `threshold` is an anomaly."""
+    """Windows and their reconstruction → error per window; over `threshold` is an anomaly.
+
+    Output: `anomaly`, `score` (the largest or the mean error, by `reduce`), `threshold`, `scores`
+    per window, and `spans`: [start, end) sample indices of windows over the threshold, merged
+    where they touch. `hop` is that of the windows before.
+    """
 
     threshold: float
     measure: Literal["mse", "mae", "max"] = "mse"
+    reduce: Literal["max", "mean"] = "max"
+    hop: int = 1
 
 
 class SeriesForecast(Step, frozen=True, kw_only=True, tag="series.forecast"):

@@ -56,7 +56,6 @@ WINDOWING = frozenset(
         "series.window",
         "tensor.window",
         "text.hash_ngrams",
-        "text.surface",
         "text.word_ids",
         "text.wordpiece",
     }
@@ -69,7 +68,6 @@ FIRST = {
     InputType.AUDIO: "audio.decode",
     InputType.SERIES: "series.decode",
     InputType.TENSOR: "tensor.decode",
-    InputType.JSON: "text.",
 }
 
 _TEXT_TASKS = frozenset({Task.TEXT_GENERATE, Task.TEXT_EMBED, Task.TEXT_EXTRACT})
@@ -197,7 +195,7 @@ def _check_order(manifest: Manifest) -> None:
     names = [name_of(spec) for spec in manifest.pre]
     kind = manifest.input.type
     if names and kind not in FIRST:
-        raise PackageError(f"{kind} input has no pre steps; its turns go into prompt.turn")
+        raise PackageError(f"{kind} input has no pre steps")
     if names and not names[0].startswith(FIRST[kind]):
         raise PackageError(
             f"pre[0] is {names[0]}; the first step for {kind} input is {FIRST[kind]}…"
