@@ -33,6 +33,17 @@ def twin_groups(texts: Sequence[str], likeness: float = 0.6) -> NDArray[np.int64
     return groups
 
 
+def twins_by_class(texts: Sequence[str], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a group number for each text, as `twin_groups`, looked for within each class only."""
+    groups, used = np.zeros(len(texts), np.int64), 0
+    for name in np.unique(classes):
+        mine = np.flatnonzero(classes == name)
+        found = twin_groups([texts[row] for row in mine])
+        groups[mine] = found + used
+        used += int(found.max()) + 1
+    return groups
+
+
 def hold_out(groups: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
     """Return True for about `share` of the groups, drawn by `seed`."""
     names = np.unique(groups)
@@ -47,10 +58,21 @@ def folds(groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]
     return (order % count)[place]
 
 
-def carve(classes: NDArray[np.int64], each: int, seed: int) -> NDArray[np.bool_]:
-    """Return True for `each` rows of every class, drawn by `seed`."""
+def carve(
+    groups: NDArray[np.int64], classes: NDArray[np.int64], each: int, seed: int
+) -> NDArray[np.bool_]:
+    """Return True for `each` rows of every class (or fewer), whole groups at a time.
+
+    Groups are taken from the smallest on, those of one size in an order drawn by `seed`, so that
+    what is carved looks like nothing that stays.
+    """
     drawn = np.zeros(len(classes), np.bool_)
     generator = np.random.default_rng(seed)
     for name in np.unique(classes):
-        drawn[generator.permutation(np.flatnonzero(classes == name))[:each]] = True
+        mine = np.flatnonzero(classes == name)
+        names, sizes = np.unique(groups[mine], return_counts=True)
+        order = generator.permutation(len(names))
+        order = order[np.argsort(sizes[order], kind="stable")]
+        kept = order[np.cumsum(sizes[order]) <= each]
+        drawn[mine[np.isin(groups[mine], names[kept])]] = True
     return drawn

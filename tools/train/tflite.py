@@ -61,6 +61,7 @@ def write_tflite(
             _quantize(plain, _dynamic_recipe(), path)
         else:
             path.write_bytes(plain.read_bytes())
+    path.chmod(0o644)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -85,6 +86,7 @@ def write_static_int8(
         data = {"serving_default": [{name: sample} for sample in samples]}
         ranges = table.calibrate(data)
         table.quantize(ranges).export_model(str(path), overwrite=True)
+    path.chmod(0o644)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
