@@ -20,39 +20,55 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ImageDecode(Step, frozen=True, kw_only=True, tag="image.decode"):
-    """Image file → uint8 (height, width, 3) or (height, width, 1); EXIF orientation applied."""
+    """Image file → uint8 (height, width, 3) or (height, width, 1); EXIF orientation applied.
+
+    PNG, JPEG, BMP, GIF or WebP; an animation is refused, transparency shows white. The header is
+    held against `max_megapixels` before a pixel is decoded; the shorter side must have
+    `min_pixels`. A longer side over `max_side` (0: any) is shrunk to it by averaging.
+    """
 
     mode: Literal["rgb", "grey"] = "rgb"
     max_megapixels: float = 50.0
     min_pixels: int = 1
+    max_side: int = 0
 
 
 class ImageInk(Step, frozen=True, kw_only=True, tag="image.ink"):
     """Grey image of a drawing of either polarity → ink bright on dark, background at zero.
 
-    The background is what the border shows; values within `noise` of it become zero and the rest
-    is stretched to 0..255.
+    The background is what the border shows, and follows slow changes of light (a quadratic
+    surface) in images of 32 pixels a side or more. What differs from it by less than `noise` of
+    the ink's strength (or by less than four deviations of the background) becomes zero, the rest
+    is stretched to 0..255. Ink weaker than `min_contrast` (of black to white) is an error: the
+    image is blank.
     """
 
     noise: float = 0.15
+    min_contrast: float = 0.06
 
 
 class ImageCropContent(Step, frozen=True, kw_only=True, tag="image.crop_content"):
-    """Cut to the box of what is brighter than `threshold` (0..1), plus a margin of its side."""
+    """Cut to the box of what is brighter than `threshold` (0..1), plus a margin of its side.
+
+    Connected blobs whose ink is under `min_share` of the largest blob's are wiped out first.
+    """
 
     threshold: float = 0.25
     margin: float = 0.0
+    min_share: float = 0.0
 
 
 class ImageFit(Step, frozen=True, kw_only=True, tag="image.fit"):
     """Scale the longer side to `content` and place it in a `size` × `size` square of zeros.
 
     `centre = "mass"` puts the centre of brightness in the middle, as MNIST does; `"box"` the box.
+    `brighten` stretches the result so that thin strokes reach 255 after shrinking.
     """
 
     size: int
     content: int
     centre: Literal["mass", "box"] = "mass"
+    brighten: bool = False
 
 
 class ImageResize(Step, frozen=True, kw_only=True, tag="image.resize"):
