@@ -234,8 +234,9 @@ class TextWordpiece(Step, frozen=True, kw_only=True, tag="text.wordpiece"):
 class SeriesDecode(Step, frozen=True, kw_only=True, tag="series.decode"):
     """Series input → float32 (length, columns), with a policy for samples that are NaN.
 
-    `nan`: "reject" is an error; "hold" repeats the last reading, "interpolate" draws a line;
-    both for at most `max_gap` samples on end.
+    `nan`: "reject" is an error; "hold" repeats the last reading, "interpolate" draws a line; both
+    for at most `max_gap` samples on end (0: any number), and a gap at an end takes the nearest
+    reading. Infinity is always an error.
     """
 
     columns: int = 1
@@ -246,16 +247,28 @@ class SeriesDecode(Step, frozen=True, kw_only=True, tag="series.decode"):
 
 
 class SeriesScale(Step, frozen=True, kw_only=True, tag="series.scale"):
-    """Scale each column: by its own values, or by constants of the package."""
+    """Scale each column: by its own values, or by constants of the package.
+
+    "zscore": mean and deviation. "robust": median, and the largest of (q95 − q5) / 3.29,
+    (q75 − q25) / 1.35 and a fifth of the deviation, so that neither spikes nor long flat parts
+    decide. "minmax": to 0..1. "fixed": `mean` and `scale`, one each or one per column. A column
+    that does not vary becomes zeros. `compress` "asinh" bends large values (10 → 3), then `clip`
+    (0: none) bounds the magnitude.
+    """
 
     method: Literal["zscore", "robust", "minmax", "fixed"] = "zscore"
     mean: list[float] = msgspec.field(default_factory=list)
     scale: list[float] = msgspec.field(default_factory=list)
+    compress: Literal["none", "asinh"] = "none"
     clip: float = 0.0
 
 
 class SeriesWindow(Step, frozen=True, kw_only=True, tag="series.window"):
-    """(length, columns) → float32 (n, window, columns): overlapping windows, `hop` apart."""
+    """(length, columns) → float32 (n, window, columns): overlapping windows, `hop` apart.
+
+    A series shorter than a window is an error; fewer than `hop` samples after the last whole
+    window are not looked at. `normalize` works on each window and column.
+    """
 
     length: int
     hop: int = 1
@@ -347,17 +360,52 @@ class BoxesNms(Step, frozen=True, kw_only=True, tag="boxes.nms"):
 
 
 class SeriesReconstruction(Step, frozen=True, kw_only=True, tag="series.reconstruction"):
-    """Windows and their reconstruction → error per window; over `threshold` is an anomaly."""
+    """Windows and their reconstruction → error per window; over `threshold` is an anomaly.
+
+    Output: `anomaly`, `score` (the largest or the mean error, by `reduce`), `threshold`, `scores`
+    per window, and `spans`: [start, end) sample indices of windows over the threshold, merged
+    where they touch. `hop` is that of the windows before.
+    """
 
     threshold: float
     measure: Literal["mse", "mae", "max"] = "mse"
+    reduce: Literal["max", "mean"] = "max"
+    hop: int = 1
 
 
 class SeriesForecast(Step, frozen=True, kw_only=True, tag="series.forecast"):
-    """Windows and the forecast of what follows each → error per sample against what came."""
+    """Windows and the forecast of what follows each → error per sample against what came.
+
+    Output: `forecast`, what follows the last window, as a list of samples. With a `threshold`
+    also `anomaly`, `score` (the largest error), `threshold`, `scores` per sample from the end of
+    the first window on, and `spans` as [start, end) sample indices. `hop` is that of the windows
+    before, which must not be longer than a window.
+    """
+
+    threshold: float | None = None
+    measure: Literal["absolute", "squared"] = "absolute"
+    hop: int = 1
+
+
+class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
+    """A vector per window → how far each lies from the rest of this very request.
+
+    Each feature's distance from its median over the windows is divided by the `quantile` of those
+    distances (at least `floor`); the root mean square over the features, averaged over `smooth`
+    windows, is the score. Windows at or over `threshold` are anomalies; alarms less than `merge`
+    samples apart are one span, and spans shorter than `min_length` samples are dropped.
+    `length` and `hop` are those of the windows. Output as by series.reconstruction; a span covers
+    the middles of its windows, and the whole of the first and the last window's outer half.
+    """
 
     threshold: float
-    measure: Literal["absolute", "squared"] = "absolute"
+    length: int
+    hop: int = 1
+    quantile: float = 0.8
+    floor: float = 0.1
+    smooth: int = 1
+    merge: int = 0
+    min_length: int = 1
 
 
 class TensorValues(Step, frozen=True, kw_only=True, tag="tensor.values"):
@@ -408,6 +456,7 @@ PostStep = (
     | BoxesNms
     | SeriesReconstruction
     | SeriesForecast
+    | SeriesOutliers
     | TensorValues
     | TensorAffine
     | EmbeddingNormalize
