@@ -388,21 +388,26 @@ class SeriesForecast(Step, frozen=True, kw_only=True, tag="series.forecast"):
 
 
 class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
-    """A vector per window → how far each lies from the rest of this very request.
+    """A vector per window → how unlike the rest of this very request each window is.
 
-    Each feature's distance from its median over the windows is divided by the `quantile` of those
-    distances (at least `floor`); the root mean square over the features, averaged over `smooth`
-    windows, is the score. Windows at or over `threshold` are anomalies; alarms less than `merge`
-    samples apart are one span, and spans shorter than `min_length` samples are dropped.
-    `length` and `hop` are those of the windows. Output as by series.reconstruction; a span covers
-    the middles of its windows, and the whole of the first and the last window's outer half.
+    Features are divided by the `quantile` of their distances from their median (at least
+    `floor`). A window's distance is the root mean square difference within which the nearest
+    `share` of the windows lie (at most 1,024 of them, evenly spaced; none less than `apart`
+    samples away), so that what comes back every day is no outlier, however rare. Averaged over
+    `smooth` windows it is the score; windows at or over `threshold` are anomalies. Alarms less
+    than `merge` samples apart are one span; spans shorter than `min_length` samples are dropped.
+    `length` and `hop` are those of the windows, of which there must be 8. Output as by
+    series.reconstruction; a span covers the middles of its windows, and the whole outer half of
+    the first and the last.
     """
 
     threshold: float
     length: int
     hop: int = 1
-    quantile: float = 0.8
-    floor: float = 0.1
+    quantile: float = 0.9
+    floor: float = 0.5
+    share: float = 0.04
+    apart: int = 0
     smooth: int = 1
     merge: int = 0
     min_length: int = 1

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.domain.errors import ExpertFailedError, PackageError
+from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.steps import SeriesForecast, SeriesOutliers, SeriesReconstruction
 from aiosd.pipelines.answer import Answer
 
 Floats = NDArray[np.float32]
 Spans = list[tuple[int, int]]
+
+# Of series.outliers: windows to compare with, the least of them, and the largest share.
+MAX_OTHERS, MIN_WINDOWS, MAX_SHARE = 1024, 8, 0.5
+_BLOCK = 512  # windows compared at a time, to bound memory
 
 # Magnitudes (n, values) → one error per window (n,).
 _MEASURES: dict[str, Callable[[Floats], Floats]] = {
@@ -110,16 +114,20 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
     Raises:
         PackageError: a parameter is out of range.
     """
-    if not (0 < spec.quantile < 1 and spec.floor > 0 and spec.smooth >= 1):
-        raise PackageError("series.outliers: quantile in 0..1, floor > 0, smooth >= 1")
-    if spec.length < 1 or not 1 <= spec.hop <= spec.length or spec.merge < 0:
-        raise PackageError("series.outliers: length >= hop >= 1, merge >= 0")
+    if not (0 < spec.quantile < 1 and spec.floor > 0 and 0 < spec.share <= MAX_SHARE):
+        raise PackageError(f"series.outliers: quantile in 0..1, floor > 0, share in 0..{MAX_SHARE}")
+    if not 1 <= spec.hop <= spec.length or min(spec.merge, spec.apart, spec.smooth - 1) < 0:
+        raise PackageError("series.outliers: length >= hop >= 1, smooth >= 1, the rest >= 0")
 
     def step(answer: Answer) -> Answer:
         vectors = answer.tensors[0].reshape(len(answer.tensors[0]), -1).astype(np.float64)
-        distance = np.abs(vectors - np.median(vectors, axis=0))
-        usual = np.maximum(np.quantile(distance, spec.quantile, axis=0), spec.floor)
-        scores = _smoothed(np.sqrt(((distance / usual) ** 2).mean(axis=1)), spec.smooth)
+        if len(vectors) < MIN_WINDOWS:
+            raise InvalidError(
+                f"the series holds {len(vectors)} windows of {spec.length} samples: {MIN_WINDOWS} "
+                f"are needed to compare, {spec.length + (MIN_WINDOWS - 1) * spec.hop} samples",
+                field="input.values",
+            )
+        scores = _smoothed(_loneliness(vectors, spec), spec.smooth)
         last = len(scores) - 1
         lead = (spec.length - spec.hop) // 2
         cells = [
@@ -137,6 +145,31 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
         return _verdict(answer, scores, float(scores.max()), spec.threshold, spans)
 
     return step
+
+
+def _loneliness(vectors: NDArray[np.float64], spec: SeriesOutliers) -> NDArray[np.float64]:
+    """Return each window's distance to the nearest `share` of the others: (n, features) → (n,)."""
+    distance = np.abs(vectors - np.median(vectors, axis=0))
+    scaled = vectors / np.maximum(np.quantile(distance, spec.quantile, axis=0), spec.floor)
+    count, features = scaled.shape
+    places = np.unique(np.linspace(0, count - 1, min(count, MAX_OTHERS)).astype(np.intp))
+    others = scaled[places]
+    # Never so far apart that fewer than `MAX_SHARE` of the windows are left to compare with.
+    apart = min(max(1, spec.apart // spec.hop), max(1, count // 8))
+    rank = max(1, int(spec.share * len(places))) - 1
+    found = np.empty(count)
+    for start in range(0, count, _BLOCK):
+        block = scaled[start : start + _BLOCK]
+        squares = (
+            (block * block).sum(axis=1)[:, np.newaxis]
+            + (others * others).sum(axis=1)
+            - 2 * (block @ others.T)
+        )
+        near = np.abs(np.arange(start, start + len(block))[:, np.newaxis] - places) < apart
+        squares[near] = np.inf
+        nearest = np.partition(squares, rank, axis=1)[:, rank]
+        found[start : start + len(block)] = np.sqrt(np.maximum(nearest, 0) / features)
+    return found
 
 
 def _smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

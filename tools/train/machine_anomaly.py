@@ -6,8 +6,9 @@ those of the baselines) on those series only, and prints figures for the held-ou
 seeds, one thread, about two minutes.
 """
 
+import argparse
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from aiosd.domain.steps import SeriesDecode, SeriesOutliers, SeriesScale, Series
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.series import decode, scale, window
 from aiosd.pipelines.surprise import outliers
-from tools.train.nab import Count, Series, score
+from tools.train.card import Measured
+from tools.train.nab import Count, Series, load_nab, score, seasonal, smoothed, tune, zscore
+from tools.train.tflite import write_tflite
 
 HERE = Path()
 LENGTH, HOP, CODE = 24, 4, 4
@@ -31,7 +34,7 @@ PRE: tuple[Callable[[Any], Any], ...] = (
     window(SeriesWindow(length=LENGTH, hop=HOP), HERE),
 )
 POST = SeriesOutliers(
-    threshold=1.5, length=LENGTH, hop=HOP, quantile=0.8, floor=0.3, smooth=6, merge=24
+    threshold=0.48, length=LENGTH, hop=HOP, share=0.04, apart=96, smooth=6, merge=24
 )
 
 
@@ -115,14 +118,6 @@ def train(series: list[Series], epochs: int = 30) -> Describer:
     return net.eval()
 
 
-@dataclass(frozen=True)
-class Result:
-    """Scores per sample of one series, by one detector."""
-
-    name: str
-    scores: NDArray[np.float64]
-
-
 def scores_of(net: Callable[[NDArray[np.float32]], NDArray[np.float32]], series: Series
               ) -> NDArray[np.float64]:
     """Return the expert's score per sample: that of the window whose middle it is in."""
@@ -131,3 +126,93 @@ def scores_of(net: Callable[[NDArray[np.float32]], NDArray[np.float32]], series:
     per_window = np.array(answer.output["scores"])
     places = (np.arange(len(series.values)) - (LENGTH - HOP) // 2) // HOP
     return per_window[np.clip(places, 0, len(per_window) - 1)]
+
+
+Table = dict[str, NDArray[np.float64]]
+
+
+def detectors(net: Describer, series: list[Series]) -> dict[str, Table]:
+    """Return scores per sample of every series, by every detector."""
+
+    def run(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return net(torch.from_numpy(np.ascontiguousarray(windows))).numpy()
+
+    makers: dict[str, Callable[[Series], NDArray[np.float64]]] = {
+        "expert": lambda each: scores_of(run, each),
+        "z-score": zscore,
+        "time of day": seasonal,
+        "time of week": lambda each: seasonal(each, weekly=True),
+        "z-score, smoothed like the expert": lambda each: smoothed(zscore(each), 24),
+        "time of day, smoothed like the expert": lambda each: smoothed(seasonal(each), 24),
+    }
+    return {
+        name: {each.name: make(each) for each in series} for name, make in makers.items()
+    }
+
+
+def compare(tables: dict[str, Table], series: list[Series]) -> tuple[list[str], list[Measured], float]:
+    """Tune each detector on the training series, count events on the others.
+
+    Returns lines of a Markdown table, the figures, and the expert's threshold.
+    """
+    training = [each for each in series if not each.held_out]
+    held_out = [each for each in series if each.held_out]
+    limits = {name: tune(table, training) for name, table in tables.items()}
+    # Two decimals: the threshold is written into the manifest by hand and eye.
+    limits["expert"] = round(limits["expert"], 2)
+    lines = ["| series | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
+    figures = []
+    for title, group in (("held out", held_out), ("training", training)):
+        counts = {
+            name: [score(each, table[each.name] >= limits[name]) for each in group]
+            for name, table in tables.items()
+        }
+        lines += [
+            f"| {each.name} ({title}) | "
+            + " | ".join(cell(counts[name][place]) for name in tables) + " |"
+            for place, each in enumerate(group)
+        ]
+        totals = {name: sum(each, Count()) for name, each in counts.items()}
+        lines.append(f"| **all {title}** | " + " | ".join(map(cell, totals.values())) + " |")
+        for name, total in totals.items():
+            data = f"{name}: NAB, {len(group)} series {title}, {total.found + total.missed} windows"
+            for figure in ("f1", "precision", "recall"):
+                value = round(getattr(total, figure), 4)
+                figures.append(Measured(f"event_{figure}", value, data, len(group)))
+    print("thresholds:", {name: round(limit, 3) for name, limit in limits.items()})
+    return lines, figures, limits["expert"]
+
+
+def cell(count: Count) -> str:
+    """Return precision / recall / F1 and the counts behind them."""
+    return (
+        f"{count.precision:.2f} / {count.recall:.2f} / {count.f1:.2f} "
+        f"({count.found}+, {count.false} false, {count.missed} missed)"
+    )
+
+
+def main() -> None:
+    """Train, compare, convert; write model.tflite, figures.json and table.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nab", type=Path, required=True, help="folder with data/ and labels/")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    series = load_nab(given.nab)
+    net = train([each for each in series if not each.held_out])
+    lines, figures, threshold = compare(detectors(net, series), series)
+    print("\n".join(lines))
+    for figure in figures:
+        print(figure.line())
+    given.out.mkdir(parents=True, exist_ok=True)
+    digest = write_tflite(net, [(1, LENGTH, 1)], given.out / "model.tflite", weights="float32")
+    print(f"model.tflite {(given.out / 'model.tflite').stat().st_size} bytes sha256 {digest}")
+    rows = [figure.__dict__ for figure in figures]
+    made = {"threshold": threshold, "figures": rows}
+    (given.out / "figures.json").write_text(json.dumps(made, indent=1, ensure_ascii=False))
+    (given.out / "table.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

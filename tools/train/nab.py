@@ -147,6 +147,12 @@ def seasonal(series: Series, weekly: bool = False) -> NDArray[np.float64]:
     return np.abs(rest) / spread
 
 
+def smoothed(scores: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the centred moving average over `width` samples."""
+    padded = np.pad(scores, (width // 2, width - 1 - width // 2), mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), "valid")
+
+
 def tune(scores: dict[str, NDArray[np.float64]], series: list[Series]) -> float:
     """Return the threshold with the best summed F1 over `series`."""
     every = np.concatenate([scores[each.name] for each in series])
