@@ -20,39 +20,55 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ImageDecode(Step, frozen=True, kw_only=True, tag="image.decode"):
-    """Image file → uint8 (height, width, 3) or (height, width, 1); EXIF orientation applied."""
+    """Image file → uint8 (height, width, 3) or (height, width, 1); EXIF orientation applied.
+
+    PNG, JPEG, BMP, GIF or WebP; an animation is refused, transparency shows white. The header is
+    held against `max_megapixels` before a pixel is decoded; the shorter side must have
+    `min_pixels`. A longer side over `max_side` (0: any) is shrunk to it by averaging.
+    """
 
     mode: Literal["rgb", "grey"] = "rgb"
     max_megapixels: float = 50.0
     min_pixels: int = 1
+    max_side: int = 0
 
 
 class ImageInk(Step, frozen=True, kw_only=True, tag="image.ink"):
     """Grey image of a drawing of either polarity → ink bright on dark, background at zero.
 
-    The background is what the border shows; values within `noise` of it become zero and the rest
-    is stretched to 0..255.
+    The background is what the border shows, and follows slow changes of light (a quadratic
+    surface) in images of 32 pixels a side or more. What differs from it by less than `noise` of
+    the ink's strength (or by less than four deviations of the background) becomes zero, the rest
+    is stretched to 0..255. Ink weaker than `min_contrast` (of black to white) is an error: the
+    image is blank.
     """
 
     noise: float = 0.15
+    min_contrast: float = 0.06
 
 
 class ImageCropContent(Step, frozen=True, kw_only=True, tag="image.crop_content"):
-    """Cut to the box of what is brighter than `threshold` (0..1), plus a margin of its side."""
+    """Cut to the box of what is brighter than `threshold` (0..1), plus a margin of its side.
+
+    Connected blobs whose ink is under `min_share` of the largest blob's are wiped out first.
+    """
 
     threshold: float = 0.25
     margin: float = 0.0
+    min_share: float = 0.0
 
 
 class ImageFit(Step, frozen=True, kw_only=True, tag="image.fit"):
     """Scale the longer side to `content` and place it in a `size` × `size` square of zeros.
 
     `centre = "mass"` puts the centre of brightness in the middle, as MNIST does; `"box"` the box.
+    `brighten` stretches the result so that thin strokes reach 255 after shrinking.
     """
 
     size: int
     content: int
     centre: Literal["mass", "box"] = "mass"
+    brighten: bool = False
 
 
 class ImageResize(Step, frozen=True, kw_only=True, tag="image.resize"):
@@ -218,8 +234,9 @@ class TextWordpiece(Step, frozen=True, kw_only=True, tag="text.wordpiece"):
 class SeriesDecode(Step, frozen=True, kw_only=True, tag="series.decode"):
     """Series input → float32 (length, columns), with a policy for samples that are NaN.
 
-    `nan`: "reject" is an error; "hold" repeats the last reading, "interpolate" draws a line;
-    both for at most `max_gap` samples on end.
+    `nan`: "reject" is an error; "hold" repeats the last reading, "interpolate" draws a line; both
+    for at most `max_gap` samples on end (0: any number), and a gap at an end takes the nearest
+    reading. Infinity is always an error.
     """
 
     columns: int = 1
@@ -230,16 +247,28 @@ class SeriesDecode(Step, frozen=True, kw_only=True, tag="series.decode"):
 
 
 class SeriesScale(Step, frozen=True, kw_only=True, tag="series.scale"):
-    """Scale each column: by its own values, or by constants of the package."""
+    """Scale each column: by its own values, or by constants of the package.
+
+    "zscore": mean and deviation. "robust": median, and the largest of (q95 − q5) / 3.29,
+    (q75 − q25) / 1.35 and a fifth of the deviation, so that neither spikes nor long flat parts
+    decide. "minmax": to 0..1. "fixed": `mean` and `scale`, one each or one per column. A column
+    that does not vary becomes zeros. `compress` "asinh" bends large values (10 → 3), then `clip`
+    (0: none) bounds the magnitude.
+    """
 
     method: Literal["zscore", "robust", "minmax", "fixed"] = "zscore"
     mean: list[float] = msgspec.field(default_factory=list)
     scale: list[float] = msgspec.field(default_factory=list)
+    compress: Literal["none", "asinh"] = "none"
     clip: float = 0.0
 
 
 class SeriesWindow(Step, frozen=True, kw_only=True, tag="series.window"):
-    """(length, columns) → float32 (n, window, columns): overlapping windows, `hop` apart."""
+    """(length, columns) → float32 (n, window, columns): overlapping windows, `hop` apart.
+
+    A series shorter than a window is an error; fewer than `hop` samples after the last whole
+    window are not looked at. `normalize` works on each window and column.
+    """
 
     length: int
     hop: int = 1
@@ -345,10 +374,43 @@ class SeriesReconstruction(Step, frozen=True, kw_only=True, tag="series.reconstr
 
 
 class SeriesForecast(Step, frozen=True, kw_only=True, tag="series.forecast"):
-    """Windows and the forecast of what follows each → error per sample against what came."""
+    """Windows and the forecast of what follows each → error per sample against what came.
+
+    Output: `forecast`, what follows the last window, as a list of samples. With a `threshold`
+    also `anomaly`, `score` (the largest error), `threshold`, `scores` per sample from the end of
+    the first window on, and `spans` as [start, end) sample indices. `hop` is that of the windows
+    before, which must not be longer than a window.
+    """
+
+    threshold: float | None = None
+    measure: Literal["absolute", "squared"] = "absolute"
+    hop: int = 1
+
+
+class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
+    """A vector per window → how unlike the rest of this very request each window is.
+
+    Features are divided by the `quantile` of their distances from their median (at least
+    `floor`). A window's distance is the root mean square difference within which the nearest
+    `share` of the windows lie (at most 1,024 of them, evenly spaced; none less than `apart`
+    samples away), so that what comes back every day is no outlier, however rare. Averaged over
+    `smooth` windows it is the score; windows at or over `threshold` are anomalies. Alarms less
+    than `merge` samples apart are one span; spans shorter than `min_length` samples are dropped.
+    `length` and `hop` are those of the windows, of which there must be 8. Output as by
+    series.reconstruction; a span covers the middles of its windows, and the whole outer half of
+    the first and the last.
+    """
 
     threshold: float
-    measure: Literal["absolute", "squared"] = "absolute"
+    length: int
+    hop: int = 1
+    quantile: float = 0.9
+    floor: float = 0.5
+    share: float = 0.04
+    apart: int = 0
+    smooth: int = 1
+    merge: int = 0
+    min_length: int = 1
 
 
 class TensorValues(Step, frozen=True, kw_only=True, tag="tensor.values"):
@@ -399,6 +461,7 @@ PostStep = (
     | BoxesNms
     | SeriesReconstruction
     | SeriesForecast
+    | SeriesOutliers
     | TensorValues
     | TensorAffine
     | EmbeddingNormalize

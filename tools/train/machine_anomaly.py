@@ -1,0 +1,218 @@
+"""Train the `machine-anomaly` expert: a window's statistics and an autoencoder's error on it.
+
+`python -m tools.train.machine_anomaly --nab FOLDER --out experts/machine-anomaly` trains on the
+normal parts of the training series of the Numenta Anomaly Benchmark, tunes the threshold (and
+those of the baselines) on those series only, and prints figures for the held-out ones. Fixed
+seeds, one thread, about two minutes.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from aiosd.domain.inputs import SeriesInput
+from aiosd.domain.steps import SeriesDecode, SeriesOutliers, SeriesScale, SeriesWindow
+from aiosd.pipelines.answer import Answer
+from aiosd.pipelines.series import decode, scale, window
+from aiosd.pipelines.surprise import outliers
+from tools.train.card import Measured
+from tools.train.nab import Count, Series, load_nab, score, seasonal, smoothed, tune, zscore
+from tools.train.tflite import write_tflite
+
+HERE = Path()
+LENGTH, HOP, CODE = 24, 4, 4
+PRE: tuple[Callable[[Any], Any], ...] = (
+    decode(SeriesDecode(min_length=96, max_length=100_000, nan="interpolate", max_gap=24), HERE),
+    scale(SeriesScale(method="robust", compress="asinh", clip=8), HERE),
+    window(SeriesWindow(length=LENGTH, hop=HOP), HERE),
+)
+POST = SeriesOutliers(
+    threshold=0.48, length=LENGTH, hop=HOP, share=0.04, apart=96, smooth=6, merge=24
+)
+
+
+class Describer(nn.Module):
+    """(n, 24, 1) → (n, 7): mean, log spread, max, min, log mean and largest step, log error.
+
+    The error is that of an autoencoder (24 → 16 → 4 → 16 → 24) on the window without its mean and
+    spread: how unlike the windows of ordinary series its shape is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into = nn.Sequential(nn.Linear(LENGTH, 16), nn.ReLU(), nn.Linear(16, CODE))
+        self.back = nn.Sequential(nn.Linear(CODE, 16), nn.ReLU(), nn.Linear(16, LENGTH))
+
+    def error(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the root mean square of what the autoencoder misses; (n, 24) → (n, 1)."""
+        rest = x - x.mean(1, keepdim=True)
+        spread = (rest * rest).mean(1, keepdim=True).sqrt() + 0.1
+        shape = rest / spread
+        missed = (self.back(self.into(shape)) - shape) * spread
+        return (missed * missed).mean(1, keepdim=True).sqrt()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the seven features."""
+        x = x.reshape(-1, LENGTH)
+        mean = x.mean(1, keepdim=True)
+        spread = ((x - mean) * (x - mean)).mean(1, keepdim=True).sqrt()
+        steps = (x[:, 1:] - x[:, :-1]).abs()
+        return torch.cat(
+            [
+                mean,
+                (spread + 0.05).log(),
+                x.amax(1, keepdim=True),
+                x.amin(1, keepdim=True),
+                (steps.mean(1, keepdim=True) + 0.02).log(),
+                (steps.amax(1, keepdim=True) + 0.05).log(),
+                (self.error(x) + 0.05).log(),
+            ],
+            1,
+        )
+
+
+def windows_of(series: Series) -> NDArray[np.float32]:
+    """Run the expert's own pre steps on one series: float32 (n, 24, 1)."""
+    value: Any = SeriesInput(values=series.values.tolist())
+    for step in PRE:
+        value = step(value)
+    return value
+
+
+def train(series: list[Series], epochs: int = 30) -> Describer:
+    """Train the autoencoder on the windows that touch no labelled window."""
+    torch.manual_seed(3)
+    rng = np.random.default_rng(3)
+    rows = []
+    for each in series:
+        windows = windows_of(each)[:, :, 0]
+        starts = np.arange(len(windows)) * HOP
+        normal = np.array([not each.labels[s : s + LENGTH].any() for s in starts])
+        chosen = windows[normal]
+        # The same number from each series, so that long ones do not decide.
+        rows.append(chosen[rng.choice(len(chosen), 600, replace=len(chosen) < 600)])
+    x = torch.from_numpy(np.concatenate(rows))
+    net = Describer()
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for epoch in range(epochs):
+        total = 0.0
+        parts = torch.randperm(len(x)).split(128)
+        for part in parts:
+            batch = x[part] * (1 + 0.3 * torch.randn(len(part), 1))
+            loss = (net.error(batch) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        schedule.step()
+        if epoch % 10 == 9:
+            print(f"epoch {epoch + 1}: mean square missed {total / len(parts):.4f}")
+    return net.eval()
+
+
+def scores_of(net: Callable[[NDArray[np.float32]], NDArray[np.float32]], series: Series
+              ) -> NDArray[np.float64]:
+    """Return the expert's score per sample: that of the window whose middle it is in."""
+    windows = windows_of(series)
+    answer = outliers(POST, HERE)(Answer(tensors=(net(windows),), prepared=(windows,)))
+    per_window = np.array(answer.output["scores"])
+    places = (np.arange(len(series.values)) - (LENGTH - HOP) // 2) // HOP
+    return per_window[np.clip(places, 0, len(per_window) - 1)]
+
+
+Table = dict[str, NDArray[np.float64]]
+
+
+def detectors(net: Describer, series: list[Series]) -> dict[str, Table]:
+    """Return scores per sample of every series, by every detector."""
+
+    def run(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return net(torch.from_numpy(np.ascontiguousarray(windows))).numpy()
+
+    makers: dict[str, Callable[[Series], NDArray[np.float64]]] = {
+        "expert": lambda each: scores_of(run, each),
+        "z-score": zscore,
+        "time of day": seasonal,
+        "time of week": lambda each: seasonal(each, weekly=True),
+        "z-score, smoothed like the expert": lambda each: smoothed(zscore(each), 24),
+        "time of day, smoothed like the expert": lambda each: smoothed(seasonal(each), 24),
+    }
+    return {
+        name: {each.name: make(each) for each in series} for name, make in makers.items()
+    }
+
+
+def compare(tables: dict[str, Table], series: list[Series]) -> tuple[list[str], list[Measured], float]:
+    """Tune each detector on the training series, count events on the others.
+
+    Returns lines of a Markdown table, the figures, and the expert's threshold.
+    """
+    training = [each for each in series if not each.held_out]
+    held_out = [each for each in series if each.held_out]
+    limits = {name: tune(table, training) for name, table in tables.items()}
+    # Two decimals: the threshold is written into the manifest by hand and eye.
+    limits["expert"] = round(limits["expert"], 2)
+    lines = ["| series | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
+    figures = []
+    for title, group in (("held out", held_out), ("training", training)):
+        counts = {
+            name: [score(each, table[each.name] >= limits[name]) for each in group]
+            for name, table in tables.items()
+        }
+        lines += [
+            f"| {each.name} ({title}) | "
+            + " | ".join(cell(counts[name][place]) for name in tables) + " |"
+            for place, each in enumerate(group)
+        ]
+        totals = {name: sum(each, Count()) for name, each in counts.items()}
+        lines.append(f"| **all {title}** | " + " | ".join(map(cell, totals.values())) + " |")
+        for name, total in totals.items():
+            data = f"{name}: NAB, {len(group)} series {title}, {total.found + total.missed} windows"
+            for figure in ("f1", "precision", "recall"):
+                value = round(getattr(total, figure), 4)
+                figures.append(Measured(f"event_{figure}", value, data, len(group)))
+    print("thresholds:", {name: round(limit, 3) for name, limit in limits.items()})
+    return lines, figures, limits["expert"]
+
+
+def cell(count: Count) -> str:
+    """Return precision / recall / F1 and the counts behind them."""
+    return (
+        f"{count.precision:.2f} / {count.recall:.2f} / {count.f1:.2f} "
+        f"({count.found}+, {count.false} false, {count.missed} missed)"
+    )
+
+
+def main() -> None:
+    """Train, compare, convert; write model.tflite, figures.json and table.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nab", type=Path, required=True, help="folder with data/ and labels/")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    series = load_nab(given.nab)
+    net = train([each for each in series if not each.held_out])
+    lines, figures, threshold = compare(detectors(net, series), series)
+    print("\n".join(lines))
+    for figure in figures:
+        print(figure.line())
+    given.out.mkdir(parents=True, exist_ok=True)
+    digest = write_tflite(net, [(1, LENGTH, 1)], given.out / "model.tflite", weights="float32")
+    print(f"model.tflite {(given.out / 'model.tflite').stat().st_size} bytes sha256 {digest}")
+    rows = [figure.__dict__ for figure in figures]
+    made = {"threshold": threshold, "figures": rows}
+    (given.out / "figures.json").write_text(json.dumps(made, indent=1, ensure_ascii=False))
+    (given.out / "table.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
