@@ -134,11 +134,12 @@ class Broker:
             "expert.ready",
             {"expert": expert, "load_ms": ready.load_ms, "ram_bytes": ready.pss_bytes},
         )
-        log.info("%s ready in %.0f ms, %d bytes", expert, ready.load_ms, ready.pss_bytes)
+        held = self._workers.held(ready.pss_bytes, ready.own_bytes)
+        log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
             now = self._loop.time()
-            self.perform(self.scheduler.on_loaded(expert, ready.pss_bytes, now))
+            self.perform(self.scheduler.on_loaded(expert, held, now))
 
     def on_piece(self, piece: Piece) -> None:
         """A piece of streamed text goes to its client."""
@@ -155,8 +156,9 @@ class Broker:
             self._answer(pending, done)
         now = self._loop.time()
         effects: list[Effect] = []
-        if done.pss_bytes is not None:
-            effects += self.scheduler.on_measured(expert, done.pss_bytes, now)
+        if done.pss_bytes is not None and done.own_bytes is not None:
+            held = self._workers.held(done.pss_bytes, done.own_bytes)
+            effects += self.scheduler.on_measured(expert, held, now)
         self.perform(effects + self.scheduler.on_done(expert, now))
 
     def on_failed(self, expert: str, failed: Failed) -> None:

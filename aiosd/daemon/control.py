@@ -196,6 +196,7 @@ class Control:
                     "import_ms": host.ready.import_ms if host.ready else None,
                     "pss_bytes": memory.pss_bytes if memory else 0,
                     "private_bytes": memory.anon_bytes if memory else 0,
+                    "held_bytes": host.ready.pss_bytes if host.ready else 0,
                     "workers": len(host.workers),
                 }
             )
@@ -213,8 +214,9 @@ class Control:
             "pid": ready.pid if ready else None,
             "engine": ready.engine if ready else self._engine(name),
             "ram_bytes": memory.pss_bytes if memory else 0,
+            "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
-            "reserved_bytes": self._broker.scheduler.ledger.held(name),
+            "held_bytes": self._broker.scheduler.ledger.held(name),
             "need_bytes": slot.need_bytes,
             "load_ms": ready.load_ms if ready else None,
             "since_seconds": now - slot.ready_at if ready else None,

@@ -48,11 +48,17 @@ class Hosts:
         loop: asyncio.AbstractEventLoop,
         environment: Mapping[str, str],
         on_news: Callable[[str, dict[str, object]], None],
+        on_held: Callable[[str, int], None],
     ) -> None:
-        """Start none yet; `on_news` takes a topic and facts for the events socket."""
+        """Start none yet.
+
+        `on_news` takes a topic and facts for the events socket; `on_held` an engine and the bytes
+        that its host holds now.
+        """
         self._loop = loop
         self._environment = environment
         self._on_news = on_news
+        self._on_held = on_held
         self._tokens = itertools.count(1)
         self.hosts: dict[str, Host] = {}
 
@@ -112,6 +118,7 @@ class Hosts:
             case HostReady():
                 host.ready = message
                 log.info("host %s ready: %s", host.engine, message.version)
+                self._on_held(host.engine, message.pss_bytes)
                 self._on_news("host.ready", {"engine": host.engine, "pid": message.pid})
             case HostFailed():
                 host.failure = message.reason
@@ -145,6 +152,7 @@ class Hosts:
             host.pipe.close()
         if host.ready or host.workers:
             log.warning("host %s %s", host.engine, how)
+        self._on_held(host.engine, 0)
         self._on_news("host.exited", {"engine": host.engine, "how": how})
         for forked in list(host.workers.values()):
             if forked.handle is None:

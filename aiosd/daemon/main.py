@@ -118,11 +118,14 @@ class Daemon:
             for name, who in (("api", group), (ADMIN, admins))
         ]
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
-        wanted = settings.engines.hosts
-        resident = self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
-        self._hosts = Hosts(loop, environment, self._events.publish) if resident else None
+        ledger = Ledger(self._around.cap.cap_bytes)
+        self._hosts = (
+            Hosts(loop, environment, self._events.publish, ledger.set_host)
+            if self._resident()
+            else None
+        )
         self._workers = Workers(loop, self._hosts, environment)
-        self.scheduler = Scheduler(Ledger(self._around.cap.cap_bytes), self._rules())
+        self.scheduler = Scheduler(ledger, self._rules())
         self._broker = Broker(loop, self.scheduler, self._inventory, self._workers, self._events)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.on_reload = self.reload
@@ -229,7 +232,13 @@ class Daemon:
             keep_alive_seconds=settings.experts.keep_alive_seconds,
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
+            own_process=not self._resident(),
         )
+
+    def _resident(self) -> bool:
+        """Whether engine hosts stay resident: the owner's word, else the profile's."""
+        wanted = self._settings.engines.hosts
+        return self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
 
     def _rules(self) -> SchedulerRules:
         settings = self._settings

@@ -77,6 +77,10 @@ class Workers:
         self._listener: Listener | None = None
         self.workers: dict[str, Worker] = {}
 
+    def held(self, pss: int, own: int) -> int:
+        """Return what a worker counts in the books: see `Ledger`."""
+        return pss if self._hosts is None else own
+
     def listen(self, listener: Listener) -> None:
         """Tell `listener` everything from now on."""
         self._listener = listener

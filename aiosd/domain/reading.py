@@ -39,13 +39,14 @@ class ProcessMemory:
     """The memory of one process.
 
     `pss_bytes` counts a page shared by n processes as 1/n of it; `anon_bytes` is the part of it
-    that no file backs, which only the end of the process gives back. Read from `statm` there is no
-    sharing to be seen: `pss_bytes` is then all that is resident, and so an upper limit, and
-    `swap_bytes` is 0.
+    that no file backs. `own_bytes` are the pages that nobody else has (also called USS): what the
+    end of the process gives back. Read from `statm` there is no sharing to be seen: `pss_bytes` is
+    then all that is resident, and so an upper limit, and `swap_bytes` is 0.
     """
 
     pss_bytes: int
     anon_bytes: int
+    own_bytes: int
     swap_bytes: int
     source: ProcessSource
 

@@ -7,7 +7,7 @@ no code ever comes from a package. The text in `file` fields names a file of the
 Shapes are without the batch axis; `n` is the number of windows that one input falls into.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -140,35 +140,60 @@ class AudioMfcc(Step, frozen=True, kw_only=True, tag="audio.mfcc"):
 
 
 class TextNormalize(Step, frozen=True, kw_only=True, tag="text.normalize"):
-    """NFKC, spaces joined, optionally lower case; more than `max_chars` keeps head and tail."""
+    """Text → text: NFKC, typographic quotes made plain, white space joined.
+
+    `lower` makes it lower case; `digits = "zero"` writes every digit as 0; more than `max_chars`
+    characters (0: no limit) keep a head and a tail of half that each. Nothing left is an error.
+    """
 
     lower: bool = True
     max_chars: int = 0
     digits: Literal["keep", "zero"] = "keep"
 
 
+SurfaceFact = Literal[
+    "link",
+    "email",
+    "phone",
+    "short_code",
+    "money",
+    "digit_share",
+    "digits",
+    "capital_share",
+    "shouted_share",
+    "exclamations",
+    "questions",
+    "length",
+    "words",
+]
+
+
 class TextHashNgrams(Step, frozen=True, kw_only=True, tag="text.hash_ngrams"):
-    """Text → float32 (1, 2**bits): counts of hashed character and word n-grams.
+    """Text → float32 (1, 2**bits + number of surface facts): weights of hashed n-grams.
 
     `chars` and `words` are [shortest, longest] (empty: none); `weight` "binary", "count" or "log"
-    (1 + ln count); `norm` "l2" or "none". The hash is FNV-1a 32 bit over UTF-8.
+    (1 + ln count); `norm` "l2" or "none". The hash is FNV-1a 32 bit over UTF-8, folded to `bits`
+    by xor. `lower` hashes the text in lower case. `surface` names facts about the text as it came
+    in (capitals and all), each 0..1 times `surface_scale`, after the n-grams; they are defined in
+    `aiosd/pipelines/surface.py`.
     """
 
-    bits: int
+    bits: Annotated[int, msgspec.Meta(ge=4, le=20)]
     chars: list[int] = msgspec.field(default_factory=lambda: [2, 5])
     words: list[int] = msgspec.field(default_factory=lambda: [1, 2])
     weight: Literal["binary", "count", "log"] = "log"
     norm: Literal["l2", "none"] = "l2"
-
-
-class TextSurface(Step, frozen=True, kw_only=True, tag="text.surface"):
-    """Append facts about the text's surface to the features before it: see `features`."""
-
-    features: list[str]
+    lower: bool = True
+    surface: list[SurfaceFact] = msgspec.field(default_factory=list)
+    surface_scale: float = 0.1
 
 
 class TextWordIds(Step, frozen=True, kw_only=True, tag="text.word_ids"):
-    """Text → (1, length) ids of whole words from a vocabulary file of `word id` lines or words."""
+    """Text → (1, length) ids of whole words from a vocabulary file of `word id` lines or words.
+
+    The text is cut at `pattern`, which is one set of characters, as in `[^a-z]+`. Words beyond
+    `length` are dropped; a shorter text is filled with `pad`; `start` is an id put before all.
+    """
 
     file: str
     length: int
@@ -348,7 +373,6 @@ PreStep = (
     | AudioMfcc
     | TextNormalize
     | TextHashNgrams
-    | TextSurface
     | TextWordIds
     | TextWordpiece
     | SeriesDecode

@@ -14,6 +14,7 @@ Call = Callable[[object], object]
 
 SHOWN = 80  # characters of a bad answer that its error quotes
 _LOW, _HIGH = -(2**63), 2**64 - 1  # what MessagePack holds
+_LONGEST = 20  # digits or sign of those
 
 
 def _text(value: object, step: str) -> tuple[Answer, str]:
@@ -55,10 +56,10 @@ def _refuse(name: str) -> float:
 
 def _integer(digits: str) -> int | float:
     """Return an integer that the wire can hold, else the nearest float."""
-    number = float(digits)
-    if not _LOW <= number <= _HIGH:
-        return number
-    return int(digits) if _LOW <= int(digits) <= _HIGH else number
+    if len(digits) > _LONGEST:
+        return float(digits)
+    number = int(digits)
+    return number if _LOW <= number <= _HIGH else float(number)
 
 
 def _first(decoder: json.JSONDecoder, text: str) -> object:

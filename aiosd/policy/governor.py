@@ -41,17 +41,28 @@ Verdict = Fits | Evict | Wait | Never
 
 
 class Ledger:
-    """Bytes held per expert against one cap."""
+    """Bytes held per expert against one cap, beside what the engine hosts take of it.
+
+    A forked worker shares most of its pages with its host. The host is counted whole, and each
+    worker with the pages that it has alone, so that the sum is what PSS over all of them adds up
+    to; a worker without a host is counted by its PSS.
+    """
 
     def __init__(self, cap_bytes: int) -> None:
         """Start empty under `cap_bytes`."""
         self.cap_bytes = cap_bytes
         self._held: dict[str, int] = {}
+        self._hosts: dict[str, int] = {}
 
     @property
     def used_bytes(self) -> int:
-        """Bytes reserved or measured for all experts together."""
-        return sum(self._held.values())
+        """Bytes reserved or measured for all experts and hosts together."""
+        return sum(self._held.values()) + sum(self._hosts.values())
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that experts may have at best: the cap less the hosts."""
+        return self.cap_bytes - sum(self._hosts.values())
 
     @property
     def free_bytes(self) -> int:
@@ -65,6 +76,10 @@ class Ledger:
     def set(self, expert: str, size: int) -> None:
         """Reserve, or replace what was reserved by what was measured."""
         self._held[expert] = size
+
+    def set_host(self, engine: str, size: int) -> None:
+        """Count an engine host; 0 once it is gone."""
+        self._hosts[engine] = size
 
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""
@@ -89,7 +104,7 @@ def admit(
     if missing <= 0:
         return Fits()
     pinned = [each for each in residents if each.pinned and not each.leaving]
-    best = ledger.cap_bytes - sum(each.candidate.bytes for each in pinned)
+    best = ledger.room_bytes - sum(each.candidate.bytes for each in pinned)
     if need_bytes > best:
         names = tuple(sorted(each.candidate.expert for each in pinned))
         return Never(need_bytes, max(best, 0), names)

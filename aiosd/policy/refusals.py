@@ -1,15 +1,17 @@
 """Why a request ends without an answer, in words and numbers for whoever must act."""
 
 from aiosd.domain.errors import DeadlineError, ExpertFailedError, OverRamError
+from aiosd.policy.governor import Ledger
 from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
 
 _MIB = 2**20
 
 
-def over_ram(slot: Slot, need: int, cap: int, pinned: dict[str, int]) -> OverRamError:
+def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> OverRamError:
     """Say need, have, and what would have to go; `pinned` maps names to the bytes they hold."""
-    best, expert = max(0, cap - sum(pinned.values())), slot.facts.expert
+    cap, expert = ledger.cap_bytes, slot.facts.expert
+    best = max(0, ledger.room_bytes - sum(pinned.values()))
     hint = f"unpin {', '.join(pinned)} to make room" if pinned else "raise ram.cap"
     return OverRamError(
         f"{expert} needs {need / _MIB:.1f} MiB, at most {best / _MIB:.1f} MiB of the cap of "

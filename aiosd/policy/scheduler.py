@@ -147,9 +147,9 @@ class Scheduler:
         victims = self._eviction.choose(idle, missing)
         if victims is not None:
             return self._evict(victims, f"{expert} holds more than was estimated", now)
-        if held_bytes > self.ledger.cap_bytes:
+        if held_bytes > self.ledger.room_bytes:
             return self._refuse_all(
-                slot, over_ram(slot, held_bytes, self.ledger.cap_bytes, {})
+                slot, over_ram(slot, held_bytes, self.ledger, {})
             ) + self._drain(slot, "holds more than the whole cap", now)
         return []
 
@@ -312,7 +312,7 @@ class Scheduler:
                 return [], not patient
             case Never():
                 pinned = {name: self.ledger.held(name) for name in verdict.pinned}
-                error = over_ram(slot, verdict.need_bytes, self.ledger.cap_bytes, pinned)
+                error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
                 return self._refuse_all(slot, error), False
 
     def _residents(self, *, patient: bool) -> list[Resident]:

@@ -99,7 +99,7 @@ class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     engine: str
     load_ms: float
     pss_bytes: int
-    private_bytes: int
+    own_bytes: int
     verified: list[str]
     confinement: Confinement
 
@@ -128,6 +128,7 @@ class Done(_Message, frozen=True, kw_only=True, tag="done"):
     tokens_in: int | None = None
     tokens_out: int | None = None
     pss_bytes: int | None = None
+    own_bytes: int | None = None
 
 
 class Failed(_Message, frozen=True, kw_only=True, tag="failed"):

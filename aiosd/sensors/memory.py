@@ -78,6 +78,7 @@ def read_process(pid: int, root: Path = ROOT) -> ProcessMemory | None:
             pss_bytes=fields["Pss"],
             # Kernels before 5.4 have no Pss_Anon; Anonymous counts pages shared by a fork in full.
             anon_bytes=fields.get("Pss_Anon", fields.get("Anonymous", 0)),
+            own_bytes=fields.get("Private_Clean", 0) + fields.get("Private_Dirty", 0),
             swap_bytes=fields.get("SwapPss", 0),
             source=ProcessSource.SMAPS_ROLLUP,
         )
@@ -89,6 +90,7 @@ def read_process(pid: int, root: Path = ROOT) -> ProcessMemory | None:
     return ProcessMemory(
         pss_bytes=resident * page,
         anon_bytes=max(0, resident - shared) * page,
+        own_bytes=max(0, resident - shared) * page,
         swap_bytes=0,
         source=ProcessSource.STATM,
     )

@@ -76,7 +76,7 @@ class Worker:
                 engine=self._expert.engine.version(),
                 load_ms=(time.perf_counter() - start) * 1e3,
                 pss_bytes=memory.pss_bytes if memory else 0,
-                private_bytes=memory.anon_bytes if memory else 0,
+                own_bytes=memory.own_bytes if memory else 0,
                 verified=order.verify,
                 confinement=walls,
             )
@@ -116,7 +116,9 @@ class Worker:
         if self._answered <= MEASURE_FIRST or self._answered % MEASURE_EVERY == 0:
             memory = read_process(self._pid)
             if memory:
-                return msgspec.structs.replace(done, pss_bytes=memory.pss_bytes)
+                return msgspec.structs.replace(
+                    done, pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes
+                )
         return done
 
     def _cancelled(self, request: int) -> bool:

@@ -1,0 +1,169 @@
+"""aiosctl: the command line. The tree of arguments, and from errors to exit codes."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from aiosd.cli import ask, look, operate, packages
+from aiosd.cli.completion import SHELLS, completion
+from aiosd.cli.doctor import doctor
+from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
+from aiosd.cli.render import Paper
+from aiosd.client import Client
+from aiosd.domain.errors import AiosdError, ConfigError, PackageError, UnreachableError
+from aiosd.protocol.messages import VERSION
+
+Command = Callable[[argparse.Namespace, Client, Paper], Exit]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = make_parser().parse_args(arguments)
+    as_json = bool(options.json)
+    try:
+        code = _run(options, as_json=as_json)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; stdout must not complain again when the interpreter flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.BROKEN_PIPE
+    except (AiosdError, PackageError, ConfigError, OSError, UsageError) as error:
+        return fail(error, as_json=as_json)
+    return code
+
+
+def _run(options: argparse.Namespace, *, as_json: bool) -> Exit:
+    """Call the verb with a client that connects when it is used."""
+    command: Command = options.command
+    with Client(options.socket_dir) as client:
+        return command(options, client, Paper(as_json=as_json))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the tree of arguments."""
+    parser = argparse.ArgumentParser(
+        prog="aiosctl",
+        description="Ask the experts on this board, and look after them.",
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_shared(parser, default=True)
+    parser.add_argument("--version", action="version", version=f"aiosctl {own_version()}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_ask(verbs)
+    _add_looks(verbs)
+    _add_operations(verbs)
+    _add_own(verbs)
+    return parser
+
+
+Verbs = argparse._SubParsersAction  # noqa: SLF001 -- argparse gives it no public name
+
+
+def _verb(
+    verbs: "Verbs[argparse.ArgumentParser]", name: str, command: Command, text: str
+) -> argparse.ArgumentParser:
+    """Add a verb that takes the shared options too."""
+    parser = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    _add_shared(parser, default=False)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser, *, default: bool) -> None:
+    """Add what may stand before or after the verb; only one of the two sets a default."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=False if default else argparse.SUPPRESS,
+        help="print JSON: one document, or one a line for streams and events",
+    )
+    parser.add_argument(
+        "--socket-dir",
+        metavar="DIR",
+        default=None if default else argparse.SUPPRESS,
+        help="where the daemon's sockets are (default: $AIOSD_SOCKET_DIR, else /run/aiosd)",
+    )
+
+
+def _add_ask(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    ask.add_run(_verb(verbs, "run", ask.run, "ask an expert"))
+
+
+def _add_looks(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    _verb(verbs, "list", look.list_experts, "list the installed experts")
+    shown = _verb(verbs, "show", look.show, "show everything known of one expert")
+    shown.add_argument("name", metavar="EXPERT", help="its name")
+    loaded = _verb(verbs, "ps", look.ps, "list the loaded experts and the engine hosts")
+    loaded.add_argument("-v", "--verbose", action="store_true", help="show engines and confinement")
+    _verb(verbs, "status", look.status, "show the daemon's own condition")
+    followed = _verb(verbs, "events", look.events, "follow what happens, until Ctrl-C")
+    followed.add_argument(
+        "topics", nargs="*", metavar="TOPIC", help="such as expert or request.done"
+    )
+    followed.add_argument(
+        "--timeout",
+        dest="timeout_seconds",
+        type=float,
+        metavar="S",
+        help="end after S seconds without an event",
+    )
+
+
+def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    for name, command, text in (
+        ("load", operate.load, "load an expert now"),
+        ("unload", operate.unload, "unload an expert once it is idle"),
+        ("pin", operate.pin, "keep an expert loaded"),
+        ("unpin", operate.unpin, "let an expert be evicted again"),
+    ):
+        _verb(verbs, name, command, text).add_argument("name", metavar="EXPERT", help="its name")
+    _verb(verbs, "reload", operate.reload, "let the daemon read settings and packages again")
+
+
+def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
+    packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    _verb(verbs, "doctor", doctor, "look for what is wrong on this machine")
+    made = _verb(verbs, "completion", _completion, "print a completion script for a shell")
+    made.add_argument("shell", choices=SHELLS, help="the shell")
+    _verb(verbs, "version", _version, "print the versions of aiosctl and of the daemon")
+
+
+def _completion(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+    """Print a completion script."""
+    del client
+    paper.line(completion(options.shell, make_parser()).rstrip())
+    return Exit.OK
+
+
+def _version(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+    """Print the versions; a daemon that is away is no failure."""
+    del options
+    try:
+        daemon = look.word(client.ping(), "version")
+    except UnreachableError:
+        daemon = "not running"
+    if paper.as_json:
+        paper.document({"aiosctl": own_version(), "daemon": daemon, "wire": VERSION})
+    else:
+        paper.facts({"aiosctl": own_version(), "daemon": daemon, "wire": VERSION})
+    return Exit.OK
+
+
+def own_version() -> str:
+    """Return the version that is installed."""
+    try:
+        return version("aiosd")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _epilog() -> str:
+    """Return the exit codes for --help."""
+    lines = [f"  {int(code):>3}  {text}" for code, text in MEANINGS.items()]
+    return "exit codes:\n" + "\n".join(lines) + "\n\nThe whole story: docs/aiosctl.md"

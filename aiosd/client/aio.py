@@ -1,0 +1,241 @@
+"""The awaiting client: `AsyncClient`, for one event loop."""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from time import monotonic
+from types import TracebackType
+from typing import Self, Unpack
+
+import zmq
+
+from aiosd.client.address import find_address
+from aiosd.client.aline import AsyncLine
+from aiosd.client.answer import body_of, outcome_of
+from aiosd.client.event import Event, decode_event, wanted
+from aiosd.client.feed import Feed
+from aiosd.client.patience import Patience, Pending
+from aiosd.client.question import Ask, Question, run_question, verb_question
+from aiosd.client.watch import Watch
+from aiosd.domain.inputs import Input
+from aiosd.domain.request import Outcome
+from aiosd.protocol import messages
+from aiosd.protocol.messages import ADMIN_ONLY, Chunk, Verb
+
+
+class AsyncStream:
+    """The pieces of an answer as they come; afterwards its `outcome`.
+
+    Sends the question when first awaited. Leaving its `async with` block before the end, or
+    `close`, cancels the request on the daemon.
+    """
+
+    def __init__(self, line: AsyncLine, question: Question) -> None:
+        """Take a question; nothing is sent yet."""
+        self._line = line
+        self._question = question
+        self._pending: Pending | None = None
+        self._outcome: Outcome | None = None
+        self._closed = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """The end of the answer, once every piece was read.
+
+        Raises:
+            RuntimeError: the stream is not read to its end yet, or was cancelled.
+        """
+        if self._outcome is None:
+            raise RuntimeError("read the stream to its end first")
+        return self._outcome
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        """Return the next piece.
+
+        Raises:
+            AiosdError: the request failed.
+        """
+        if self._closed:
+            raise StopAsyncIteration
+        with contextlib.ExitStack() as ended:
+            ended.callback(self.close)
+            if self._pending is None:
+                self._pending = await self._line.begin(self._question)
+            answer = await self._line.answer(self._pending)
+            if isinstance(answer, Chunk):
+                ended.pop_all()
+                return answer.text
+            self._outcome = outcome_of(answer)
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Cancel the request if it still runs."""
+        if not self._closed:
+            self._closed = True
+            if self._pending is not None:
+                self._line.finish(self._pending)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """Asks the daemon, and awaits; for one event loop, with any number of requests at once.
+
+    A request that a restart of the daemon loses is sent again; a wait always ends. Cancelling the
+    awaiting task cancels the request on the daemon.
+    """
+
+    def __init__(
+        self,
+        socket: str | os.PathLike[str] | None = None,
+        *,
+        timeout_seconds: float = Patience.silence,
+        patience: Patience | None = None,
+    ) -> None:
+        """Take the folder of the sockets, else $AIOSD_SOCKET_DIR, else /run/aiosd.
+
+        `timeout_seconds` is how long to wait without any answer to a request; `patience` gives
+        every time in detail. Connects when first used.
+        """
+        self._address = find_address(socket)
+        self._patience = patience or replace(Patience(), silence=timeout_seconds)
+        self._api: AsyncLine | None = None
+        self._admin: AsyncLine | None = None
+
+    async def run(self, value: Input | str | None = None, /, **ask: Unpack[Ask]) -> Outcome:
+        """Ask, and return the whole answer with what it cost; see `question.Ask`.
+
+        Raises:
+            AiosdError: the request failed; the class says who must act.
+            OSError: a file that was named cannot be read.
+        """
+        question = run_question(value, self._patience.silence, stream=False, **ask)
+        line = self._line(admin=False)
+        pending = await line.begin(question)
+        try:
+            return outcome_of(await line.answer(pending))
+        finally:
+            line.finish(pending)
+
+    def stream(self, value: Input | str | None = None, /, **ask: Unpack[Ask]) -> AsyncStream:
+        """Ask, and return the pieces of the text as they come; see `question.Ask`.
+
+        An expert that does not generate text gives no pieces, only the outcome.
+        """
+        question = run_question(value, self._patience.silence, stream=True, **ask)
+        return AsyncStream(self._line(admin=False), question)
+
+    async def ping(self) -> dict[str, object]:
+        """Return the daemon's version, wire version and pid."""
+        return await self._ask(messages.Ping())
+
+    async def list(self) -> dict[str, object]:
+        """Return the installed experts, and the packages that were refused."""
+        return await self._ask(messages.List())
+
+    async def show(self, expert: str) -> dict[str, object]:
+        """Return everything known of one expert."""
+        return await self._ask(messages.Show(expert=expert))
+
+    async def ps(self) -> dict[str, object]:
+        """Return the loaded experts and the engine hosts."""
+        return await self._ask(messages.Ps())
+
+    async def status(self) -> dict[str, object]:
+        """Return the daemon's own condition."""
+        return await self._ask(messages.Status())
+
+    async def load(self, expert: str) -> dict[str, object]:
+        """Load an expert now; returns when it is ready (operators only)."""
+        return await self._ask(messages.Load(expert=expert))
+
+    async def unload(self, expert: str) -> dict[str, object]:
+        """Unload an expert once it is idle (operators only)."""
+        return await self._ask(messages.Unload(expert=expert))
+
+    async def pin(self, expert: str, *, pinned: bool = True) -> dict[str, object]:
+        """Keep an expert loaded, or no longer (operators only)."""
+        return await self._ask(messages.Pin(expert=expert, pinned=pinned))
+
+    async def reload(self) -> dict[str, object]:
+        """Let the daemon read its settings and packages again (operators only)."""
+        return await self._ask(messages.Reload())
+
+    async def events(
+        self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Follow what happens: "expert" means all topics below it, nothing means all.
+
+        Ends after `timeout_seconds` without an event; None follows for ever.
+
+        Raises:
+            UnreachableError: no daemon publishes there, or it went away and did not come back.
+        """
+        inbox: deque[list[bytes]] = deque()
+        feed = Feed(self._address.events, zmq.SUB, inbox.append)
+        watch = Watch(feed.link.path, self._patience, timeout_seconds, monotonic())
+        try:
+            while True:
+                feed.read()
+                while inbox:
+                    event = decode_event(inbox.popleft())
+                    if wanted(event.topic, topics):
+                        yield event
+                        watch.heard(monotonic())
+                seconds = watch.wait(feed.link, monotonic())
+                if seconds is not None and seconds <= 0:
+                    return
+                await feed.news(seconds)
+        finally:
+            feed.close()
+
+    async def close(self) -> None:
+        """Close the connections; a request that still waits fails with UnreachableError."""
+        for line in (self._api, self._admin):
+            if line is not None:
+                line.close()
+        self._api = self._admin = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, verb: Verb) -> dict[str, object]:
+        """Send a verb on the socket where it belongs, and return the reply's body."""
+        line = self._line(admin=isinstance(verb, ADMIN_ONLY))
+        pending = await line.begin(verb_question(verb, self._patience.silence))
+        try:
+            return body_of(await line.answer(pending))
+        finally:
+            line.finish(pending)
+
+    def _line(self, *, admin: bool) -> AsyncLine:
+        """Return the connection to a socket, opened once."""
+        if admin:
+            if self._admin is None:
+                self._admin = AsyncLine(self._address.admin, self._patience)
+            return self._admin
+        if self._api is None:
+            self._api = AsyncLine(self._address.api, self._patience)
+        return self._api

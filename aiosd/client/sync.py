@@ -1,0 +1,243 @@
+"""The blocking client: `Client`. One per thread; ZeroMQ sockets must not be shared."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from time import monotonic
+from types import TracebackType
+from typing import Self, Unpack
+
+import zmq
+
+from aiosd.client.address import find_address
+from aiosd.client.answer import body_of, outcome_of
+from aiosd.client.event import Event, decode_event, wanted
+from aiosd.client.line import Line
+from aiosd.client.link import Link
+from aiosd.client.patience import Patience, Pending
+from aiosd.client.question import Ask, Question, run_question, verb_question
+from aiosd.client.watch import Watch
+from aiosd.domain.inputs import Input
+from aiosd.domain.request import Outcome
+from aiosd.protocol import messages
+from aiosd.protocol.messages import ADMIN_ONLY, Chunk, Verb
+
+
+class Stream:
+    """The pieces of an answer as they come; afterwards its `outcome`.
+
+    Closing it before the end (or leaving its `with` block) cancels the request on the daemon.
+    """
+
+    def __init__(self, line: Line, question: Question) -> None:
+        """Send the question."""
+        self._line = line
+        self._pending: Pending = line.begin(question)
+        self._outcome: Outcome | None = None
+        self._closed = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """The end of the answer, once every piece was read.
+
+        Raises:
+            RuntimeError: the stream is not read to its end yet, or was cancelled.
+        """
+        if self._outcome is None:
+            raise RuntimeError("read the stream to its end first")
+        return self._outcome
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        """Return the next piece.
+
+        Raises:
+            AiosdError: the request failed.
+        """
+        if self._closed:
+            raise StopIteration
+        with contextlib.ExitStack() as ended:
+            ended.callback(self.close)
+            answer = self._line.answer(self._pending)
+            if isinstance(answer, Chunk):
+                ended.pop_all()
+                return answer.text
+            self._outcome = outcome_of(answer)
+        raise StopIteration
+
+    def close(self) -> None:
+        """Cancel the request if it still runs."""
+        if not self._closed:
+            self._closed = True
+            self._line.finish(self._pending)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Client:
+    """Asks the daemon, and waits; for one thread. Every error is a `domain.errors.AiosdError`.
+
+    A request that a restart of the daemon loses is sent again; a wait always ends.
+    """
+
+    def __init__(
+        self,
+        socket: str | os.PathLike[str] | None = None,
+        *,
+        timeout_seconds: float = Patience.silence,
+        patience: Patience | None = None,
+    ) -> None:
+        """Take the folder of the sockets, else $AIOSD_SOCKET_DIR, else /run/aiosd.
+
+        `timeout_seconds` is how long to wait without any answer to a request; `patience` gives
+        every time in detail. Connects when first used.
+        """
+        self._address = find_address(socket)
+        self._patience = patience or replace(Patience(), silence=timeout_seconds)
+        self._api: Line | None = None
+        self._admin: Line | None = None
+
+    def run(self, value: Input | str | None = None, /, **ask: Unpack[Ask]) -> Outcome:
+        """Ask, and return the whole answer with what it cost; see `question.Ask`.
+
+        Raises:
+            AiosdError: the request failed; the class says who must act.
+            OSError: a file that was named cannot be read.
+        """
+        question = run_question(value, self._patience.silence, stream=False, **ask)
+        line = self._line(admin=False)
+        pending = line.begin(question)
+        try:
+            return outcome_of(line.answer(pending))
+        finally:
+            line.finish(pending)
+
+    def stream(self, value: Input | str | None = None, /, **ask: Unpack[Ask]) -> Stream:
+        """Ask, and return the pieces of the text as they come; see `question.Ask`.
+
+        An expert that does not generate text gives no pieces, only the outcome.
+        """
+        question = run_question(value, self._patience.silence, stream=True, **ask)
+        return Stream(self._line(admin=False), question)
+
+    def ping(self) -> dict[str, object]:
+        """Return the daemon's version, wire version and pid."""
+        return self._ask(messages.Ping())
+
+    def list(self) -> dict[str, object]:
+        """Return the installed experts, and the packages that were refused."""
+        return self._ask(messages.List())
+
+    def show(self, expert: str) -> dict[str, object]:
+        """Return everything known of one expert."""
+        return self._ask(messages.Show(expert=expert))
+
+    def ps(self) -> dict[str, object]:
+        """Return the loaded experts and the engine hosts."""
+        return self._ask(messages.Ps())
+
+    def status(self) -> dict[str, object]:
+        """Return the daemon's own condition."""
+        return self._ask(messages.Status())
+
+    def load(self, expert: str) -> dict[str, object]:
+        """Load an expert now; returns when it is ready (operators only)."""
+        return self._ask(messages.Load(expert=expert))
+
+    def unload(self, expert: str) -> dict[str, object]:
+        """Unload an expert once it is idle (operators only)."""
+        return self._ask(messages.Unload(expert=expert))
+
+    def pin(self, expert: str, *, pinned: bool = True) -> dict[str, object]:
+        """Keep an expert loaded, or no longer (operators only)."""
+        return self._ask(messages.Pin(expert=expert, pinned=pinned))
+
+    def reload(self) -> dict[str, object]:
+        """Let the daemon read its settings and packages again (operators only)."""
+        return self._ask(messages.Reload())
+
+    def events(
+        self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None
+    ) -> Iterator[Event]:
+        """Follow what happens: "expert" means all topics below it, nothing means all.
+
+        Ends after `timeout_seconds` without an event; None follows for ever.
+
+        Raises:
+            UnreachableError: no daemon publishes there, or it went away and did not come back.
+        """
+        link = Link(self._address.events, zmq.SUB, zmq.Context.instance())
+        try:
+            yield from _follow(link, self._patience, topics, timeout_seconds)
+        finally:
+            link.close()
+
+    def close(self) -> None:
+        """Close the connections; a request that is still open is not cancelled."""
+        for line in (self._api, self._admin):
+            if line is not None:
+                line.close()
+        self._api = self._admin = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, verb: Verb) -> dict[str, object]:
+        """Send a verb on the socket where it belongs, and return the reply's body."""
+        line = self._line(admin=isinstance(verb, ADMIN_ONLY))
+        pending = line.begin(verb_question(verb, self._patience.silence))
+        try:
+            return body_of(line.answer(pending))
+        finally:
+            line.finish(pending)
+
+    def _line(self, *, admin: bool) -> Line:
+        """Return the connection to a socket, opened once."""
+        if admin:
+            if self._admin is None:
+                self._admin = Line(self._address.admin, self._patience)
+            return self._admin
+        if self._api is None:
+            self._api = Line(self._address.api, self._patience)
+        return self._api
+
+
+def _follow(
+    link: Link, patience: Patience, topics: Sequence[str], timeout_seconds: float | None
+) -> Iterator[Event]:
+    """Yield events; give up when the daemon is away for too long."""
+    poller = zmq.Poller()
+    poller.register(link.socket, zmq.POLLIN)
+    poller.register(link.monitor, zmq.POLLIN)
+    watch = Watch(link.path, patience, timeout_seconds, monotonic())
+    while True:
+        while (frames := link.receive()) is not None:
+            event = decode_event(frames)
+            if wanted(event.topic, topics):
+                yield event
+                watch.heard(monotonic())
+        link.observe()
+        seconds = watch.wait(link, monotonic())
+        if seconds is not None and seconds <= 0:
+            return
+        poller.poll(None if seconds is None else int(seconds * 1000) + 1)

@@ -1,0 +1,195 @@
+"""Recipe of the package `assistant-intent`: CLINC150 → a two-layer TFLite classifier.
+
+Run `python -m tools.train.assistant_intent --assets DIR [--out experts/assistant-intent]` to
+rebuild the package, or `… --evaluate FILE.json` to judge it on other sentences: a map with lists
+of `[text, intent]` under `val` and `oos_val` (or `test` and `oos_test`).
+
+Protocol: the lists `train` and `oos_train` are learned from; ten sentences of each intent are
+carved from `train` by a fixed seed for the temperature and the threshold of "none", both taken
+from the finished int8 model. CLINC's `val` and `oos_val` are seen only by the final measurement.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import roc_auc_score
+
+from aiosd.domain.steps import ScoresSoftmax, ScoresTopK, Step, TextHashNgrams, TextNormalize
+from tools.train import card
+from tools.train.bags import Bags, Recipe, train
+from tools.train.features import features
+from tools.train.package import LIBRARIES, TextPackage, calibration_error, softmax
+from tools.train.splits import carve
+from tools.train.tflite import RowScaledLinear, write_tflite
+
+BITS = 14
+SEED_CARVE = 7
+CARVED = 10
+RETAINED = 0.95
+STEPS: tuple[Step, ...] = (
+    TextNormalize(lower=True, max_chars=1000),
+    TextHashNgrams(bits=BITS, chars=[2, 5], words=[1, 2], weight="binary"),
+)
+RECIPE = Recipe(hidden=128, epochs=20)
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences with the number of their intent; -1 is none of them."""
+
+    texts: list[str]
+    intents: NDArray[np.int64]
+
+
+def read_sentences(rows: Sequence[Sequence[str]], labels: Sequence[str]) -> Sentences:
+    """Take `[text, intent]` pairs; an intent that `labels` lacks becomes -1."""
+    number = {label: place for place, label in enumerate(labels)}
+    return Sentences(
+        [text for text, _ in rows],
+        np.array([number.get(label, -1) for _, label in rows], np.int64),
+    )
+
+
+def dense_net(layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> torch.nn.Module:
+    """Return the network of dense layers with ReLU between, as it is converted to TFLite."""
+    parts: list[torch.nn.Module] = []
+    for weight, bias in layers:
+        parts += [RowScaledLinear(weight, bias), torch.nn.ReLU()]
+    return torch.nn.Sequential(*parts[:-1])
+
+
+def temperature_of(logits: NDArray[np.float32], intents: NDArray[np.int64]) -> float:
+    """Return the temperature that makes the true intents most likely (Guo et al. 2017)."""
+
+    def loss(temperature: float) -> float:
+        shares = softmax(logits, temperature)[np.arange(len(intents)), intents]
+        return float(-np.log(np.maximum(shares, 1e-12)).mean())
+
+    return round(float(minimize_scalar(loss, bounds=(0.05, 5.0), method="bounded").x), 4)
+
+
+def measure(
+    model: TextPackage, inside: Sentences, outside: Sentences, name: str
+) -> list[card.Measured]:
+    """Return the figures of the package on sentences of an intent and of none."""
+    softening, choice = model.manifest.post
+    if not isinstance(softening, ScoresSoftmax) or not isinstance(choice, ScoresTopK):
+        raise TypeError("the package's post steps are not softmax and top-k")
+    shares = softmax(model.many(inside.texts), softening.temperature)
+    others = softmax(model.many(outside.texts), softening.temperature).max(axis=1)
+    said, best = shares.argmax(axis=1), shares.max(axis=1)
+    right, limit = said == inside.intents, choice.none_below or 0.0
+    kept, count = best >= limit, len(inside.texts)
+    among = np.argsort(-shares, axis=1)[:, :5] == inside.intents[:, None]
+    known = np.concatenate([np.ones(count), np.zeros(len(others))])
+    area = float(roc_auc_score(known, np.concatenate([best, others])))
+    error = calibration_error(best, right)
+    return [
+        card.share("accuracy", int(right.sum()), count, name),
+        card.share("accuracy with none", int((right & kept).sum()), count, name),
+        card.share("top-5 accuracy", int(among.any(axis=1).sum()), count, name),
+        card.share("kept in scope", int(kept.sum()), count, name),
+        card.share("out of scope found", int((others < limit).sum()), len(others), name),
+        card.Measured("out-of-scope AUROC", round(area, 4), name, count + len(others)),
+        card.Measured("calibration error", round(error, 4), name, count),
+    ]
+
+
+def build(assets: Path, out: Path) -> None:
+    """Rebuild the package in `out` and print its figures."""
+    lists = json.loads((assets / "text" / "clinc150" / "train.json").read_text(encoding="utf-8"))
+    labels = sorted({label for _, label in lists["train"]})
+    known, foreign = (read_sentences(lists[name], labels) for name in ("train", "oos_train"))
+    table, carved = features(known.texts, STEPS), carve(known.intents, CARVED, SEED_CARVE)
+    net = train(
+        Bags(table[~carved]),
+        known.intents[~carved],
+        Bags(features(foreign.texts, STEPS)),
+        1 << BITS,
+        RECIPE,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write_tflite(dense_net(net.layers()), [(1, 1 << BITS)], out / "model.tflite")
+    (out / "labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    post = (ScoresSoftmax(), ScoresTopK(file="labels.txt"))
+    write_manifest(out, post, [])
+    tuning = TextPackage(out).many(
+        [text for text, mine in zip(known.texts, carved, strict=True) if mine]
+    )
+    temperature = temperature_of(tuning, known.intents[carved])
+    best = softmax(tuning, temperature).max(axis=1)
+    limit = round(float(np.quantile(best, 1.0 - RETAINED)), 4)
+    post = (
+        ScoresSoftmax(temperature=temperature),
+        ScoresTopK(k=5, file="labels.txt", none_below=limit, none_measure="score"),
+    )
+    write_manifest(out, post, [])
+    inside, outside = (read_sentences(lists[name], labels) for name in ("val", "oos_val"))
+    figures = measure(TextPackage(out), inside, outside, "CLINC150 val and oos_val")
+    write_manifest(out, post, figures)
+    print("\n".join(figure.line() for figure in figures))
+
+
+def write_manifest(out: Path, post: Sequence[Step], figures: Sequence[card.Measured]) -> None:
+    """Write `expert.toml` from its template, the files in `out` and the figures."""
+    template = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    labels = (out / "labels.txt").read_text(encoding="utf-8").split()
+    files = [card.file_table(out / "model.tflite", "model"), card.file_table(out / "labels.txt")]
+    values = {
+        "files": "\n".join(files),
+        "pre": card.step_tables("pre", STEPS),
+        "post": card.step_tables("post", post),
+        "labels": "[\n" + "".join(f"  {card.quote(label)},\n" for label in labels) + "]",
+        "architecture": (
+            f"hashed 2-5 letter and 1-2 word n-grams, 2^{BITS} places, "
+            f"{RECIPE.hidden} hidden units, {len(labels)} intents, int8 weights"
+        ),
+        "figures": card.figure_tables(figures),
+    }
+    (out / "expert.toml").write_text(card.fill(template, values).rstrip() + "\n", encoding="utf-8")
+
+
+def evaluate(path: Path, package: Path) -> None:
+    """Print the figures of a package on a file of sentences, in each library there is."""
+    lists = json.loads(path.read_text(encoding="utf-8"))
+    labels = (package / "labels.txt").read_text(encoding="utf-8").split()
+    part = "test" if "test" in lists else "val"
+    inside, outside = (read_sentences(lists[name], labels) for name in (part, f"oos_{part}"))
+    for library in LIBRARIES:
+        try:
+            model = TextPackage(package, library)
+        except ImportError:
+            print(f"{library} is not installed: skipped")
+            continue
+        print(library, f"{model.microseconds(inside.texts[0]):.0f} us an answer")
+        figures = measure(model, inside, outside, f"{path.name} {part}")
+        print("\n".join(figure.line() for figure in figures))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line and build or evaluate."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.train.assistant_intent", description=__doc__
+    )
+    parser.add_argument("--assets", type=Path, help="folder that holds text/clinc150/train.json")
+    parser.add_argument("--out", type=Path, default=Path("experts/assistant-intent"))
+    parser.add_argument("--evaluate", type=Path, metavar="JSON", help="judge --out on this file")
+    chosen = parser.parse_args(arguments)
+    if chosen.evaluate:
+        evaluate(chosen.evaluate, chosen.out)
+    elif chosen.assets:
+        build(chosen.assets, chosen.out)
+    else:
+        parser.error("give --assets to build or --evaluate to judge")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
