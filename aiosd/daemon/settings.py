@@ -95,7 +95,7 @@ class Wire(_Table, frozen=True, kw_only=True):
     """How large an attachment may be, and how much one client may leave unread."""
 
     max_attachment: str = "32 MiB"
-    unread_messages: Count = 1000
+    unread_messages: Count = 200
     max_deadline_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
 
 

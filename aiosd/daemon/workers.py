@@ -93,7 +93,10 @@ class Workers:
         """
         worker = Worker(expert)
         if self._hosts is None:
-            child = Child(self._loop, [], self._environment, lambda how: self._gone(worker, how))
+            parent = ["--parent", str(os.getpid())]
+            child = Child(
+                self._loop, parent, self._environment, lambda how: self._gone(worker, how)
+            )
             worker.process, end = child, child.end
         else:
             end, far = socket.socketpair()
