@@ -88,4 +88,10 @@ def test_json_is_json_whatever_is_in_it() -> None:
 def test_many_numbers_are_cut_short() -> None:
     assert plain([1.0, 2.5]) == "1, 2.5"
     assert "20 values" in plain(list(range(20)))
-    assert printable(plain({"a": True})) == '{"a": true}'
+    assert plain(["a"] * 20) == ", ".join(["a"] * 20)
+
+
+def test_a_flat_map_is_words_and_any_other_is_json() -> None:
+    facts = {"seccomp": True, "core_dumps": False, "nice": 15, "gaps": [], "why": "x"}
+    assert plain(facts) == "seccomp, no core dumps, nice 15, gaps none, why x"
+    assert printable(plain({"a": {"b": 1}})) == '{"a": {"b": 1}}'

@@ -15,7 +15,7 @@ from aiosd.cli.doctor import report
 from aiosd.cli.failure import Exit
 from aiosd.cli.main import main
 from aiosd.cli.render import Paper
-from aiosd.client.address import find_address
+from aiosd.client.address import find_address, unreachable
 from aiosd.domain.inputs import ChatInput, JsonInput, SeriesInput, TextInput
 from aiosd.protocol import messages
 from aiosd.store.layout import Layout
@@ -237,20 +237,28 @@ def found(checks: Iterator[Check]) -> dict[str, Check]:
 
 def test_doctor_sees_a_daemon_that_answers(daemon: FakeDaemon, tmp_path: Path) -> None:
     layout = Layout(experts=(tmp_path,), profiles=(), state=tmp_path)
-    checks = found(daemon_checks.answer_checks(layout, find_address(daemon.folder)))
+    checks = found(daemon_checks.daemon_checks(layout, find_address(daemon.folder)))
     assert checks["daemon"].verdict is Verdict.OK
+    assert checks["api.sock"].verdict is Verdict.OK
     assert checks["ram cap"].found.startswith("512 MiB")
     assert "unknown field" in checks["refused"].found
-    sockets = daemon_checks.socket_check(daemon.folder / "api.sock", "asking")
-    assert sockets.verdict is Verdict.OK
+    assert checks["settings"].verdict is Verdict.OK
 
 
 def test_doctor_sees_that_no_daemon_answers(tmp_path: Path) -> None:
     layout = Layout(experts=(tmp_path,), profiles=(), state=tmp_path)
-    checks = found(daemon_checks.answer_checks(layout, find_address(tmp_path)))
+    checks = found(daemon_checks.absent_checks(layout, unreachable(tmp_path / "api.sock", 1.0)))
     assert checks["daemon"].verdict is Verdict.FAIL
     assert "systemctl status aiosd" in checks["daemon"].step
     assert daemon_checks.socket_check(tmp_path / "api.sock", "asking").verdict is Verdict.FAIL
+
+
+def test_doctor_names_the_line_of_a_wrong_setting(tmp_path: Path) -> None:
+    settings = tmp_path / "aiosd.toml"
+    settings.write_text("[ram]\ncapp = 1\n", encoding="utf-8")
+    check = daemon_checks.settings_check(settings)
+    assert check.verdict is Verdict.FAIL
+    assert f"{settings}:2" in check.found
 
 
 def test_doctor_reports_every_check_and_exits_by_the_worst() -> None:
