@@ -316,6 +316,7 @@ class ScoresTopK(Step, frozen=True, kw_only=True, tag="scores.top_k"):
 
     `none_below` turns a best score under it into the label `none_label`; `none_measure` is what is
     compared: the best `score`, or the `energy` (log-sum-exp) of the logits before the softmax.
+    `score` and `top` then still tell of the real labels, the best first.
     """
 
     k: int = 5
