@@ -56,9 +56,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.work(seconds)
 
     @precondition(lambda self: self.world.workers)
-    @rule(
-        number=st.integers(0, 3), dies=pick((False, False, True)), held=pick((None, 10, 70, 130))
-    )
+    @rule(number=st.integers(0, 3), dies=pick((False, False, True)), held=pick((None, 10, 70, 130)))
     def one_takes_a_step(self, number: int, held: int | None, *, dies: bool) -> None:
         """One worker loads, answers or leaves, or dies at it; it may hold more than was said."""
         name = sorted(self.world.workers)[number % len(self.world.workers)]
