@@ -211,6 +211,10 @@ def _ask(options: argparse.Namespace) -> Ask:
         InvalidError: a text that should be JSON is none.
         OSError: a file cannot be read.
     """
+    given = [name for name in INPUTS if getattr(options, name) is not None]
+    if (options.expert or options.task) and options.words is None and not given:
+        # The expert is settled, so the one word that is there is the text.
+        options.name, options.words = None, options.name
     if options.name and options.expert:
         raise UsageError("give the expert once: EXPERT or --expert")
     if options.words is not None:
@@ -220,7 +224,7 @@ def _ask(options: argparse.Namespace) -> Ask:
     given = [name for name in INPUTS if getattr(options, name) is not None]
     if len(given) != 1:
         names = ", ".join(f"--{name}" for name in INPUTS)
-        raise UsageError(f"give exactly one input: {names}")
+        raise UsageError(f"give exactly one input: TEXT after EXPERT, or one of {names}")
     ask: dict[str, object] = {
         name: getattr(options, name) for name in PASSED if getattr(options, name) is not None
     }

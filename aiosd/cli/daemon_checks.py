@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from aiosd.cli.check import Check, fail, ok, warn
-from aiosd.cli.look import rows_of, word
+from aiosd.cli.look import Body, rows_of, word
 from aiosd.cli.render import size, span
 from aiosd.client import Client
 from aiosd.client.address import Address
@@ -34,10 +34,17 @@ PATIENCE = Patience(silence=10.0, connect=2.0, restart=3.0)
 def daemon_checks(layout: Layout, address: Address) -> Iterator[Check]:
     """Yield every check around the daemon."""
     yield from engine_checks()
-    yield settings_check()
     for path, who in ((address.api, "asking"), (address.admin, "operating")):
         yield socket_check(path, who)
-    yield from answer_checks(layout, address)
+    try:
+        with Client(address.folder, patience=PATIENCE) as client:
+            status, listed = client.status(), client.list()
+    except AiosdError as error:
+        yield settings_check(layout.settings)
+        yield from absent_checks(layout, error)
+        return
+    yield settings_check(Path(str(status.get("config_path") or layout.settings)))
+    yield from present_checks(status, listed)
 
 
 def engine_checks() -> Iterator[Check]:
@@ -73,15 +80,14 @@ def engine_check(name: str) -> Check:
     )
 
 
-def settings_check() -> Check:
-    """Let the daemon check its own settings file."""
+def settings_check(path: Path) -> Check:
+    """Let the daemon check the settings file that it uses."""
+    command = [sys.executable, "-m", "aiosd.daemon", "--check"]
+    if path.exists():
+        command += ["--config", str(path)]
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "aiosd.daemon", "--check"],
-            capture_output=True,
-            text=True,
-            timeout=CHECK_SECONDS,
-            check=False,
+        done = subprocess.run(  # noqa: S603 -- our own interpreter and module
+            command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return warn("settings", f"no verdict within {CHECK_SECONDS} s", "run: aiosd --check")
@@ -115,19 +121,18 @@ def socket_check(path: Path, who: str) -> Check:
     return (warn if who == "operating" else fail)(label, f"{text}: not open to {_user()}", step)
 
 
-def answer_checks(layout: Layout, address: Address) -> Iterator[Check]:
-    """Check that the daemon answers, how it stands, and which packages it refused."""
-    try:
-        with Client(address.folder, patience=PATIENCE) as client:
-            status, listed = client.status(), client.list()
-    except AiosdError as error:
-        found, _, step = error.message.rpartition("; ")
-        yield fail("daemon", found or error.message, step)
-        catalogue = scan(layout.experts)
-        yield ok("experts", f"{len(catalogue.experts)} installed")
-        for refused in catalogue.refused:
-            yield warn("refused", f"{refused.path}: {refused.reason}", "correct or remove it")
-        return
+def absent_checks(layout: Layout, error: AiosdError) -> Iterator[Check]:
+    """Say why no daemon answers, and look for packages without it."""
+    found, _, step = error.message.rpartition("; ")
+    yield fail("daemon", found or error.message, step)
+    catalogue = scan(layout.experts)
+    yield ok("experts", f"{len(catalogue.experts)} installed")
+    for refused in catalogue.refused:
+        yield warn("refused", f"{refused.path}: {refused.reason}", "correct or remove it")
+
+
+def present_checks(status: Body, listed: Body) -> Iterator[Check]:
+    """Check how the daemon stands, and which packages it refused."""
     yield ok(
         "daemon", f"version {word(status, 'version')}, up {span(status.get('uptime_seconds'))}"
     )

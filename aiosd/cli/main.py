@@ -4,11 +4,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from aiosd.cli import ask, look, operate, packages
 from aiosd.cli.completion import SHELLS, completion
-from aiosd.cli.doctor import doctor
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
 from aiosd.client import Client
@@ -20,7 +18,13 @@ Command = Callable[[argparse.Namespace, Client, Paper], Exit]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        print(f"aiosctl {own_version()}")
+        return Exit.OK
+    if "command" not in options:
+        parser.error("say what to do; the verbs are listed by: aiosctl --help")
     as_json = bool(options.json)
     try:
         code = _run(options, as_json=as_json)
@@ -50,10 +54,11 @@ def make_parser() -> argparse.ArgumentParser:
         description="Ask the experts on this board, and look after them.",
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     _add_shared(parser, default=True)
-    parser.add_argument("--version", action="version", version=f"aiosctl {own_version()}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     _add_ask(verbs)
     _add_looks(verbs)
     _add_operations(verbs)
@@ -68,7 +73,8 @@ def _verb(
     verbs: "Verbs[argparse.ArgumentParser]", name: str, command: Command, text: str
 ) -> argparse.ArgumentParser:
     """Add a verb that takes the shared options too."""
-    parser = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    description = f"{text[0].upper()}{text[1:]}."
+    parser = verbs.add_parser(name, help=text, description=description, allow_abbrev=False)
     _add_shared(parser, default=False)
     parser.set_defaults(command=command)
     return parser
@@ -128,10 +134,17 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
     packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
-    _verb(verbs, "doctor", doctor, "look for what is wrong on this machine")
+    _verb(verbs, "doctor", _doctor, "look for what is wrong on this machine")
     made = _verb(verbs, "completion", _completion, "print a completion script for a shell")
     made.add_argument("shell", choices=SHELLS, help="the shell")
     _verb(verbs, "version", _version, "print the versions of aiosctl and of the daemon")
+
+
+def _doctor(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+    """Look for what is wrong."""
+    from aiosd.cli.doctor import doctor  # noqa: PLC0415 -- many imports that no other verb needs
+
+    return doctor(options, client, paper)
 
 
 def _completion(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
@@ -157,6 +170,11 @@ def _version(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
 
 def own_version() -> str:
     """Return the version that is installed."""
+    from importlib.metadata import (  # noqa: PLC0415 -- takes as long as asking an expert
+        PackageNotFoundError,
+        version,
+    )
+
     try:
         return version("aiosd")
     except PackageNotFoundError:

@@ -9,8 +9,6 @@ from aiosd.cli.operate import told_reload
 from aiosd.cli.render import Paper, size
 from aiosd.client import Client
 from aiosd.domain.errors import ForbiddenError, UnreachableError
-from aiosd.store.install import install as install_package
-from aiosd.store.install import remove as remove_package
 from aiosd.store.layout import Layout
 
 
@@ -55,6 +53,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Install a package, and let the daemon see it."""
+    from aiosd.store.install import install as install_package  # noqa: PLC0415 -- as in main
+
     installed = install_package(
         options.folder, options.experts_dir, models=options.models, allow_older=options.allow_older
     )
@@ -73,6 +73,8 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
 
 def remove(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Remove an installed expert, and let the daemon see it."""
+    from aiosd.store.install import remove as remove_package  # noqa: PLC0415 -- as in main
+
     remove_package(options.name, options.experts_dir)
     return _finish(options, client, paper, {"expert": options.name}, f"removed {options.name}")
 

@@ -154,15 +154,34 @@ def plain(value: object) -> str:
             return "yes" if value else "no"
         case float():
             return f"{value:.4g}"
-        case list() if len(value) > SHOWN_NUMBERS and all(
-            isinstance(one, (int, float)) for one in value
-        ):
-            shown = ", ".join(plain(one) for one in value[:SHOWN_NUMBERS])
-            return f"{shown}, … ({len(value)} values; --json shows all)"
-        case list() if all(isinstance(one, (str, int, float)) for one in value):
-            return ", ".join(plain(one) for one in value)
+        case list() if value and all(isinstance(one, (str, int, float)) for one in value):
+            return _listed(value)
+        case Mapping() if value and all(isinstance(one, FLAT) for one in value.values()):
+            return ", ".join(_fact(str(name), one) for name, one in value.items())
         case _:
             return to_json(value)
+
+
+def _listed(values: Sequence[str | float]) -> str:
+    """Return a list of words or numbers; many numbers are cut short."""
+    numbers = all(isinstance(one, (int, float)) for one in values)
+    if not numbers or len(values) <= SHOWN_NUMBERS:
+        return ", ".join(map(plain, values))
+    shown = ", ".join(map(plain, values[:SHOWN_NUMBERS]))
+    return f"{shown}, … ({len(values)} values; --json shows all)"
+
+
+FLAT = (str, bool, int, float, list, type(None))
+
+
+def _fact(name: str, value: object) -> str:
+    """Return one entry of a map: what is true by its name alone."""
+    words = name.replace("_", " ")
+    if value is True:
+        return words
+    if value is False:
+        return f"no {words}"
+    return f"{words} {plain(value) if value not in (None, [], '') else 'none'}"
 
 
 def _fit(cell: str, width: int, end: bool) -> str:  # noqa: FBT001 -- mapped over columns

@@ -51,11 +51,11 @@ def _from_json(text: str) -> Table:
 
 
 def _from_csv(text: str) -> Table:
-    lines = [
-        (number, [cell.strip() for cell in row])
-        for number, row in enumerate(csv.reader(io.StringIO(text)), 1)
-        if any(cell.strip() for cell in row)
-    ]
+    try:
+        cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, None))]
+    except csv.Error as error:
+        raise InvalidError(f"the series is no CSV: {error}", field="input.values") from error
+    lines = [(number, row) for number, row in enumerate(cells, 1) if any(row)]
     names: list[str] = []
     if lines and not any(map(_is_number, lines[0][1])):
         names = lines.pop(0)[1]
@@ -63,6 +63,10 @@ def _from_csv(text: str) -> Table:
         raise InvalidError("the series has no samples", field="input.values")
     first = lines[0][1]
     kept = [place for place, cell in enumerate(first) if not cell or _is_number(cell)]
+    if not kept:
+        raise InvalidError(
+            f"line {lines[0][0]} has no numbers: {', '.join(first)}", field="input.values"
+        )
     left_out = [
         names[place] if place < len(names) else f"column {place + 1}"
         for place in range(len(first))

@@ -71,6 +71,11 @@ def unreachable(path: Path, seconds: float, what: str = "") -> UnreachableError:
     )
 
 
+def is_listening(path: Path) -> bool:
+    """Tell whether somebody takes connections there, be it systemd for a daemon that starts."""
+    return _cause(path)[0] == "silent"
+
+
 _STATUS = "see: systemctl status aiosd"
 
 

@@ -16,7 +16,7 @@ from aiosd.client.aline import AsyncLine
 from aiosd.client.answer import body_of, outcome_of
 from aiosd.client.event import Event, decode_event, wanted
 from aiosd.client.feed import Feed
-from aiosd.client.patience import Patience, Pending
+from aiosd.client.patience import Patience
 from aiosd.client.question import Ask, Question, run_question, verb_question
 from aiosd.client.watch import Watch
 from aiosd.domain.inputs import Input
@@ -35,8 +35,8 @@ class AsyncStream:
     def __init__(self, line: AsyncLine, question: Question) -> None:
         """Take a question; nothing is sent yet."""
         self._line = line
-        self._question = question
-        self._pending: Pending | None = None
+        self._pending = question.pending()
+        self._begun = False
         self._outcome: Outcome | None = None
         self._closed = False
 
@@ -64,8 +64,9 @@ class AsyncStream:
             raise StopAsyncIteration
         with contextlib.ExitStack() as ended:
             ended.callback(self.close)
-            if self._pending is None:
-                self._pending = await self._line.begin(self._question)
+            if not self._begun:
+                self._begun = True
+                await self._line.begin(self._pending)
             answer = await self._line.answer(self._pending)
             if isinstance(answer, Chunk):
                 ended.pop_all()
@@ -77,8 +78,7 @@ class AsyncStream:
         """Cancel the request if it still runs."""
         if not self._closed:
             self._closed = True
-            if self._pending is not None:
-                self._line.finish(self._pending)
+            self._line.finish(self._pending)
 
     async def __aenter__(self) -> Self:
         return self
@@ -125,8 +125,9 @@ class AsyncClient:
         """
         question = run_question(value, self._patience.silence, stream=False, **ask)
         line = self._line(admin=False)
-        pending = await line.begin(question)
+        pending = question.pending()
         try:
+            await line.begin(pending)
             return outcome_of(await line.answer(pending))
         finally:
             line.finish(pending)
@@ -224,8 +225,9 @@ class AsyncClient:
     async def _ask(self, verb: Verb) -> dict[str, object]:
         """Send a verb on the socket where it belongs, and return the reply's body."""
         line = self._line(admin=isinstance(verb, ADMIN_ONLY))
-        pending = await line.begin(verb_question(verb, self._patience.silence))
+        pending = verb_question(verb, self._patience.silence).pending()
         try:
+            await line.begin(pending)
             return body_of(await line.answer(pending))
         finally:
             line.finish(pending)

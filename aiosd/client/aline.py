@@ -9,9 +9,8 @@ import zmq
 
 from aiosd.client.address import unreachable
 from aiosd.client.feed import Feed
-from aiosd.client.line import CANCEL, HANGS, PING, PING_ID
-from aiosd.client.patience import MISSED_BEATS, Beat, Patience, Pending, Pulse
-from aiosd.client.question import Question
+from aiosd.client.line import CANCEL, FULL, HANGS, PING, PING_ID
+from aiosd.client.patience import MISSED_BEATS, Beat, Patience, Pending, Pulse, arrival
 from aiosd.domain.errors import UnreachableError
 from aiosd.protocol.messages import Answer
 
@@ -30,17 +29,15 @@ class AsyncLine:
         self._open: dict[bytes, Pending] = {}
         self._numbers = count(1)
 
-    async def begin(self, question: Question) -> Pending:
-        """Send a question.
+    async def begin(self, pending: Pending) -> None:
+        """Send a question; call `finish` for it whatever happens, even if this fails.
 
         Raises:
             UnreachableError: no daemon takes it.
         """
-        pending = Pending(question.frames, question.limit_seconds)
         if not self._open:
             self._pulse.heard(monotonic())
         await self._send(pending)
-        return pending
 
     async def answer(self, pending: Pending) -> Answer:
         """Return the next answer to a question.
@@ -59,7 +56,8 @@ class AsyncLine:
         if not feed.closed:
             feed.read()
             link = feed.link
-            if not pending.done and link.up and pending.losses == link.losses:
+            running = pending.id in self._open and not pending.done
+            if running and link.up and pending.losses == link.losses:
                 feed.send([pending.id, CANCEL])
         self._open.pop(pending.id, None)
 
@@ -88,9 +86,7 @@ class AsyncLine:
         while not feed.send([pending.id, *pending.frames]):
             if monotonic() >= until:
                 self._open.pop(pending.id)
-                raise unreachable(
-                    feed.link.path, self._patience.connect, "it takes no more messages"
-                )
+                raise unreachable(feed.link.path, self._patience.connect, FULL)
             await asyncio.sleep(FULL_RETRY_SECONDS)
 
     async def _await_link(self) -> None:
@@ -98,20 +94,20 @@ class AsyncLine:
         feed = self._feed
         link = feed.link
         feed.read()
-        seconds = self._patience.restart if link.ever_up else self._patience.connect
-        until = monotonic() + seconds
+        begun = monotonic()
         while not link.up:
-            left = until - monotonic()
-            if left <= 0 or feed.closed:
-                raise unreachable(link.path, seconds)
-            await feed.news(left)
+            waited = monotonic() - begun
+            allowed = arrival(link.path, self._patience, waited, ever_up=link.ever_up)
+            if feed.closed:
+                raise closed(link.path)
+            await feed.news(allowed - waited)
 
     async def _wait(self, pending: Pending) -> None:
         """Wait for news; look after a question that takes long: lost, too late, or a hang?"""
         feed = self._feed
         link = feed.link
         if feed.closed:
-            raise UnreachableError("the client was closed", socket=str(link.path), reason="closed")
+            raise closed(link.path)
         if pending.losses != link.losses:
             pending.again(self._patience, link.path)
             await self._send(pending)
@@ -128,3 +124,8 @@ class AsyncLine:
                 pass
         if not pending.answers:
             await feed.news(min(pending.wait(now), self._pulse.wait(now)))
+
+
+def closed(path: Path) -> UnreachableError:
+    """Return the error for whoever still waits when the client is closed."""
+    return UnreachableError("the client was closed", socket=str(path), reason="closed")

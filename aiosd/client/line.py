@@ -8,14 +8,14 @@ import zmq
 
 from aiosd.client.address import unreachable
 from aiosd.client.link import Link
-from aiosd.client.patience import MISSED_BEATS, Beat, Patience, Pending, Pulse
-from aiosd.client.question import Question
+from aiosd.client.patience import MISSED_BEATS, Beat, Patience, Pending, Pulse, arrival
 from aiosd.protocol.codec import encode
 from aiosd.protocol.messages import Answer, Cancel, Ping
 
 CANCEL = encode(Cancel())
 PING = encode(Ping())
 PING_ID = b"beat"
+FULL = "it takes no more messages"
 HANGS = "it hangs (pings stay unanswered)"
 
 
@@ -33,17 +33,15 @@ class Line:
         self._poller.register(self._link.socket, zmq.POLLIN)
         self._poller.register(self._link.monitor, zmq.POLLIN)
 
-    def begin(self, question: Question) -> Pending:
-        """Send a question.
+    def begin(self, pending: Pending) -> None:
+        """Send a question; call `finish` for it whatever happens, even if this fails.
 
         Raises:
             UnreachableError: no daemon takes it.
         """
-        pending = Pending(question.frames, question.limit_seconds)
         if not self._open:
             self._pulse.heard(monotonic())
         self._send(pending)
-        return pending
 
     def answer(self, pending: Pending) -> Answer:
         """Return the next answer to a question, waiting for it.
@@ -64,7 +62,8 @@ class Line:
         """Forget a question; if it is not answered, cancel it and wait shortly for the proof."""
         link = self._link
         link.observe()
-        if not pending.done and link.up and pending.losses == link.losses:
+        running = pending.id in self._open and not pending.done
+        if running and link.up and pending.losses == link.losses:
             link.send([pending.id, CANCEL])
             self._await_end(pending, monotonic() + self._patience.cancel)
         self._open.pop(pending.id, None)
@@ -79,29 +78,27 @@ class Line:
         link = self._link
         self._open.pop(pending.id, None)
         pending.id = b"%x" % next(self._numbers)
+        pending.losses = link.losses
+        pending.asked_at = monotonic()
+        # Before it is sent: an interrupt from here on must cancel it.
+        self._open[pending.id] = pending
         frames = [pending.id, *pending.frames]
         if not link.send(frames):
             seconds = self._patience.connect
             link.socket.poll(int(seconds * 1000), zmq.POLLOUT)
             if not link.send(frames):
-                raise unreachable(link.path, seconds, "it takes no more messages")
-        pending.losses = link.losses
-        pending.asked_at = monotonic()
-        self._open[pending.id] = pending
+                del self._open[pending.id]
+                raise unreachable(link.path, seconds, FULL)
 
     def _await_link(self) -> None:
         """Wait until the other end is there."""
         link = self._link
         link.observe()
-        if link.up:
-            return
-        seconds = self._patience.restart if link.ever_up else self._patience.connect
-        until = monotonic() + seconds
+        begun = monotonic() if not link.up else 0.0
         while not link.up:
-            left = until - monotonic()
-            if left <= 0:
-                raise unreachable(link.path, seconds)
-            link.monitor.poll(int(left * 1000) + 1)
+            waited = monotonic() - begun
+            allowed = arrival(link.path, self._patience, waited, ever_up=link.ever_up)
+            link.monitor.poll(int((allowed - waited) * 1000) + 1)
             link.observe()
 
     def _wait(self, pending: Pending) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from aiosd.client.address import unreachable
+from aiosd.client.address import is_listening, unreachable
 from aiosd.domain.errors import DeadlineError, InvalidError, UnreachableError
 from aiosd.protocol.codec import decode_answer
 from aiosd.protocol.messages import Answer, Chunk, error_message
@@ -16,10 +16,11 @@ class Patience:
     """Seconds and counts after which a client stops to wait.
 
     `silence` is the longest time without any answer to a request; each chunk starts it anew.
-    `connect` is the time for the first connection, `restart` the time that a daemon which was
-    there before gets to come back. A `heartbeat` is sent when the daemon said nothing for that
-    long; after three without an answer it counts as hung. `resends` says how often a request that
-    a restart lost is sent again. `cancel` is the time in which a cancelled request should confirm.
+    `connect` is the time for the first connection, `restart` the time that a daemon gets which
+    was there before, or whose socket systemd holds open while it starts. A `heartbeat` is sent
+    when the daemon said nothing for that long; after three without an answer it counts as hung.
+    `resends` says how often a request that a restart lost is sent again. `cancel` is the time in
+    which a cancelled request should confirm.
     """
 
     silence: float = 120.0
@@ -28,6 +29,21 @@ class Patience:
     heartbeat: float = 5.0
     resends: int = 3
     cancel: float = 0.5
+
+
+def arrival(path: Path, patience: Patience, waited: float, *, ever_up: bool) -> float:
+    """Return how long to wait for the daemon in all, given that `waited` seconds have passed.
+
+    Raises:
+        UnreachableError: that long has passed.
+    """
+    if ever_up or (waited >= patience.connect and is_listening(path)):
+        allowed = patience.restart
+    else:
+        allowed = patience.connect
+    if waited >= allowed:
+        raise unreachable(path, allowed)
+    return allowed
 
 
 MISSED_BEATS = 3

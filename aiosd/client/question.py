@@ -11,7 +11,7 @@ from typing import Protocol, TypedDict, Unpack
 
 import msgspec
 
-from aiosd.client.patience import DEADLINE_GRACE_SECONDS
+from aiosd.client.patience import DEADLINE_GRACE_SECONDS, Pending
 from aiosd.domain.errors import InvalidError
 from aiosd.domain.inputs import (
     AudioInput,
@@ -23,6 +23,7 @@ from aiosd.domain.inputs import (
     TensorInput,
     TextInput,
     Turn,
+    attachment_index,
 )
 from aiosd.domain.request import Options, Priority, Privacy, Sampling
 from aiosd.protocol.codec import decode, encode
@@ -128,6 +129,10 @@ class Question:
     frames: list[bytes]
     limit_seconds: float
 
+    def pending(self) -> Pending:
+        """Return the state of this question while it is open."""
+        return Pending(self.frames, self.limit_seconds)
+
 
 def verb_question(verb: Verb, limit_seconds: float) -> Question:
     """Return the message for a verb without attachments."""
@@ -162,7 +167,8 @@ def run_question(
 def _check(run: Run, frames: list[bytes]) -> None:
     """Refuse here what the daemon would refuse, by the daemon's own check."""
     free = isinstance(run.input, JsonInput) or run.options.sampling.json_schema is not None
-    if len(frames) > 1 or len(frames[0]) > TRUSTED_HEADER_BYTES or free:
+    points = attachment_index(run.input) is not None
+    if points or free or len(frames[0]) > TRUSTED_HEADER_BYTES:
         decode([b"-", *frames], DEFAULT_LIMITS)
 
 

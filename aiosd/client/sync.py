@@ -15,7 +15,7 @@ from aiosd.client.answer import body_of, outcome_of
 from aiosd.client.event import Event, decode_event, wanted
 from aiosd.client.line import Line
 from aiosd.client.link import Link
-from aiosd.client.patience import Patience, Pending
+from aiosd.client.patience import Patience
 from aiosd.client.question import Ask, Question, run_question, verb_question
 from aiosd.client.watch import Watch
 from aiosd.domain.inputs import Input
@@ -27,13 +27,15 @@ from aiosd.protocol.messages import ADMIN_ONLY, Chunk, Verb
 class Stream:
     """The pieces of an answer as they come; afterwards its `outcome`.
 
-    Closing it before the end (or leaving its `with` block) cancels the request on the daemon.
+    Sends the question when first read. Closing it before the end (or leaving its `with` block)
+    cancels the request on the daemon.
     """
 
     def __init__(self, line: Line, question: Question) -> None:
-        """Send the question."""
+        """Take a question; nothing is sent yet."""
         self._line = line
-        self._pending: Pending = line.begin(question)
+        self._pending = question.pending()
+        self._begun = False
         self._outcome: Outcome | None = None
         self._closed = False
 
@@ -61,6 +63,9 @@ class Stream:
             raise StopIteration
         with contextlib.ExitStack() as ended:
             ended.callback(self.close)
+            if not self._begun:
+                self._begun = True
+                self._line.begin(self._pending)
             answer = self._line.answer(self._pending)
             if isinstance(answer, Chunk):
                 ended.pop_all()
@@ -118,8 +123,9 @@ class Client:
         """
         question = run_question(value, self._patience.silence, stream=False, **ask)
         line = self._line(admin=False)
-        pending = line.begin(question)
+        pending = question.pending()
         try:
+            line.begin(pending)
             return outcome_of(line.answer(pending))
         finally:
             line.finish(pending)
@@ -205,8 +211,9 @@ class Client:
     def _ask(self, verb: Verb) -> dict[str, object]:
         """Send a verb on the socket where it belongs, and return the reply's body."""
         line = self._line(admin=isinstance(verb, ADMIN_ONLY))
-        pending = line.begin(verb_question(verb, self._patience.silence))
+        pending = verb_question(verb, self._patience.silence).pending()
         try:
+            line.begin(pending)
             return body_of(line.answer(pending))
         finally:
             line.finish(pending)

@@ -175,6 +175,7 @@ class Control:
             "manifest": msgspec.to_builtins(installed.manifest),
             "folder": str(installed.folder),
             "need": msgspec.to_builtins(need),
+            "computed_need_bytes": need.total_bytes,
             **self._worker(name, self._broker.scheduler.slots[name]),
         }
 

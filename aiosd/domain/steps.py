@@ -81,8 +81,6 @@ class ImageResize(Step, frozen=True, kw_only=True, tag="image.resize"):
 
 
 # ── audio: bytes → float32 (samples,) in -1..1 → … ───────────────────────────────────────────
-
-
 class AudioDecode(Step, frozen=True, kw_only=True, tag="audio.decode"):
     """WAV file → float32 mono samples at `rate`; another rate is an error unless `resample`."""
 
@@ -153,8 +151,6 @@ class AudioMfcc(Step, frozen=True, kw_only=True, tag="audio.mfcc"):
 
 
 # ── text: str → … ─────────────────────────────────────────────────────────────────────────────
-
-
 class TextNormalize(Step, frozen=True, kw_only=True, tag="text.normalize"):
     """Text → text: NFKC, typographic quotes made plain, white space joined.
 
@@ -276,8 +272,6 @@ class SeriesWindow(Step, frozen=True, kw_only=True, tag="series.window"):
 
 
 # ── any tensor ────────────────────────────────────────────────────────────────────────────────
-
-
 class TensorDecode(Step, frozen=True, kw_only=True, tag="tensor.decode"):
     """Tensor input → array of `dtype` and `shape` (-1 fits any length)."""
 
@@ -300,8 +294,6 @@ class TensorWindow(Step, frozen=True, kw_only=True, tag="tensor.window"):
 
 
 # ── after the engine ─────────────────────────────────────────────────────────────────────────
-
-
 class ScoresSoftmax(Step, frozen=True, kw_only=True, tag="scores.softmax"):
     """Logits → probabilities, divided by `temperature` first."""
 
@@ -324,6 +316,7 @@ class ScoresTopK(Step, frozen=True, kw_only=True, tag="scores.top_k"):
 
     `none_below` turns a best score under it into the label `none_label`; `none_measure` is what is
     compared: the best `score`, or the `energy` (log-sum-exp) of the logits before the softmax.
+    `score` and `top` then still tell of the real labels, the best first.
     """
 
     k: int = 5

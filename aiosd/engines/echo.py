@@ -96,6 +96,8 @@ class EchoEngine:
                 os._exit(_status(rest))
             case "!crash":
                 _crash(rest)
+            case _:
+                pass
         return _words(text)
 
     def _take(self, mebibytes: int) -> str:

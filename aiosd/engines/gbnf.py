@@ -17,6 +17,7 @@ MAX_DEPTH = 32
 MAX_RULES = 2_000
 MAX_REPEAT = 1_000
 MAX_ELEMENTS = 50_000
+MAX_RUN = 12
 
 _FIELD = "options.sampling.grammar"
 _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
@@ -80,7 +81,9 @@ def check_grammar(text: str) -> None:
                 raise InvalidError(
                     f"rule {name!r} refers to {other!r}, which is not defined", field=_FIELD
                 )
-    _check_left(rules)
+    empty = _empty_rules(rules)
+    _check_left(rules, empty)
+    _check_runs(rules, empty)
 
 
 # A rule is its alternatives; each a row of items: the name of a rule, or None for a character.
@@ -101,6 +104,8 @@ class _Reader:
         self._skip(_SPACES)
         while self._at < len(self._text):
             name = self._take(_NAME, "the name of a rule")
+            if name in self._rules:
+                self._fail(f"rule {name!r} is defined a second time")
             self._skip(_SPACE)
             if not self._text.startswith("::=", self._at):
                 self._fail('expected "::="')
@@ -136,15 +141,19 @@ class _Reader:
                 repeat *= times
                 if repeat > MAX_REPEAT:
                     self._fail(f"a repetition of {repeat} times is over the {MAX_REPEAT} allowed")
-                items = [self._name([items, []])] if optional else items
+                items = [self._name([items * times, []])] if optional else items * times
                 self._at = found.end()
                 self._skip(_SPACES if depth else _SPACE)
             total += size * repeat
-            self._elements += size * repeat
-            if self._elements > MAX_ELEMENTS:
-                self._fail(f"the grammar has over {MAX_ELEMENTS} elements")
+            self._count(size * repeat)
             row.extend(items)
         return row, total
+
+    def _count(self, elements: int) -> None:
+        """Add to what the grammar will hold once written out."""
+        self._elements += elements
+        if self._elements > MAX_ELEMENTS:
+            self._fail(f"the grammar has over {MAX_ELEMENTS} elements")
 
     def _item(self, depth: int) -> tuple[list[str | None], int]:
         """Read a literal, a range, any character, a reference or a group."""
@@ -209,9 +218,8 @@ class _Reader:
         raise InvalidError(f"line {line} of the grammar: {message}", field=_FIELD, line=line)
 
 
-def _check_left(rules: _Rules) -> None:
+def _check_left(rules: _Rules, empty: set[str]) -> None:
     """Refuse a rule that can begin with itself; llama.cpp would never come to an end."""
-    empty = _empty_rules(rules)
     first = {
         name: {item for row in rows for item in _beginnings(row, empty)}
         for name, rows in rules.items()
@@ -236,18 +244,71 @@ def _check_left(rules: _Rules) -> None:
                 path.append((following, sorted(first[following])))
 
 
+def _check_runs(rules: _Rules, empty: set[str]) -> None:
+    """Refuse long runs of items that may all be left out.
+
+    llama.cpp follows every way to leave some out, for every token of the vocabulary: a run of 500
+    takes minutes per token, and nothing can stop it meanwhile.
+    """
+    longest: dict[str, int] = {}
+    for name in _inner_first(rules):
+        most = 1
+        for row in rules[name]:
+            run = 0
+            for item in row:
+                run = run + longest.get(item, 1) if item in empty else 0
+                most = max(most, run)
+        longest[name] = most
+        if most > MAX_RUN:
+            raise InvalidError(
+                f"{most} items in a row may all be left out, over the {MAX_RUN} allowed: "
+                "make some of them required, or use a repetition",
+                field=_FIELD,
+            )
+
+
+def _inner_first(rules: _Rules) -> list[str]:
+    """Return the rules, each after those it is made of (except where they go in a circle)."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for start in rules:
+        path = [(start, False)]
+        while path:
+            name, left = path.pop()
+            if left:
+                order.append(name)
+            elif name not in seen:
+                seen.add(name)
+                path.append((name, True))
+                inner = {item for row in rules[name] for item in row if item is not None}
+                path.extend((item, False) for item in inner - seen)
+    return order
+
+
 def _empty_rules(rules: _Rules) -> set[str]:
     """Return the rules that can match nothing."""
+    waiting: dict[str, list[tuple[str, int]]] = {}
+    missing: dict[tuple[str, int], int] = {}
+    ready: list[str] = []
+    for name, rows in rules.items():
+        for number, row in enumerate(rows):
+            items = set(row)
+            missing[name, number] = len(items)
+            if not items:
+                ready.append(name)
+            for item in items - {None}:
+                waiting.setdefault(str(item), []).append((name, number))
     empty: set[str] = set()
-    while True:
-        more = {
-            name
-            for name, rows in rules.items()
-            if name not in empty and any(all(item in empty for item in row) for row in rows)
-        }
-        if not more:
-            return empty
-        empty |= more
+    while ready:
+        name = ready.pop()
+        if name in empty:
+            continue
+        empty.add(name)
+        for place in waiting.get(name, ()):
+            missing[place] -= 1
+            if missing[place] == 0:
+                ready.append(place[0])
+    return empty
 
 
 def _beginnings(row: list[str | None], empty: set[str]) -> list[str]:

@@ -8,6 +8,7 @@ is the same as masking first: P(t free) + P(forbidden) · P(t | allowed) = P(t |
 
 import ctypes
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from aiosd.engines.gbnf import Grammar
 from aiosd.engines.llama_library import journal, lib
 
 _PENALTY_WINDOW = 64
+# An ambiguous grammar costs llama.cpp time that grows with the power of a token's length, and the
+# call cannot be interrupted; what is past this is refused before the next token makes it worse.
+_PATIENCE_SECONDS = 1.0
 _RANDOM_SEED = 0xFFFF_FFFF  # llama.h: LLAMA_DEFAULT_SEED, a seed of the library's own choice
 
 
@@ -109,6 +113,7 @@ class Picker:
         self._kept.clear()
 
     def _pick_allowed(self) -> int:
+        start = time.perf_counter()
         token = int(lib.llama_sampler_sample(self._free, self._context, -1))
         if not self._allows(token):
             token = int(lib.llama_sampler_sample(self._bound, self._context, -1))
@@ -118,6 +123,12 @@ class Picker:
                     field=self._field,
                 )
         lib.llama_sampler_accept(self._grammar, token)
+        if (spent := time.perf_counter() - start) > _PATIENCE_SECONDS:
+            raise InvalidError(
+                f"the grammar took {spent:.1f} s for one token: too many of its alternatives match "
+                "the same text; make them differ at their first character",
+                field=self._field,
+            )
         if self._penalties:
             lib.llama_sampler_accept(self._penalties, token)
         return token

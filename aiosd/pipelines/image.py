@@ -27,7 +27,8 @@ from aiosd.pipelines.drawing import background_of, strip_specks
 Pixels = NDArray[np.uint8]
 
 FIELD = "input.image"
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP")
+# A multi-picture JPEG opens as JPEG and then calls itself MPO; Pillow knows no MPO to open.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 # What Pillow's decoders raise on a damaged file, beyond its own classes.
 _DAMAGE = (
     OSError,

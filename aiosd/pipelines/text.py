@@ -263,12 +263,9 @@ def bert_words(text: str, *, lower: bool) -> list[str]:
 
     With `lower`, letters become lower case and lose their accents. Control characters vanish.
     """
-    text = _stream_safe(text)
     if lower:
-        text = unicodedata.normalize("NFD", text.lower())
+        text = unicodedata.normalize("NFD", _stream_safe(text).lower())
         text = "".join(char for char in text if unicodedata.category(char) != "Mn")
-    else:
-        text = unicodedata.normalize("NFC", text)
     return "".join(map(_bert_character, text)).split()
 
 

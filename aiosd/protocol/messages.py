@@ -127,8 +127,12 @@ def error_message(error: AiosdError) -> Error:
 def error_of(message: Error) -> AiosdError:
     """Return the exception that `message` carries; an unknown code becomes `expert_failed`."""
     details: dict[str, Detail] = dict(message.details)
+    text = message.message
     try:
         kind = ERRORS[ErrorCode(message.code)]
     except ValueError:
-        return ExpertFailedError(f"{message.code}: {message.message}", **details)
-    return kind(message.message, **details)
+        kind, text = ExpertFailedError, f"{message.code}: {text}"
+    error = kind(text)
+    # Not as keywords: what comes from outside may be named like a parameter.
+    error.details.update(details)
+    return error

@@ -58,6 +58,15 @@ def folds(groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]
     return (order % count)[place]
 
 
+def sample(classes: NDArray[np.int64], each: int, seed: int) -> NDArray[np.bool_]:
+    """Return True for `each` rows of every class, drawn by `seed`."""
+    drawn = np.zeros(len(classes), np.bool_)
+    generator = np.random.default_rng(seed)
+    for name in np.unique(classes):
+        drawn[generator.permutation(np.flatnonzero(classes == name))[:each]] = True
+    return drawn
+
+
 def carve(
     groups: NDArray[np.int64], classes: NDArray[np.int64], each: int, seed: int
 ) -> NDArray[np.bool_]:

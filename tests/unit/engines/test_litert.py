@@ -108,6 +108,15 @@ def test_two_inputs_are_taken_in_order(open_model: Open) -> None:
     ]
 
 
+def test_shapes_that_do_not_fit_each_other_are_refused_and_undone(open_model: Open) -> None:
+    engine = open_model(adder((1, 2), (1, -1)))
+    with pytest.raises(InvalidError, match="does not take that shape") as caught:
+        run(engine, np.zeros((1, 3), np.float32), np.zeros((1, 5), np.float32))
+    assert caught.value.field == "input.shape"
+    two = floats(1, 2)[np.newaxis]
+    assert run(engine, two, two)[0].tolist() == [[2.0, 4.0]]
+
+
 def test_a_wrong_number_of_arrays_says_how_many(open_model: Open) -> None:
     engine = open_model(adder((1, 2)))
     with pytest.raises(InvalidError, match="takes 2 arrays, not 1"):

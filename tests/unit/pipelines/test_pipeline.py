@@ -182,6 +182,19 @@ def test_an_echo_gets_the_input_as_plain_values_and_gives_them_back() -> None:
     assert made.finish(prepared, Value(3)) == {"value": 3}
 
 
+def test_bytes_may_come_as_a_view_of_shared_memory() -> None:
+    made = pipeline(InputType.TENSOR, pre=[DECODE])
+    whole = tensor([1, 2])
+    assert whole.data is not None
+    view = msgspec.structs.replace(whole, data=memoryview(whole.data))
+    prepared = made.prepare(view, PLAIN)
+    assert isinstance(prepared, Tensors)
+    assert np.array_equal(prepared.arrays[0], [[[1, 2]]])
+    echo = pipeline(InputType.TENSOR, task=Task.ECHO).prepare(view, PLAIN)
+    assert isinstance(echo, Value)
+    assert ENCODE(echo.value) == ENCODE(msgspec.to_builtins(whole, builtin_types=(bytes,)))
+
+
 def test_a_text_becomes_a_prompt_and_an_answer() -> None:
     made = pipeline(
         InputType.TEXT,

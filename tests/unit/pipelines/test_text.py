@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.domain.errors import InvalidError, PackageError
+from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.prepared import Tensors
 from aiosd.domain.steps import TextHashNgrams, TextNormalize, TextWordIds, TextWordpiece
 from aiosd.pipelines.text import (
     STEPS,
@@ -239,6 +241,30 @@ def test_a_missing_vocabulary_is_a_bad_package(tmp_path: Path) -> None:
 def test_no_room_for_a_word_is_a_bad_package(words: Path) -> None:
     with pytest.raises(PackageError, match="no room"):
         WordIdsStep(TextWordIds(file="vocab", length=1, start=1), words)
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize(
+    ("text", "scores"),
+    [
+        ("What a waste of my time.", [0.81313, 0.18687]),
+        (
+            "This is the best movie I’ve seen in recent years. Strongly recommend it!",
+            [0.48657, 0.51343],
+        ),
+    ],
+)
+def test_word_ids_make_the_movie_review_model_say_what_its_authors_published(
+    assets: Path, text: str, scores: list[float]
+) -> None:
+    litert = pytest.importorskip("aiosd.engines.litert", reason="no TFLite library is installed")
+    folder = assets / "tflite" / "text"
+    engine = litert.LitertEngine()
+    model = {"model": folder / "nl_classifier_with_regex_tokenizer.tflite"}
+    engine.load(model, EngineNeed(name="litert"), threads=1)
+    step = WordIdsStep(TextWordIds(file="movie_review_vocab.txt", length=256, start=1), folder)
+    (given,) = engine.run(Tensors((step(text),)), cancelled=lambda: False)
+    assert given.arrays[0][0].tolist() == pytest.approx(scores, abs=1e-3)
 
 
 # ── word pieces ──────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from aiosd.pipelines.pipeline import Pipeline
 from aiosd.protocol.toml import decode_toml
 
 ROOT = Path(__file__).resolve().parents[3]
-UPSTREAM = sorted((ROOT / "experts" / "upstream").iterdir())
+UPSTREAM = sorted(path.parent for path in (ROOT / "experts" / "upstream").glob("*/expert.toml"))
 Ask = Callable[[Path], dict[str, object]]
 
 
