@@ -30,7 +30,8 @@ from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
 from aiosd.policy.governor import Ledger
 from aiosd.policy.restart import RestartRules
-from aiosd.policy.scheduler import Scheduler, SchedulerRules
+from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.sensors.memory import read_limits
 

@@ -4,7 +4,7 @@ Cherkasova 1998 (HP Labs HPL-98-69R1): each object has a priority H = L + freque
 the one with the least H leaves, and L rises to its H, which ages those that are not used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -40,14 +40,21 @@ class Eviction:
         worth = max(candidate.uses, 1) * max(candidate.reload_seconds, 1e-3) / size
         return self._base.get(candidate.expert, 0.0) + worth
 
-    def choose(self, candidates: Sequence[Candidate], need_bytes: int) -> list[Candidate] | None:
+    def choose(
+        self, candidates: Sequence[Candidate], need_bytes: int, *, first: Collection[str] = ()
+    ) -> list[Candidate] | None:
         """Return who must leave to free `need_bytes`, or None if all together are not enough.
 
-        Those who need not leave after all (a later, larger one made room alone) are spared.
+        Those in `first` go before the others. Those who need not leave after all (a later, larger
+        one made room alone) are spared.
         """
+
+        def turn(each: Candidate) -> tuple[bool, float, str]:
+            return (each.expert not in first, self.priority(each), each.expert)
+
         chosen: list[Candidate] = []
         freed = 0
-        for candidate in sorted(candidates, key=lambda each: (self.priority(each), each.expert)):
+        for candidate in sorted(candidates, key=turn):
             if freed >= need_bytes:
                 break
             chosen.append(candidate)

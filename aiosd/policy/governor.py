@@ -5,8 +5,8 @@ estimated need is in the books before its worker starts, so that two loads at on
 "fit"; what was measured replaces it as soon as it is known.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 from aiosd.policy.eviction import Candidate, Eviction
 
@@ -25,7 +25,9 @@ class Evict:
 
 @dataclass(frozen=True)
 class Wait:
-    """There will be room once somebody who is busy is done."""
+    """There will be room once these are done and left; with none named, once others are gone."""
+
+    victims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,29 +90,105 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Resident:
-    """A loaded expert as the governor sees it."""
+    """A loaded expert as the governor sees it.
+
+    `wanted` ones have requests waiting and are spared by a patient newcomer; `fresh` ones were
+    loaded for those requests a moment ago and are spared by everybody.
+    """
 
     candidate: Candidate
-    busy: bool
-    pinned: bool
-    leaving: bool
+    busy: bool = False
+    pinned: bool = False
+    leaving: bool = False
+    wanted: bool = False
+    fresh: bool = False
 
 
-def admit(
-    need_bytes: int, ledger: Ledger, residents: Sequence[Resident], eviction: Eviction
-) -> Verdict:
-    """Return whether `need_bytes` fit, who must leave, whether to wait, or why never."""
-    missing = need_bytes - ledger.free_bytes
-    if missing <= 0:
-        return Fits()
-    pinned = [each for each in residents if each.pinned and not each.leaving]
-    best = ledger.room_bytes - sum(each.candidate.bytes for each in pinned)
-    if need_bytes > best:
-        names = tuple(sorted(each.candidate.expert for each in pinned))
-        return Never(need_bytes, max(best, 0), names)
+class Room:
+    """The books while a plan is made: what one in the line has claimed is not there for the next.
+
+    Without claims, small experts would take, one after the other, the room that a large one waits
+    for. What is free now may be taken only as far as nobody before has claimed it.
+    """
+
+    def __init__(self, ledger: Ledger, residents: Iterable[Resident]) -> None:
+        """Start from what is free, and from what will be once those who leave are gone."""
+        everybody = list(residents)
+        self._best = ledger.room_bytes
+        self._now = ledger.free_bytes
+        self._soon = self._now + sum(each.candidate.bytes for each in everybody if each.leaving)
+        self._staying = {each.candidate.expert: each for each in everybody if not each.leaving}
+
+    def admit(
+        self,
+        need_bytes: int,
+        eviction: Eviction,
+        *,
+        patient: bool = False,
+        prefer: Collection[str] = (),
+    ) -> Verdict:
+        """Return whether `need_bytes` fit, who must leave, for whom to wait, or why never.
+
+        Those in `prefer`, for whom it waited before, are waited for again if they are enough:
+        else two that are busy in turn would never be idle together.
+        """
+        if need_bytes <= min(self._now, self._soon):
+            return Fits()
+        pinned = [each for each in self._staying.values() if each.pinned]
+        best = self._best - sum(each.candidate.bytes for each in pinned)
+        if need_bytes > best:
+            names = tuple(sorted(each.candidate.expert for each in pinned))
+            return Never(need_bytes, max(best, 0), names)
+        missing = need_bytes - self._soon
+        if missing <= 0:
+            return Wait()
+        movable = [each for each in self._staying.values() if not each.pinned]
+        idle = [each for each in movable if not _spared(each, patient=patient)]
+        victims = eviction.choose([each.candidate for each in idle], missing)
+        if victims is not None:
+            return Evict(tuple(victims))
+        first = prefer or [each.candidate.expert for each in idle]
+        awaited = eviction.choose([each.candidate for each in movable], missing, first=first)
+        return Wait(tuple(each.expert for each in awaited or ()))
+
+    def take(self, need_bytes: int) -> None:
+        """Note that these bytes are reserved from now on."""
+        self._now -= need_bytes
+        self._soon -= need_bytes
+
+    def claim(self, need_bytes: int, victims: Iterable[str]) -> None:
+        """Note that somebody will need these bytes as soon as `victims` are gone."""
+        for name in victims:
+            gone = self._staying.pop(name, None)
+            self._soon += gone.candidate.bytes if gone else 0
+        self._soon -= need_bytes
+
+    def on_served(self, expert: str) -> None:
+        """Note that an expert, if it is loaded, has begun to answer."""
+        if expert in self._staying:
+            self._staying[expert] = replace(self._staying[expert], busy=True)
+
+
+def overweight(
+    ledger: Ledger, residents: Collection[Resident], eviction: Eviction, spare: str = ""
+) -> list[Candidate]:
+    """Return the idle ones who must leave because measurements, or a lower cap, went over it.
+
+    That is all of them where they are not enough; those who are busy follow when they are done.
+    """
     coming = sum(each.candidate.bytes for each in residents if each.leaving)
-    if coming >= missing:
-        return Wait()
-    idle = [each for each in residents if not (each.busy or each.pinned or each.leaving)]
-    victims = eviction.choose([each.candidate for each in idle], missing - coming)
-    return Evict(tuple(victims)) if victims is not None else Wait()
+    missing = -ledger.free_bytes - coming
+    if missing <= 0:
+        return []
+    idle = [
+        each.candidate
+        for each in residents
+        if not (each.busy or each.pinned or each.leaving or each.candidate.expert == spare)
+    ]
+    chosen = eviction.choose(idle, missing)
+    return idle if chosen is None else chosen
+
+
+def _spared(resident: Resident, *, patient: bool) -> bool:
+    """Tell whether a resident may stay for now."""
+    return resident.busy or resident.fresh or (patient and resident.wanted)

@@ -1,6 +1,7 @@
 """Why a request ends without an answer, in words and numbers for whoever must act."""
 
-from aiosd.domain.errors import DeadlineError, ExpertFailedError, OverRamError
+from aiosd.domain.errors import BusyError, DeadlineError, ExpertFailedError, OverRamError
+from aiosd.domain.expert import ExpertState
 from aiosd.policy.governor import Ledger
 from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
@@ -48,3 +49,24 @@ def late(ticket: Ticket, stage: str, now: float) -> DeadlineError:
 def passed(deadline: float | None, now: float) -> bool:
     """Tell whether a deadline exists and is over."""
     return deadline is not None and deadline <= now
+
+
+def stopping() -> BusyError:
+    """Say that nothing new is taken on."""
+    return BusyError("the daemon is stopping", retry_after_seconds=2.0)
+
+
+def hung(slot: Slot) -> str:
+    """Say why a worker is killed."""
+    if slot.state is ExpertState.LOADING:
+        return f"loading took longer than {slot.facts.load_limit_seconds:.0f} s"
+    return "did not react in time"
+
+
+def why_leaving(slot: Slot) -> str:
+    """Return why an idle worker is to leave now, or nothing if it may stay."""
+    if slot.stale or slot.removed:
+        return "removed" if slot.removed else "replaced"
+    if slot.oversize:
+        return "holds more than the whole cap"
+    return "asked" if slot.unload_wanted and not slot.queue else ""

@@ -24,7 +24,7 @@ class RestartBudget:
 
     def __init__(self, rules: RestartRules) -> None:
         """Start with a full budget."""
-        self._rules = rules
+        self.rules = rules
         self._crashes: list[float] = []
         self._failed_loads = 0
         self._rests_until: float | None = None
@@ -33,8 +33,8 @@ class RestartBudget:
     def on_load_failed(self, reason: str, now: float) -> None:
         """Take note of a load that failed, and rest."""
         rest = min(
-            self._rules.first_rest_seconds * 2.0 ** min(self._failed_loads, 32),
-            self._rules.longest_rest_seconds,
+            self.rules.first_rest_seconds * 2.0 ** min(self._failed_loads, 32),
+            self.rules.longest_rest_seconds,
         )
         self._failed_loads += 1
         self._rests_until = now + rest
@@ -42,14 +42,14 @@ class RestartBudget:
 
     def on_crash(self, reason: str, now: float) -> None:
         """Take note of a crash; rest once the budget is spent."""
-        horizon = now - self._rules.window_seconds
+        horizon = now - self.rules.window_seconds
         self._crashes = [at for at in self._crashes if at > horizon]
         self._crashes.append(now)
         self.reason = reason
-        if len(self._crashes) > self._rules.crashes:
+        if len(self._crashes) > self.rules.crashes:
             self.on_load_failed(
                 f"crashed {len(self._crashes)} times within "
-                f"{self._rules.window_seconds:.0f} s, last: {reason}",
+                f"{self.rules.window_seconds:.0f} s, last: {reason}",
                 now,
             )
 

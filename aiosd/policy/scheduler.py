@@ -5,39 +5,18 @@ them waits, logs or looks at the world.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from aiosd.domain.errors import (
-    AiosdError,
-    BusyError,
-    CancelledError,
-    ExpertFailedError,
-    UnknownExpertError,
-)
+from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
 from aiosd.policy.eviction import Candidate, Eviction
-from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Wait, admit
+from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import late, over_ram, passed, resting
-from aiosd.policy.restart import RestartRules
+from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping, why_leaving
+from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
 from aiosd.policy.waiting import WaitingRoom
-
-
-@dataclass(frozen=True)
-class SchedulerRules:
-    """The bounds of the policy; times in seconds.
-
-    `gather_seconds` is how long requests for a loaded expert go before an older request for one
-    that is not loaded, so that A B A B does not load four times.
-    """
-
-    queue_per_client: int = 32
-    queue_total: int = 512
-    gather_seconds: float = 0.25
-    interrupt_grace_seconds: float = 5.0
-    restart: RestartRules = field(default_factory=RestartRules)
+from aiosd.policy.waking import next_wake
 
 
 class Scheduler:
@@ -53,6 +32,7 @@ class Scheduler:
         self._eviction = Eviction()
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
         self._leaving: set[str] = set()
+        self._live: dict[str, Slot] = {}
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -62,17 +42,19 @@ class Scheduler:
         """Take the experts now installed; those `changed` are replaced once they are idle."""
         effects: list[Effect] = []
         known = {each.expert: each for each in facts}
+        renewed = set(changed)
         for name, fact in known.items():
-            if name not in self.slots:
-                self.slots[name] = Slot(fact, self.rules.restart, keep_alive_seconds=0.0)
-        for name in changed:
-            slot, slot.facts = self.slots[name], known[name]
-            slot.need_bytes = known[name].need_bytes
-            slot.budget.forgive()
-            slot.stale = slot.loaded
+            slot = self.slots.get(name)
+            if slot is None:
+                self.slots[name] = Slot(fact, self.rules.restart)
+                continue
+            slot.facts = fact
+            if slot.removed:  # it came back before its worker had left
+                slot.removed = False
+                renewed.add(name)
+        for name in renewed & known.keys():
+            self.slots[name].renew()
             self._leaving.add(name)
-            if slot.state is ExpertState.FAILED:
-                slot.advance(ExpertEvent.RETRY)
         for name in [name for name in self.slots if name not in known]:
             slot = self.slots[name]
             slot.removed = True
@@ -82,6 +64,14 @@ class Scheduler:
             if not slot.loaded:
                 del self.slots[name]
         return effects + self._sweep(now) + self._plan(now)
+
+    def on_rules(self, rules: SchedulerRules, cap_bytes: int, now: float) -> list[Effect]:
+        """Use other rules and another cap from now on; over a lower cap, idle experts leave."""
+        self.rules, self.ledger.cap_bytes = rules, cap_bytes
+        self._waiting.bound(rules.queue_per_client, rules.queue_total)
+        for slot in self.slots.values():
+            slot.budget.rules = rules.restart
+        return self._shrink("the cap was lowered", now) + self._plan(now)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
 
@@ -97,7 +87,9 @@ class Scheduler:
     def on_done(self, expert: str, now: float) -> list[Effect]:
         """Take note that the expert's worker is free again."""
         slot = self.slots[expert]
-        ticket, slot.serving, slot.kill_at = slot.serving, None, None
+        ticket, slot.serving, slot.ended = slot.serving, None, False
+        if slot.state is ExpertState.READY:
+            slot.kill_at = None
         slot.uses += 1
         slot.idle_since = now
         slot.budget.on_answer()
@@ -106,7 +98,8 @@ class Scheduler:
             slot.keep_alive_seconds = ticket.keep_alive_seconds
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
-        return self._sweep(now) + self._plan(now)
+        over = self._shrink("the experts hold more than was estimated", now)
+        return over + self._sweep(now) + self._plan(now)
 
     def on_cancel(self, request: int, expert: str, now: float) -> list[Effect]:
         """End a request that nobody wants any more, queued or running."""
@@ -133,47 +126,42 @@ class Scheduler:
     def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
         slot = self.slots[expert]
-        slot.need_bytes = held_bytes
         self.ledger.set(expert, held_bytes)
-        missing = -self.ledger.free_bytes
-        if missing <= 0:
-            return []
-        others = [each for each in self._residents(patient=False) if not each.leaving]
-        idle = [
-            each.candidate
-            for each in others
-            if not (each.busy or each.pinned or each.candidate.expert == expert)
-        ]
-        victims = self._eviction.choose(idle, missing)
-        if victims is not None:
-            return self._evict(victims, f"{expert} holds more than was estimated", now)
+        if not slot.stale:  # else it says nothing of the release that will be loaded next
+            slot.need_bytes = held_bytes
         if held_bytes > self.ledger.room_bytes:
-            return self._refuse_all(
-                slot, over_ram(slot, held_bytes, self.ledger, {})
-            ) + self._drain(slot, "holds more than the whole cap", now)
-        return []
+            slot.oversize = True
+            self._leaving.add(expert)
+            return self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
+        return self._shrink(f"{expert} holds more than was estimated", now, spare=expert)
 
     def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
         """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
         slot = self.slots[expert]
-        state, serving = slot.state, slot.serving
-        interrupted = slot.kill_at is not None
-        slot.serving, slot.kill_at = None, None
+        state, serving, ended = slot.state, slot.serving, slot.ended
+        asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
+        if slot.stale and state is ExpertState.LOADING:
+            planned = True  # the release that could not be loaded is not the installed one
+        slot.forget_worker()
+        self._live.pop(expert, None)
+        self._leaving.discard(expert)
         self.ledger.release(expert)
         self._eviction.on_gone(expert)
         effects: list[Effect] = []
-        if state is ExpertState.DRAINING:
-            slot.advance(ExpertEvent.EXITED)
-            slot.stale = slot.unload_wanted = False
-            if not slot.load_wanted:
-                effects.append(Settle(expert, None))
-        else:
-            effects += self._on_failure(slot, reason, now)
-        if serving and not interrupted:
+        if serving and not ended:
             error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
             effects.append(Refuse(serving.id, error))
+        if planned:
+            slot.advance(ExpertEvent.EXITED)
+        else:
+            effects += self._on_failure(slot, reason, now)
+        if (planned or asked) and not slot.load_wanted:
+            effects.append(Settle(expert, None))
         if slot.removed:
             del self.slots[expert]
+        elif slot.pinned and slot.state is ExpertState.COLD and not self.stopping:
+            slot.load_wanted = True
+            self._waiting.want(slot)
         return effects + self._plan(now)
 
     # ── the operator ──────────────────────────────────────────────────────────────────────────
@@ -181,8 +169,11 @@ class Scheduler:
     def on_load(self, expert: str, now: float) -> list[Effect]:
         """Load an expert now; a `Settle` follows."""
         slot = self.slots[expert]
+        if self.stopping:
+            return [Settle(expert, stopping())]
         slot.budget.forgive()
-        if slot.state is ExpertState.READY:
+        slot.unload_wanted = False
+        if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
             slot.advance(ExpertEvent.RETRY)
@@ -212,9 +203,10 @@ class Scheduler:
         """End everything that still waits or runs: the time to drain is over."""
         effects: list[Effect] = []
         error = CancelledError("the daemon is stopping", retry_after_seconds=2.0)
-        for slot in self.slots.values():
+        for slot in self._waiting.slots():
             effects += self._refuse_all(slot, error)
-            if slot.serving and slot.kill_at is None:
+        for slot in self._live.values():
+            if slot.serving and not slot.ended:
                 effects += self._interrupt(slot, slot.serving, error, now)
         return effects
 
@@ -223,20 +215,16 @@ class Scheduler:
     def on_tick(self, now: float) -> list[Effect]:
         """Do what time demands: deadlines, loads and workers that hang, experts that idle."""
         effects: list[Effect] = []
-        for slot in self._waiting.slots():
-            stage = "loading" if slot.state is ExpertState.LOADING else "queued"
-            for ticket in list(slot.queue):
-                if ticket.deadline is not None and ticket.deadline <= now:
-                    error = late(ticket, stage, now)
-                    effects += self._abandon(ticket.id, ticket.expert, error, now)
-        for slot in list(self.slots.values()):
-            if not slot.loaded:
-                continue
+        for ticket in self._waiting.late(now):
+            loading = self.slots[ticket.expert].state is ExpertState.LOADING
+            error = late(ticket, "loading" if loading else "queued", now)
+            effects += self._abandon(ticket.id, ticket.expert, error, now)
+        for slot in list(self._live.values()):
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
                 slot.kill_at = None
-                effects.append(Kill(slot.facts.expert, "did not react in time"))
-            elif serving and slot.kill_at is None and passed(serving.deadline, now):
+                effects.append(Kill(slot.facts.expert, hung(slot)))
+            elif serving and not slot.ended and passed(serving.deadline, now):
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
             until = slot.idle_until()
             if until is not None and until <= now:
@@ -245,23 +233,14 @@ class Scheduler:
 
     def next_wake(self, now: float) -> float | None:
         """Return when `on_tick` is due, or None while nothing depends on time."""
-        times: list[float | None] = []
-        for slot in self._waiting.slots():
-            times += [ticket.deadline for ticket in slot.queue]
-            patient_until = (slot.queue.oldest() or 0.0) + self.rules.gather_seconds
-            if slot.state is ExpertState.COLD and patient_until > now:
-                times.append(patient_until)
-        for slot in self.slots.values():
-            if slot.loaded:
-                times += [slot.kill_at, slot.idle_until()]
-                if slot.serving and slot.kill_at is None:
-                    times.append(slot.serving.deadline)
-        return min((time for time in times if time is not None), default=None)
+        return next_wake(
+            self._waiting, self._live.values(), gather_seconds=self.rules.gather_seconds, now=now
+        )
 
     @property
     def busy(self) -> bool:
         """Whether any request waits or runs."""
-        return self._waiting.count > 0 or any(slot.serving for slot in self.slots.values())
+        return self._waiting.count > 0 or any(slot.serving for slot in self._live.values())
 
     @property
     def queued(self) -> int:
@@ -273,15 +252,17 @@ class Scheduler:
     def _plan(self, now: float) -> list[Effect]:
         """Serve and load whatever can be, the longest-waiting expert first."""
         effects: list[Effect] = []
-        held = False
+        held: set[str] = set()
+        room: Room | None = None
         for slot in self._waiting.slots():
             if slot.state is ExpertState.READY:
-                if not (held or slot.serving or slot.stale) and slot.queue:
+                if slot.queue and not (slot.facts.expert in held or slot.serving or slot.stale):
                     effects.append(self._serve(slot, now))
+                    if room:
+                        room.on_served(slot.facts.expert)
             elif slot.state is ExpertState.COLD:
-                decided, blocked = self._try_load(slot, now)
-                effects += decided
-                held = held or blocked
+                room = room or Room(self.ledger, self._residents(now))
+                effects += self._try_load(slot, room, held, now)
         return effects
 
     def _serve(self, slot: Slot, now: float) -> Serve:
@@ -292,36 +273,53 @@ class Scheduler:
         loading = max(0.0, slot.ready_at - max(ticket.arrived, slot.load_started))
         return Serve(ticket.id, ticket.expert, max(0.0, waited - loading), loading)
 
-    def _try_load(self, slot: Slot, now: float) -> tuple[list[Effect], bool]:
-        """Load a cold expert if the governor lets it; True if others must hold back for it."""
+    def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
+        """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
         expert, oldest = slot.facts.expert, slot.queue.oldest()
-        patient = oldest is not None and now - oldest < self.rules.gather_seconds
-        verdict = admit(
-            slot.need_bytes, self.ledger, self._residents(patient=patient), self._eviction
-        )
+        patient = oldest is not None and now < oldest + self.rules.gather_seconds
+        need = slot.need_bytes
+        verdict = room.admit(need, self._eviction, patient=patient, prefer=slot.waits_for)
         match verdict:
             case Fits():
-                self.ledger.set(expert, slot.need_bytes)
-                slot.load_started = now
-                slot.kill_at = now + slot.facts.load_limit_seconds
-                slot.advance(ExpertEvent.LOAD)
-                return [Load(expert, slot.need_bytes)], False
-            case Evict():
-                return self._evict(verdict.victims, f"room for {expert}", now), not patient
-            case Wait():
-                return [], not patient
+                room.take(need)
+                return [self._load(slot, now)]
+            case Evict(victims):
+                room.claim(need, [each.expert for each in victims])
+                return self._evict(victims, f"room for {expert}", now)
+            case Wait(names):
+                if not (patient and names):
+                    room.claim(need, names)
+                    slot.waits_for = names
+                    held.update(name for name in names if not self._fresh(name, now))
+                return []
             case Never():
                 pinned = {name: self.ledger.held(name) for name in verdict.pinned}
                 error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
-                return self._refuse_all(slot, error), False
+                return self._refuse_all(slot, error)
 
-    def _residents(self, *, patient: bool) -> list[Resident]:
+    def _fresh(self, name: str, now: float) -> bool:
+        """Tell whether an expert still has its time with those it was loaded for."""
+        return self.slots[name].fresh(self.rules.gather_seconds, now)
+
+    def _load(self, slot: Slot, now: float) -> Load:
+        """Reserve what an expert needs and have its worker started."""
+        self.ledger.set(slot.facts.expert, slot.need_bytes)
+        slot.load_started = now
+        slot.kill_at = now + slot.facts.load_limit_seconds
+        slot.waits_for = ()
+        slot.advance(ExpertEvent.LOAD)
+        self._live[slot.facts.expert] = slot
+        return Load(slot.facts.expert, slot.need_bytes)
+
+    def _residents(self, now: float) -> list[Resident]:
         """Return every expert that holds RAM, as the governor sees them."""
-        return [
-            slot.resident(self.ledger.held(slot.facts.expert), patient=patient)
-            for slot in self.slots.values()
-            if slot.loaded
-        ]
+        gather, held = self.rules.gather_seconds, self.ledger.held
+        return [slot.resident(held(name), gather, now) for name, slot in self._live.items()]
+
+    def _shrink(self, why: str, now: float, *, spare: str = "") -> list[Effect]:
+        """Let idle experts leave until the books are under the cap, as far as that goes."""
+        victims = overweight(self.ledger, self._residents(now), self._eviction, spare)
+        return self._evict(victims, why, now)
 
     def _evict(self, victims: Iterable[Candidate], why: str, now: float) -> list[Effect]:
         """Send these experts away."""
@@ -342,15 +340,13 @@ class Scheduler:
         """Let those leave whose leaving was asked for, once they are idle."""
         effects: list[Effect] = []
         for name in list(self._leaving):
-            slot = self.slots.get(name)
-            if slot is None or not slot.loaded:
+            slot = self._live.get(name)
+            if slot is None:
                 self._leaving.discard(name)
-                continue
-            due = slot.stale or slot.removed or (slot.unload_wanted and not slot.queue)
-            if slot.state is ExpertState.READY and not slot.serving and due:
-                self._leaving.discard(name)
-                why = "replaced" if slot.stale else "removed" if slot.removed else "asked"
-                effects += self._drain(slot, why, now)
+            elif slot.state is ExpertState.READY and not slot.serving:
+                why = why_leaving(slot)
+                if why:
+                    effects += self._drain(slot, why, now)
         return effects
 
     def _on_failure(self, slot: Slot, reason: str, now: float) -> list[Effect]:
@@ -359,16 +355,16 @@ class Scheduler:
             slot.budget.on_load_failed(reason, now)
         else:
             slot.budget.on_crash(reason, now)
-        if not slot.budget.rest_seconds(now):
-            slot.advance(ExpertEvent.EXITED)
-            return []
+            if not slot.budget.rest_seconds(now):
+                slot.advance(ExpertEvent.EXITED)
+                return []
         slot.advance(ExpertEvent.GAVE_UP)
         return self._refuse_all(slot, resting(slot, now))
 
     def _refusal(self, slot: Slot, ticket: Ticket, now: float) -> AiosdError | None:
         """Return why a request cannot even be queued, or None."""
         if self.stopping:
-            return BusyError("the daemon is stopping", retry_after_seconds=2.0)
+            return stopping()
         if slot.state is ExpertState.FAILED:
             if slot.budget.rest_seconds(now):
                 return resting(slot, now)
@@ -382,12 +378,13 @@ class Scheduler:
             return []
         if self._waiting.remove(slot, request):
             return [Refuse(request, error)]
-        if slot.serving and slot.serving.id == request and slot.kill_at is None:
+        if slot.serving and slot.serving.id == request and not slot.ended:
             return self._interrupt(slot, slot.serving, error, now)
         return []
 
     def _interrupt(self, slot: Slot, ticket: Ticket, error: AiosdError, now: float) -> list[Effect]:
         """End a running request; its worker is killed if it does not let go in time."""
+        slot.ended = True
         slot.kill_at = now + self.rules.interrupt_grace_seconds
         return [Interrupt(ticket.id, ticket.expert), Refuse(ticket.id, error)]
 

@@ -26,17 +26,25 @@ class ExpertFacts:
 
 @dataclass
 class Slot:
-    """The scheduler's notes about one expert; only the scheduler writes here."""
+    """The scheduler's notes about one expert; only the scheduler writes here.
+
+    `ended` says that the request being served was ended already (cancelled, too late), and that
+    only its worker has not let go of it. `stale`, `oversize` and `unload_wanted` say why the worker
+    is to leave; they end with it. `waits_for` names those whose leaving this expert waits for.
+    """
 
     facts: ExpertFacts
     rules: RestartRules
     state: ExpertState = ExpertState.COLD
     queue: FairQueue = field(default_factory=FairQueue)
     serving: Ticket | None = None
+    ended: bool = False
     pinned: bool = False
     load_wanted: bool = False
     unload_wanted: bool = False
     stale: bool = False
+    oversize: bool = False
+    waits_for: tuple[str, ...] = ()
     removed: bool = False
     need_bytes: int = 0
     load_started: float = 0.0
@@ -67,14 +75,40 @@ class Slot:
         """Change the state by the one table."""
         self.state = advance(self.state, event)
 
-    def resident(self, held_bytes: int, *, patient: bool) -> Resident:
-        """Return how the governor sees it; `patient` spares it while requests wait for it."""
-        busy = self.serving is not None or self.state is ExpertState.LOADING
+    def renew(self) -> None:
+        """Become another release: its worker, if any, is to leave, and its past is forgotten."""
+        self.need_bytes = self.facts.need_bytes
+        self.budget.forgive()
+        self.stale = self.loaded
+        if self.state is ExpertState.FAILED:
+            self.advance(ExpertEvent.RETRY)
+
+    def forget_worker(self) -> None:
+        """Strike out what was noted about a worker that is gone."""
+        self.serving, self.kill_at = None, None
+        self.ended = self.stale = self.oversize = self.unload_wanted = False
+
+    def fresh_until(self, gather_seconds: float) -> float:
+        """Return until when it is spared for those who wait for it: as long as its load took.
+
+        Without that, experts of which only one fits would be loaded anew for every request.
+        """
+        return self.ready_at + max(gather_seconds, self.reload_seconds)
+
+    def fresh(self, gather_seconds: float, now: float) -> bool:
+        """Tell whether it is spared now."""
+        wanted = self.state is ExpertState.READY and self.wanted and not self.stale
+        return wanted and now < self.fresh_until(gather_seconds)
+
+    def resident(self, held_bytes: int, gather_seconds: float, now: float) -> Resident:
+        """Return how the governor sees it."""
         return Resident(
             Candidate(self.facts.expert, held_bytes, self.reload_seconds, self.uses),
-            busy=busy or (patient and self.wanted),
+            busy=self.serving is not None or self.state is ExpertState.LOADING,
             pinned=self.pinned,
             leaving=self.state is ExpertState.DRAINING,
+            wanted=self.wanted and not self.stale,
+            fresh=self.fresh(gather_seconds, now),
         )
 
     def idle_until(self) -> float | None:

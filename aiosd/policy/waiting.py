@@ -1,5 +1,7 @@
 """Everybody who waits, over all experts: counted per client, bounded, oldest first."""
 
+import heapq
+
 from aiosd.domain.errors import BusyError
 from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
@@ -13,9 +15,15 @@ class WaitingRoom:
     def __init__(self, per_client: int, total: int) -> None:
         """Bound the requests that may wait for one client, and for all together."""
         self._bounds = (per_client, total)
+        self._tickets: dict[int, Ticket] = {}
+        self._deadlines: list[tuple[float, int]] = []
         self._slots: dict[str, Slot] = {}
         self._per_client: dict[str, int] = {}
         self.count = 0
+
+    def bound(self, per_client: int, total: int) -> None:
+        """Use other bounds from now on; who waits already may go on waiting."""
+        self._bounds = (per_client, total)
 
     def full(self, client: str) -> BusyError | None:
         """Return why this client may not wait too, or None."""
@@ -33,6 +41,10 @@ class WaitingRoom:
         """Let a request wait for its expert."""
         slot.queue.push(ticket)
         self._slots[ticket.expert] = slot
+        self._tickets[ticket.id] = ticket
+        if ticket.deadline is not None:
+            heapq.heappush(self._deadlines, (ticket.deadline, ticket.id))
+            self._tidy()
         self._per_client[ticket.client] = self._per_client.get(ticket.client, 0) + 1
         self.count += 1
 
@@ -48,7 +60,7 @@ class WaitingRoom:
 
     def remove(self, slot: Slot, request: int) -> Ticket | None:
         """Take out one request, if it waits."""
-        ticket = slot.queue.remove(request)
+        ticket = slot.queue.remove(request) if request in self._tickets else None
         if ticket:
             self._forget(slot, ticket)
         return ticket
@@ -59,6 +71,19 @@ class WaitingRoom:
         for ticket in tickets:
             self._forget(slot, ticket)
         self.settle(slot)
+        return tickets
+
+    def next_deadline(self) -> float | None:
+        """Return the earliest deadline of those who wait, or None."""
+        while self._deadlines and self._deadlines[0][1] not in self._tickets:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def late(self, now: float) -> list[Ticket]:
+        """Return those whose deadline has passed; they are still in their queues."""
+        tickets: list[Ticket] = []
+        while (deadline := self.next_deadline()) is not None and deadline <= now:
+            tickets.append(self._tickets[heapq.heappop(self._deadlines)[1]])
         return tickets
 
     def settle(self, slot: Slot) -> None:
@@ -73,8 +98,15 @@ class WaitingRoom:
             slots.sort(key=lambda slot: slot.queue.oldest() or 0.0)
         return slots
 
+    def _tidy(self) -> None:
+        """Drop the deadlines of those who wait no longer, before they outnumber the others."""
+        if len(self._deadlines) > 2 * len(self._tickets) + 64:
+            self._deadlines = [each for each in self._deadlines if each[1] in self._tickets]
+            heapq.heapify(self._deadlines)
+
     def _forget(self, slot: Slot, ticket: Ticket) -> None:
         """Count one who waits no longer."""
+        del self._tickets[ticket.id]
         self.count -= 1
         left = self._per_client[ticket.client] - 1
         if left:

@@ -1,0 +1,201 @@
+"""Stand-ins for what surrounds the policy: workers that do what they are told, and keep watch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from aiosd.domain.errors import AiosdError
+from aiosd.domain.request import Priority
+from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.governor import Ledger
+from aiosd.policy.queues import Ticket
+from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.scheduler import Scheduler
+from aiosd.policy.slots import ExpertFacts
+
+MIB = 2**20
+
+
+@dataclass
+class FakeWorker:
+    """One worker process, as far as the scheduler can tell."""
+
+    reserved: int
+    ready: bool = False
+    closing: bool = False
+    killed: bool = False
+    serving: int | None = None
+    interrupted: bool = False
+
+
+@dataclass
+class FakeWorld:
+    """A scheduler, its clock, and workers that hold every effect against what is allowed.
+
+    `ended` maps a request to how it ended: "served" or the error it was refused with.
+    """
+
+    cap: int = 100 * MIB
+    rules: SchedulerRules = field(default_factory=SchedulerRules)
+    now: float = 1000.0
+    workers: dict[str, FakeWorker] = field(default_factory=dict)
+    waiting: dict[int, Ticket] = field(default_factory=dict)
+    ended: dict[int, str | AiosdError] = field(default_factory=dict)
+    log: list[Effect] = field(default_factory=list)
+    settled: list[Settle] = field(default_factory=list)
+    facts: dict[str, ExpertFacts] = field(default_factory=dict)
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(Ledger(self.cap), self.rules)
+
+    # ── what the world does ───────────────────────────────────────────────────────────────────
+
+    def install(self, *changed: str, **mebibytes: int) -> None:
+        """Install experts by name and need; those installed before stay."""
+        for name, need in mebibytes.items():
+            self.facts[name] = ExpertFacts(name, need * MIB)
+        self.catalogue(changed)
+
+    def catalogue(self, changed: Iterable[str] = ()) -> None:
+        """Tell the scheduler what is installed now."""
+        self.perform(self.scheduler.on_catalogue(self.facts.values(), changed, self.now))
+
+    def ask(
+        self,
+        expert: str,
+        client: str = "anna",
+        *,
+        priority: Priority = Priority.NORMAL,
+        deadline: float | None = None,
+        keep_alive: float | None = None,
+    ) -> int:
+        """Send a request; return its number."""
+        self.requests += 1
+        until = None if deadline is None else self.now + deadline
+        ticket = Ticket(
+            self.requests, client, expert, self.now, priority, until, keep_alive_seconds=keep_alive
+        )
+        self.waiting[ticket.id] = ticket
+        self.perform(self.scheduler.on_request(ticket, self.now))
+        return ticket.id
+
+    def cancel(self, request: int, expert: str) -> None:
+        """Have a client cancel."""
+        self.perform(self.scheduler.on_cancel(request, expert, self.now))
+
+    def loaded(self, expert: str, mebibytes: int | None = None) -> None:
+        """Have a worker finish loading; it holds what was reserved if nothing is said."""
+        worker = self.workers[expert]
+        assert not worker.ready
+        worker.ready = True
+        held = worker.reserved if mebibytes is None else mebibytes * MIB
+        self.perform(self.scheduler.on_loaded(expert, held, self.now))
+
+    def answered(self, expert: str, mebibytes: int | None = None) -> None:
+        """Have a worker answer what it serves."""
+        worker = self.workers[expert]
+        assert worker.serving is not None
+        worker.serving, worker.interrupted = None, False
+        effects: list[Effect] = []
+        if mebibytes is not None:
+            effects += self.scheduler.on_measured(expert, mebibytes * MIB, self.now)
+        self.perform(effects + self.scheduler.on_done(expert, self.now))
+
+    def gone(self, expert: str, reason: str = "crashed with SIGSEGV") -> None:
+        """Have a worker's process end."""
+        del self.workers[expert]
+        self.perform(self.scheduler.on_exited(expert, reason, self.now))
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; the scheduler is woken when it asked to be."""
+        until = self.now + seconds
+        while (wake := self.scheduler.next_wake(self.now)) is not None and wake <= until:
+            self.now = max(self.now, wake)
+            self.tick()
+        self.now = until
+
+    def tick(self) -> None:
+        """Wake the scheduler; it must not ask to be woken at once again."""
+        self.perform(self.scheduler.on_tick(self.now))
+        wake = self.scheduler.next_wake(self.now)
+        assert wake is None or wake > self.now, "the scheduler spins"
+
+    def work(self, seconds: float = 0.01) -> None:
+        """Let every worker take one step: load, answer, or leave."""
+        self.pass_time(seconds)
+        for name, worker in list(self.workers.items()):
+            if self.workers.get(name) is not worker:
+                continue
+            if worker.closing or worker.killed:
+                self.gone(name, "exited with status 0")
+            elif not worker.ready:
+                self.loaded(name)
+            elif worker.serving is not None:
+                self.answered(name)
+
+    # ── what the scheduler wants, held against what is allowed ────────────────────────────────
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Do as the broker does."""
+        for effect in effects:
+            self.log.append(effect)
+            match effect:
+                case Serve():
+                    self._serve(effect)
+                case Refuse(request, error):
+                    self._end(request, error)
+                case Load(expert, size):
+                    assert expert not in self.workers, "loaded twice"
+                    assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
+                    self.workers[expert] = FakeWorker(size)
+                case Unload(expert, why):
+                    self._unload(expert, why)
+                case Kill(expert):
+                    assert not self.workers[expert].killed, "killed twice"
+                    self.workers[expert].killed = True
+                case Interrupt(request, expert):
+                    worker = self.workers[expert]
+                    assert worker.serving == request
+                    assert not worker.interrupted, "interrupted twice"
+                    worker.interrupted = True
+                case Settle():
+                    self.settled.append(effect)
+
+    def _serve(self, effect: Serve) -> None:
+        worker = self.workers[effect.expert]
+        assert worker.ready, "served by a worker that is not ready"
+        assert not worker.closing, "served by a worker that was told to leave"
+        assert worker.serving is None, "two requests at one worker"
+        assert self.waiting[effect.request].expert == effect.expert
+        assert effect.queue_seconds >= 0
+        assert effect.load_seconds >= 0
+        worker.serving = effect.request
+        self._end(effect.request, "served")
+
+    def _end(self, request: int, how: str | AiosdError) -> None:
+        """Note the end of a request: once, or served first and refused while it runs."""
+        ticket = self.waiting.pop(request, None)
+        if ticket is None:
+            assert self.ended.get(request) == "served", f"request {request} ended twice"
+            assert how != "served"
+        self.ended[request] = how
+
+    def _unload(self, expert: str, why: str) -> None:
+        worker = self.workers[expert]
+        assert worker.ready, "unloaded while loading"
+        assert worker.serving is None, "unloaded while it answers"
+        assert not worker.closing, "unloaded twice"
+        if why.startswith(("evicted", "idle")):
+            assert not self.scheduler.slots[expert].pinned, "a pinned expert was sent away"
+        worker.closing = True
+
+    def last(self, kind: type[Effect]) -> list[Effect]:
+        """Return the effects of a kind, and forget all of them."""
+        found = [effect for effect in self.log if isinstance(effect, kind)]
+        self.log.clear()
+        return found
+
+    def code(self, request: int) -> str:
+        """Return how a request ended: "waiting", "served", or the code of its error."""
+        how = self.ended.get(request, "waiting")
+        return how if isinstance(how, str) else how.code.value

@@ -1,0 +1,153 @@
+"""The scheduler against a model of the world: whatever happens, in whatever order."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from fakes.world import MIB, FakeWorld
+
+from aiosd.domain.expert import ExpertState
+from aiosd.domain.request import Priority
+from aiosd.policy.restart import RestartRules
+from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.slots import ExpertFacts
+
+NAMES = ("asr", "big", "cat", "dog")
+NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
+RULES = SchedulerRules(
+    queue_per_client=6,
+    queue_total=15,
+    restart=RestartRules(first_rest_seconds=1.0, longest_rest_seconds=8.0, crashes=2),
+)
+pick = st.sampled_from
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Clients, workers, an operator and a clock do as they please."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = FakeWorld(cap=100 * MIB, rules=RULES)
+        self.world.install(**NEEDS)
+
+    @rule(
+        experts=st.lists(pick(NAMES), min_size=1, max_size=4),
+        client=pick(("anna", "ben", "cleo")),
+        priority=pick(list(Priority)),
+        deadline=pick((None, None, 0.05, 0.5, 3.0)),
+        keep_alive=pick((None, 0.0, 2.0, -1.0)),
+    )
+    def ask(
+        self,
+        experts: list[str],
+        client: str,
+        priority: Priority,
+        deadline: float | None,
+        keep_alive: float | None,
+    ) -> None:
+        for expert in experts:
+            if expert in self.world.facts:
+                self.world.ask(
+                    expert, client, priority=priority, deadline=deadline, keep_alive=keep_alive
+                )
+
+    @precondition(lambda self: self.world.workers)
+    @rule(seconds=pick((0.0, 0.01, 0.2)))
+    def everybody_works(self, seconds: float) -> None:
+        self.world.work(seconds)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(number=st.integers(0, 3), dies=pick((False, False, True)), held=pick((None, 10, 70, 130)))
+    def one_takes_a_step(self, number: int, held: int | None, *, dies: bool) -> None:
+        """One worker loads, answers or leaves, or dies at it; it may hold more than was said."""
+        name = sorted(self.world.workers)[number % len(self.world.workers)]
+        worker = self.world.workers[name]
+        if dies or worker.closing or worker.killed:
+            self.world.gone(name)
+        elif not worker.ready:
+            self.world.loaded(name, held)
+        elif worker.serving is not None:
+            self.world.answered(name, held)
+
+    @precondition(lambda self: self.world.requests)
+    @rule(number=st.integers(0, 30))
+    def cancel(self, number: int) -> None:
+        """Cancel one that waits, or one that runs, or one that ended long ago."""
+        world = self.world
+        running = {w.serving: name for name, w in world.workers.items() if w.serving}
+        open_now = {**{t.id: t.expert for t in world.waiting.values()}, **running, 1: "cat"}
+        request = sorted(open_now)[number % len(open_now)]
+        world.cancel(request, open_now[request])
+
+    @rule(seconds=pick((0.05, 0.3, 1.0, 6.0, 70.0, 400.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(expert=pick(NAMES), verb=pick(("load", "unload", "pin", "unpin")))
+    def operate(self, expert: str, verb: str) -> None:
+        scheduler, now = self.world.scheduler, self.world.now
+        if expert not in self.world.facts:
+            return
+        match verb:
+            case "load":
+                self.world.perform(scheduler.on_load(expert, now))
+            case "unload":
+                self.world.perform(scheduler.on_unload(expert, now))
+            case _:
+                scheduler.on_pin(expert, pinned=verb == "pin")
+
+    @rule(expert=pick(NAMES), need=pick((None, 10, 45, 95)))
+    def package_changes(self, expert: str, need: int | None) -> None:
+        """A package is replaced, added again, or (None) removed."""
+        known = expert in self.world.facts
+        if need is None:
+            self.world.facts.pop(expert, None)
+        else:
+            self.world.facts[expert] = ExpertFacts(expert, need * MIB)
+        self.world.catalogue([expert] if known and need else [])
+
+    @rule(cap=pick((60, 100, 200)))
+    def cap_changes(self, cap: int) -> None:
+        effects = self.world.scheduler.on_rules(RULES, cap * MIB, self.world.now)
+        self.world.perform(effects)
+
+    @invariant()
+    def the_scheduler_knows_what_exists(self) -> None:
+        scheduler = self.world.scheduler
+        loaded = {name for name, slot in scheduler.slots.items() if slot.loaded}
+        assert loaded == set(self.world.workers)
+        assert scheduler.queued == len(self.world.waiting)
+        assert set(self.world.facts) <= set(scheduler.slots)
+        for name, slot in scheduler.slots.items():
+            assert bool(scheduler.ledger.held(name)) == slot.loaded
+            serving = slot.serving.id if slot.serving else None
+            assert serving == (self.world.workers[name].serving if slot.loaded else None)
+
+    @invariant()
+    def nobody_waits_for_an_idle_expert_without_a_reason(self) -> None:
+        """A ready, idle expert with requests is only kept from them by somebody who needs RAM."""
+        slots = self.world.scheduler.slots.values()
+        cold = any(slot.state is ExpertState.COLD and slot.wanted for slot in slots)
+        for slot in slots:
+            if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
+                assert cold
+
+    def teardown(self) -> None:
+        """Let the workers work: every request ends, and then there is nothing left to wake for."""
+        world = self.world
+        for name in list(world.facts):
+            world.scheduler.on_pin(name, pinned=False)
+        for _ in range(400):
+            if not world.waiting and not any(each.serving for each in world.workers.values()):
+                break
+            world.work(0.1)
+        assert not world.waiting, f"left waiting: {world.waiting}"
+        assert set(world.ended) == set(range(1, world.requests + 1))
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(
+    max_examples=250,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
