@@ -213,7 +213,7 @@ class AsyncClient:
             feed.close()
 
     async def close(self) -> None:
-        """Close the connections; a request that still waits fails with UnreachableError."""
+        """Cancel what is still open, and close; what still waits fails with UnreachableError."""
         for line in (self._api, self._admin):
             if line is not None:
                 line.close()

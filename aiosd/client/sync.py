@@ -199,7 +199,7 @@ class Client:
             link.close()
 
     def close(self) -> None:
-        """Close the connections; a request that is still open is not cancelled."""
+        """Cancel what is still open, such as a stream that was left, and close the connections."""
         for line in (self._api, self._admin):
             if line is not None:
                 line.close()
