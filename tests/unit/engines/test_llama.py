@@ -103,6 +103,21 @@ def test_what_was_answered_before_does_not_change_the_text(
     assert engine._shared(engine._tokens.of(long[0], 256, room=1)) >= 16
 
 
+def test_the_same_prompt_again_is_not_computed_and_gives_the_same_text(
+    engine: LlamaEngine, model: Path
+) -> None:
+    fresh = LlamaEngine()
+    fresh.load({"model": model}, NEED, threads=1)
+    other = sampled(seed=9)
+    alone = write(fresh, other).text
+    fresh.close()
+    write(engine, PROMPT)
+    looks = []
+    run(engine, sampled(seed=9, max_tokens=1), cancelled=lambda: bool(looks.append(1)))
+    assert looks == []
+    assert write(engine, other).text == alone
+
+
 def test_a_stop_word_ends_the_text_and_never_shows(engine: LlamaEngine) -> None:
     whole = write(engine, PROMPT).text
     word = whole[10:13]
