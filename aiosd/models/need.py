@@ -24,8 +24,13 @@ _MERGE_BYTES = 140  # a merge of a byte-pair vocabulary: a map of pairs of texts
 _LAYER_BYTES = 24_576  # tensors and graph nodes of a layer
 _CELLS = 256  # llama.cpp rounds the context up to this
 _OPERATOR_BYTES = 12_288  # one operator of TFLite with its kernel in XNNPACK
-# What the pipeline before the model holds: Pillow and the decoded picture, a recording's spectrum.
-_PIPELINE_BYTES = {InputType.IMAGE: 6 * MIB, InputType.AUDIO: 3 * MIB}
+# What the pipeline before the model holds: Pillow and the decoded picture, a spectrum, features.
+_PIPELINE_BYTES = {
+    InputType.IMAGE: 6 * MIB,
+    InputType.AUDIO: 4 * MIB,
+    InputType.TEXT: 4 * MIB,
+    InputType.SERIES: 2 * MIB,
+}
 # llama.cpp: of this many layers one looks at the whole context, the others at the window.
 _WINDOW_PATTERN = {"gemma2": 2, "gemma3": 6}
 
@@ -80,9 +85,7 @@ def ram_need(
     return replace(need, worker_bytes=need.worker_bytes + around)
 
 
-def _model_need(
-    manifest: Manifest, model: Path | None, features: frozenset[str] | None
-) -> RamNeed:
+def _model_need(manifest: Manifest, model: Path | None, features: frozenset[str] | None) -> RamNeed:
     """Return what the model needs, without the pipeline around it."""
     if model is None:
         return RamNeed(0)
