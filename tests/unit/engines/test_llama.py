@@ -17,6 +17,7 @@ from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError,
 from aiosd.domain.manifest import EngineNeed
 from aiosd.domain.prepared import Embedding, Piece, TextEnd, TextPiece, TextPrompt, Value
 from aiosd.domain.request import Sampling
+from aiosd.engines import llama_sampler
 from aiosd.engines.llama import LlamaEngine
 from aiosd.engines.llama_plan import plan_memory
 from aiosd.models.gguf import read_gguf
@@ -221,6 +222,14 @@ def test_a_bad_grammar_is_refused_and_the_engine_lives_on(engine: LlamaEngine) -
 def test_what_only_llama_cpp_finds_wrong_is_refused_too(engine: LlamaEngine) -> None:
     error = refused(engine, replace(PROMPT, grammar='root ::= a*\na ::= "" | ""'))
     assert "left recursion" in error.message
+
+
+def test_a_grammar_that_takes_too_long_is_stopped(
+    engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_sampler, "_PATIENCE_SECONDS", 0.0)
+    error = refused(engine, replace(PROMPT, grammar="root ::= [a-f]{20}"))
+    assert "for one token" in error.message
 
 
 def test_a_schema_error_names_the_schema(engine: LlamaEngine) -> None:
