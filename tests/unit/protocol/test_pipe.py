@@ -31,9 +31,9 @@ def test_the_messages_of_one_way_have_different_tags(way: str) -> None:
     assert len(set(tags)) == len(tags)
 
 
-@given(st.integers(), st.text(), st.none() | st.binary(), stream=st.booleans())
+@given(number=st.integers(), text=st.text(), payload=st.none() | st.binary(), stream=st.booleans())
 def test_a_request_comes_out_as_it_went_in(
-    number: int, text: str, payload: bytes | None, *, stream: bool
+    *, number: int, text: str, payload: bytes | None, stream: bool
 ) -> None:
     sent = pipe.RunRequest(
         id=number % 2**32,
