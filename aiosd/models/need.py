@@ -25,7 +25,7 @@ _LAYER_BYTES = 24_576  # tensors and graph nodes of a layer
 _CELLS = 256  # llama.cpp rounds the context up to this
 _OPERATOR_BYTES = 12_288  # one operator of TFLite with its kernel in XNNPACK
 # What the pipeline before the model holds: Pillow and the decoded picture, a spectrum, features.
-_PIPELINE_BYTES = {
+PIPELINE_BYTES = {
     InputType.IMAGE: 6 * MIB,
     InputType.AUDIO: 4 * MIB,
     InputType.TEXT: 4 * MIB,
@@ -81,7 +81,7 @@ def ram_need(
         PackageError: the model file is damaged, or not of the engine's kind.
     """
     need = _model_need(manifest, model, features)
-    around = _PIPELINE_BYTES.get(manifest.input.type, 0)
+    around = PIPELINE_BYTES.get(manifest.input.type, 0)
     return replace(need, worker_bytes=need.worker_bytes + around)
 
 
