@@ -173,6 +173,12 @@ def test_an_animation_is_refused() -> None:
         decoded(written(frames[0], "GIF", save_all=True, append_images=frames[1:]))
 
 
+def test_a_telephones_jpeg_with_two_pictures_shows_the_first() -> None:
+    first, second = Image.new("RGB", (8, 6), "white"), Image.new("RGB", (4, 3), "black")
+    data = written(first, "MPO", save_all=True, append_images=[second])
+    assert decoded(data).shape == (6, 8, 3)
+
+
 def test_transparency_shows_white_paper() -> None:
     image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     image.putpixel((1, 1), (0, 0, 0, 255))
