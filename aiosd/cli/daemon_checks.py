@@ -28,7 +28,7 @@ _OPEN = (
 ENGINE_SECONDS = 60
 CHECK_SECONDS = 30
 BAD_SETTINGS = 78
-PATIENCE = Patience(silence=10.0, connect=2.0, restart=3.0)
+PATIENCE = Patience(silence=10.0, restart=3.0)
 
 
 def daemon_checks(layout: Layout, address: Address) -> Iterator[Check]:

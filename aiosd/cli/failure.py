@@ -26,8 +26,10 @@ class Exit(IntEnum):
     REFUSED_PRIVACY = 76
     FORBIDDEN = 77
     PACKAGE = 78
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
 
 MEANINGS = {
@@ -47,8 +49,10 @@ MEANINGS = {
     Exit.REFUSED_PRIVACY: "the request may not go where it would have to go",
     Exit.FORBIDDEN: "the verb is for operators",
     Exit.PACKAGE: "a package or a settings file is wrong",
+    Exit.HUNG_UP: "SIGHUP; a running request was cancelled",
     Exit.INTERRUPTED: "Ctrl-C; a running request was cancelled",
     Exit.BROKEN_PIPE: "the reader of the output went away",
+    Exit.TERMINATED: "SIGTERM; a running request was cancelled",
 }
 
 CODES = {code: Exit[code.name] for code in ErrorCode}

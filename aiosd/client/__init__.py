@@ -1,4 +1,18 @@
-"""The client library: `Client` blocks, `AsyncClient` awaits."""
+"""The client library: `Client` blocks, `AsyncClient` awaits.
+
+::
+
+    with Client() as client:
+        outcome = client.run("You have won!", expert="sms-spam")
+        print(outcome.output["label"], outcome.usage.run_ms)
+        for piece in client.stream(text="Tell me more.", task="text.generate", max_tokens=200):
+            print(piece, end="", flush=True)
+
+    async with AsyncClient() as client:
+        answers = await asyncio.gather(*(client.run(image=path) for path in paths))
+
+What a request may hold is in `question.Ask`; every error is a `domain.errors.AiosdError`.
+"""
 
 from typing import TYPE_CHECKING
 

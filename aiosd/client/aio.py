@@ -22,6 +22,7 @@ from aiosd.client.watch import Watch
 from aiosd.domain.inputs import Input
 from aiosd.domain.request import Outcome
 from aiosd.protocol import messages
+from aiosd.protocol.limits import DEFAULT_LIMITS, Limits
 from aiosd.protocol.messages import ADMIN_ONLY, Chunk, Verb
 
 
@@ -105,13 +106,16 @@ class AsyncClient:
         *,
         timeout_seconds: float = Patience.silence,
         patience: Patience | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Take the folder of the sockets, else $AIOSD_SOCKET_DIR, else /run/aiosd.
 
         `timeout_seconds` is how long to wait without any answer to a request; `patience` gives
-        every time in detail. Connects when first used.
+        every time in detail; `limits` are the daemon's, if its owner changed them. Connects when
+        first used.
         """
         self._address = find_address(socket)
+        self._limits = limits
         self._patience = patience or replace(Patience(), silence=timeout_seconds)
         self._api: AsyncLine | None = None
         self._admin: AsyncLine | None = None
@@ -123,7 +127,9 @@ class AsyncClient:
             AiosdError: the request failed; the class says who must act.
             OSError: a file that was named cannot be read.
         """
-        question = run_question(value, self._patience.silence, stream=False, **ask)
+        question = run_question(
+            value, self._patience.silence, stream=False, limits=self._limits, **ask
+        )
         line = self._line(admin=False)
         pending = question.pending()
         try:
@@ -137,7 +143,9 @@ class AsyncClient:
 
         An expert that does not generate text gives no pieces, only the outcome.
         """
-        question = run_question(value, self._patience.silence, stream=True, **ask)
+        question = run_question(
+            value, self._patience.silence, stream=True, limits=self._limits, **ask
+        )
         return AsyncStream(self._line(admin=False), question)
 
     async def ping(self) -> dict[str, object]:
@@ -205,7 +213,7 @@ class AsyncClient:
             feed.close()
 
     async def close(self) -> None:
-        """Close the connections; a request that still waits fails with UnreachableError."""
+        """Cancel what is still open, and close; what still waits fails with UnreachableError."""
         for line in (self._api, self._admin):
             if line is not None:
                 line.close()

@@ -62,7 +62,11 @@ class AsyncLine:
         self._open.pop(pending.id, None)
 
     def close(self) -> None:
-        """Close the sockets; who still waits gets an UnreachableError."""
+        """Cancel what is still open, and close the sockets; waiters get an UnreachableError."""
+        if not self._feed.closed:
+            for pending in self._open.values():
+                if not pending.done:
+                    self._feed.link.send([pending.id, CANCEL])
         self._feed.close()
 
     def _take(self, frames: list[bytes]) -> None:

@@ -69,7 +69,11 @@ class Line:
         self._open.pop(pending.id, None)
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Cancel what is still open, and close the sockets."""
+        for pending in self._open.values():
+            if not pending.done:
+                self._link.send([pending.id, CANCEL])
+        self._open.clear()
         self._link.close()
 
     def _send(self, pending: Pending) -> None:

@@ -24,7 +24,7 @@ class Patience:
     """
 
     silence: float = 120.0
-    connect: float = 2.0
+    connect: float = 1.0
     restart: float = 15.0
     heartbeat: float = 5.0
     resends: int = 3
@@ -160,8 +160,10 @@ class Pending:
             )
         self.resends += 1
         if self.resends > patience.resends:
+            hint = " (is an attachment over its limit, wire.max_attachment?)"
             raise unreachable(
                 path,
                 patience.restart,
-                f"it went away {self.resends} times while this request was running",
+                f"it went away {self.resends} times while this request was running"
+                f"{hint if len(self.frames) > 1 else ''}",
             )

@@ -27,7 +27,7 @@ from aiosd.domain.inputs import (
 )
 from aiosd.domain.request import Options, Priority, Privacy, Sampling
 from aiosd.protocol.codec import decode, encode
-from aiosd.protocol.limits import DEFAULT_LIMITS
+from aiosd.protocol.limits import DEFAULT_LIMITS, Limits
 from aiosd.protocol.messages import Run, Verb
 
 # From this size on, bytes travel as an attachment frame instead of inside the header.
@@ -140,9 +140,14 @@ def verb_question(verb: Verb, limit_seconds: float) -> Question:
 
 
 def run_question(
-    value: Input | str | None, limit_seconds: float, *, stream: bool, **ask: Unpack[Ask]
+    value: Input | str | None,
+    limit_seconds: float,
+    *,
+    stream: bool,
+    limits: Limits = DEFAULT_LIMITS,
+    **ask: Unpack[Ask],
 ) -> Question:
-    """Return the message that asks `value`, or the input among `ask`.
+    """Return the message that asks `value`, or the input among `ask`; `limits` are the daemon's.
 
     Raises:
         InvalidError: no input or two, an unknown keyword, or a limit of the wire is exceeded.
@@ -156,7 +161,7 @@ def run_question(
         input=chosen, expert=ask.get("expert"), task=ask.get("task"), options=_options(ask, stream)
     )
     frames = [encode(run), *attachment]
-    _check(run, frames)
+    _check(run, frames, limits)
     limit = ask.get("timeout_seconds", limit_seconds)
     deadline = run.options.deadline_seconds
     if deadline is not None and "timeout_seconds" not in ask:
@@ -164,12 +169,12 @@ def run_question(
     return Question(frames, limit)
 
 
-def _check(run: Run, frames: list[bytes]) -> None:
+def _check(run: Run, frames: list[bytes], limits: Limits) -> None:
     """Refuse here what the daemon would refuse, by the daemon's own check."""
     free = isinstance(run.input, JsonInput) or run.options.sampling.json_schema is not None
     points = attachment_index(run.input) is not None
     if points or free or len(frames[0]) > TRUSTED_HEADER_BYTES:
-        decode([b"-", *frames], DEFAULT_LIMITS)
+        decode([b"-", *frames], limits)
 
 
 def _options(ask: Ask, stream: bool) -> Options:  # noqa: FBT001 -- private, called once
@@ -246,7 +251,7 @@ def _chat(turns: Sequence[Turn | dict[str, str]]) -> ChatInput:
 
 def _bytes(source: File) -> bytes:
     """Return the bytes, or the content of the file."""
-    return bytes(source) if isinstance(source, bytes) else Path(source).read_bytes()
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
 def _series(source: Series, period_seconds: float | None) -> SeriesInput:

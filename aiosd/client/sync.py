@@ -21,6 +21,7 @@ from aiosd.client.watch import Watch
 from aiosd.domain.inputs import Input
 from aiosd.domain.request import Outcome
 from aiosd.protocol import messages
+from aiosd.protocol.limits import DEFAULT_LIMITS, Limits
 from aiosd.protocol.messages import ADMIN_ONLY, Chunk, Verb
 
 
@@ -103,13 +104,16 @@ class Client:
         *,
         timeout_seconds: float = Patience.silence,
         patience: Patience | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Take the folder of the sockets, else $AIOSD_SOCKET_DIR, else /run/aiosd.
 
         `timeout_seconds` is how long to wait without any answer to a request; `patience` gives
-        every time in detail. Connects when first used.
+        every time in detail; `limits` are the daemon's, if its owner changed them. Connects when
+        first used.
         """
         self._address = find_address(socket)
+        self._limits = limits
         self._patience = patience or replace(Patience(), silence=timeout_seconds)
         self._api: Line | None = None
         self._admin: Line | None = None
@@ -121,7 +125,9 @@ class Client:
             AiosdError: the request failed; the class says who must act.
             OSError: a file that was named cannot be read.
         """
-        question = run_question(value, self._patience.silence, stream=False, **ask)
+        question = run_question(
+            value, self._patience.silence, stream=False, limits=self._limits, **ask
+        )
         line = self._line(admin=False)
         pending = question.pending()
         try:
@@ -135,7 +141,9 @@ class Client:
 
         An expert that does not generate text gives no pieces, only the outcome.
         """
-        question = run_question(value, self._patience.silence, stream=True, **ask)
+        question = run_question(
+            value, self._patience.silence, stream=True, limits=self._limits, **ask
+        )
         return Stream(self._line(admin=False), question)
 
     def ping(self) -> dict[str, object]:
@@ -191,7 +199,7 @@ class Client:
             link.close()
 
     def close(self) -> None:
-        """Close the connections; a request that is still open is not cancelled."""
+        """Cancel what is still open, such as a stream that was left, and close the connections."""
         for line in (self._api, self._admin):
             if line is not None:
                 line.close()

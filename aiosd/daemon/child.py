@@ -46,6 +46,17 @@ class Child:
         """End the process now; `on_exit` follows."""
         self._process.kill()
 
+    def join(self, seconds: float) -> None:
+        """Wait for the end of a process that was told to end; kill it when the time is up.
+
+        Blocking, for the daemon's last moments only.
+        """
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
     def _ended(self) -> None:
         """Collect the process."""
         self._loop.remove_reader(self._handle)

@@ -112,11 +112,14 @@ class Hosts:
                 host.failure = host.failure or "its engine host hung"
                 host.child.kill()
 
-    def stop(self) -> None:
-        """Close all pipes, upon which the hosts and what is left of their workers end."""
+    def stop(self, seconds: float) -> None:
+        """Close all pipes, upon which hosts and their workers end, and wait until they have."""
         for host in self.hosts.values():
             if host.pipe is not None:
                 host.pipe.close()
+        for host in self.hosts.values():
+            if host.child is not None:
+                host.child.join(seconds)
 
     def _on_message(self, host: Host, message: FromHost) -> None:
         match message:

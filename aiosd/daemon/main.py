@@ -37,6 +37,8 @@ from aiosd.sensors.memory import read_limits
 
 log = logging.getLogger(__name__)
 
+# How long a host or worker may take to end once its pipe is closed.
+CHILD_SECONDS = 2.0
 OWN_BOOKS = "the daemon's own books: need before load, measured after"
 
 
@@ -221,9 +223,9 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._broker.drained.wait(), self._settings.stop.drain_seconds)
         self._broker.perform(self.scheduler.on_give_up(self._loop.time()))
-        self._workers.close()
+        self._workers.close(CHILD_SECONDS)
         if self._hosts is not None:
-            self._hosts.stop()
+            self._hosts.stop(CHILD_SECONDS)
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
         self._events.close()

@@ -151,11 +151,14 @@ class Workers:
         elif worker.process is not None and self._hosts is not None:
             self._hosts.kill(worker.process)
 
-    def close(self) -> None:
-        """Close every pipe."""
+    def close(self, seconds: float) -> None:
+        """Close every pipe, and wait for the workers that have no host to wait for them."""
         for worker in self.workers.values():
             if worker.pipe is not None:
                 worker.pipe.close()
+        for worker in self.workers.values():
+            if isinstance(worker.process, Child):
+                worker.process.join(seconds)
 
     def _pipe(self, expert: str) -> Pipe[FromWorker]:
         pipe = self.workers[expert].pipe

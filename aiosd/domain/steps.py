@@ -357,13 +357,15 @@ class SeriesReconstruction(Step, frozen=True, kw_only=True, tag="series.reconstr
 
     Output: `anomaly`, `score` (the largest or the mean error, by `reduce`), `threshold`, `scores`
     per window, and `spans`: [start, end) sample indices of windows over the threshold, merged
-    where they touch. `hop` is that of the windows before.
+    where they touch. `hop` and `length` are those of the windows before, in samples (rows);
+    `length` 0 takes the windows' second axis. With `reduce` "mean" only the mean decides.
     """
 
     threshold: float
     measure: Literal["mse", "mae", "max"] = "mse"
     reduce: Literal["max", "mean"] = "max"
     hop: int = 1
+    length: int = 0
 
 
 class SeriesForecast(Step, frozen=True, kw_only=True, tag="series.forecast"):

@@ -5,6 +5,7 @@ llama.cpp's parser recurses without a limit on nested groups, takes `{5,2}` as a
 limits, and an error names the line. The notation is that of llama.cpp's `grammars/README.md`.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import NoReturn
@@ -38,8 +39,11 @@ class Grammar:
     field: str
 
 
+@functools.lru_cache(maxsize=8)
 def grammar_of(grammar: str | None, json_schema: str | None) -> Grammar | None:
     """Return the checked grammar of a request, from either kind of constraint, or None.
+
+    The last few are remembered, as an expert usually has one.
 
     Raises:
         InvalidError: both are given, or the one given is wrong or too large.

@@ -192,7 +192,7 @@ class _Writer:
             _fail("expected properties as an object and required as a list", path)
         if schema.get("additionalProperties", False) is not False and properties:
             _fail("additionalProperties beside properties cannot be held; set it to false", path)
-        missing = [name for name in required if name not in properties]
+        missing = [name for name in required if not isinstance(name, str) or name not in properties]
         if missing:
             _fail(f"{missing[0]!r} is required but not among the properties", path)
         if not properties:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.manifest import EngineNeed
@@ -20,6 +21,8 @@ from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_sampler import Choice, Picker
 from aiosd.engines.llama_tokens import Tokens
 from aiosd.engines.text_stream import TextStream
+
+llama_library.start()  # at import, so that a host pays once for all the workers it forks
 
 _ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
 _LOOK_SECONDS = 0.005
@@ -45,6 +48,8 @@ class LlamaEngine:
         self._threads = 1
         self._reusable = False
         self._past: list[int] = []
+        self._whole: list[int] = []
+        self._logits = b""
         self._tokens = Tokens(0)
 
     def version(self) -> str:
@@ -60,7 +65,6 @@ class LlamaEngine:
         if "model" not in files:
             raise PackageError('a llama expert needs a file with role = "model"')
         self.close()
-        llama_library.start()
         self._path = str(files["model"])
         self._model = llama_library.open_model(self._path, llama_library.model_params())
         if lib.llama_model_has_encoder(self._model):
@@ -103,7 +107,7 @@ class LlamaEngine:
         if self._model:
             lib.llama_model_free(self._model)
         self._context = self._model = self._vocab = 0
-        self._past = []
+        self._past, self._whole = [], []
 
     def _open_context(self, *, embed: bool) -> None:
         """Open the one context; an expert either writes or embeds, so the other kind is let go."""
@@ -113,7 +117,7 @@ class LlamaEngine:
         params = llama_library.context_params(self._limit, self._batch, self._threads, embed=embed)
         self._context = llama_library.open_context(self._model, params, self._path)
         self._embeds = embed
-        self._past = []
+        self._past, self._whole = [], []
 
     def _generate(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Iterator[Piece]:
         started = time.perf_counter()
@@ -184,14 +188,18 @@ class LlamaEngine:
         return Embedding(tuple(vector[:size]), len(tokens))
 
     def _prefill(self, tokens: list[int], cancelled: Callable[[], bool]) -> None:
-        """Bring the prompt into the context, batch by batch, reusing whole batches of the last."""
+        """Bring the prompt into the context, batch by batch, reusing whole batches of the last.
+
+        The same prompt again is not computed at all: its last logits were kept.
+        """
+        if tokens == self._whole and self._keep(len(tokens)):
+            ctypes.memmove(self._logits_at(), self._logits, len(self._logits))
+            return
         done = self._shared(tokens)
-        if not done or not lib.llama_memory_seq_rm(
-            lib.llama_get_memory(self._context), 0, done, -1
-        ):
+        if not done or not self._keep(done):
             done = 0
             self._forget()
-        self._past = tokens[:done]
+        self._past, self._whole = tokens[:done], []
         array = (lib.llama_token * len(tokens))(*tokens)
         while done < len(tokens):
             size = min(self._batch, len(tokens) - done)
@@ -200,6 +208,19 @@ class LlamaEngine:
             done += size
             if size == self._batch:
                 self._past = tokens[:done]
+        if self._reusable:
+            size = 4 * int(lib.llama_vocab_n_tokens(self._vocab))
+            self._logits = ctypes.string_at(self._logits_at(), size)
+            self._whole = tokens
+
+    def _keep(self, count: int) -> bool:
+        """Cut the context down to its first tokens; tell whether that could be done."""
+        memory = lib.llama_get_memory(self._context)
+        return bool(lib.llama_memory_seq_rm(memory, 0, count, -1))
+
+    def _logits_at(self) -> Any:  # noqa: ANN401 -- ctypes
+        """Return where the logits of the last token are."""
+        return lib.llama_get_logits_ith(self._context, -1)
 
     def _shared(self, tokens: list[int]) -> int:
         """Return how many tokens, in whole batches, are in the context already.
@@ -256,7 +277,7 @@ class LlamaEngine:
 
     def _forget(self) -> None:
         """Empty the context."""
-        self._past = []
+        self._past, self._whole = [], []
         memory = lib.llama_get_memory(self._context)
         if memory:
             lib.llama_memory_clear(memory, 0)

@@ -103,11 +103,15 @@ journal = Journal()
 
 
 def start() -> None:
-    """Make the library ready; starts no thread and may be called again."""
+    """Make the library ready: tables and the list of processors, shared by all forked workers.
+
+    Starts no thread and may be called again.
+    """
     # Where a debugger is installed, an abort would start it and hang about for seconds.
     os.putenv("GGML_NO_BACKTRACE", "1")
     journal.listen()
     lib.llama_backend_init()
+    lib.llama_supports_gpu_offload()  # asks the list of processors, and so makes it
 
 
 def model_params(*, no_alloc: bool = False) -> ctypes.Structure:
@@ -157,6 +161,7 @@ def open_model(path: str, params: ctypes.Structure) -> int:
     Raises:
         PackageError: llama.cpp refuses the file; with its own words.
     """
+    journal.listen()  # again, as importing the whole of llama_cpp takes the log over
     journal.clear()
     model = lib.llama_model_load_from_file(path.encode(), params)
     if not model:

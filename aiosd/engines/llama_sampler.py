@@ -92,7 +92,7 @@ class Picker:
         self._chains: list[int] = []
         self._kept: list[object] = []
         self._field = grammar.field if grammar else ""
-        self._penalties = self._make_penalties(choice, prompt)
+        self._penalties = self._make_penalties(vocab, choice, prompt)
         self._grammar = self._make_grammar(vocab, grammar) if grammar is not None else None
         self.pick: Callable[[], int]
         if self._grammar is None:
@@ -152,11 +152,11 @@ class Picker:
         self._chains.append(chain)
         return chain  # type: ignore[no-any-return]
 
-    def _make_penalties(self, choice: Choice, prompt: Sequence[int]) -> Any:  # noqa: ANN401 -- ctypes
+    def _make_penalties(self, vocab: int, choice: Choice, prompt: Sequence[int]) -> Any:  # noqa: ANN401 -- ctypes
         if choice.repeat_penalty == 1.0:
             return None
         penalties = lib.llama_sampler_init_penalties(
-            _PENALTY_WINDOW, choice.repeat_penalty, 0.0, 0.0
+            lib.llama_vocab_n_tokens(vocab), _PENALTY_WINDOW, choice.repeat_penalty, 0.0, 0.0
         )
         for token in prompt[-_PENALTY_WINDOW:]:
             lib.llama_sampler_accept(penalties, token)

@@ -3,26 +3,34 @@
 An upper bound, to admit by; what is measured after the load replaces it. The formulas follow what
 llama.cpp and XNNPACK allocate; their constants were fitted to the private memory of forked workers
 on x86-64 (`tools/calibrate_ram.py` makes the table again), where the bound held within +10 % and
-1 MB. Not counted: what the pipeline around the model needs for its input.
+1 MB. What the pipeline around the model needs is a constant by kind of input.
 """
 
 import functools
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aiosd.domain.inputs import InputType
 from aiosd.domain.manifest import EngineNeed, Manifest, Task
 from aiosd.models.gguf import GgufFacts, read_gguf
 from aiosd.models.tflite import TfliteFacts, read_tflite
 
 MIB = 1_048_576
-WORKER_BYTES = 3 * MIB  # a forked worker: pages it writes to, its own heap
+WORKER_BYTES = 8 * MIB  # a forked worker: pages it writes to, its own heap, its libraries
 _LLAMA_BYTES = 3 * MIB  # llama.cpp's own structures, and OpenMP's
 _TOKEN_BYTES = 190  # a token in llama.cpp's vocabulary: text, score, two maps
 _MERGE_BYTES = 140  # a merge of a byte-pair vocabulary: a map of pairs of texts
 _LAYER_BYTES = 24_576  # tensors and graph nodes of a layer
 _CELLS = 256  # llama.cpp rounds the context up to this
 _OPERATOR_BYTES = 12_288  # one operator of TFLite with its kernel in XNNPACK
+# What the pipeline before the model holds: Pillow and the decoded picture, a spectrum, features.
+PIPELINE_BYTES = {
+    InputType.IMAGE: 6 * MIB,
+    InputType.AUDIO: 4 * MIB,
+    InputType.TEXT: 4 * MIB,
+    InputType.SERIES: 2 * MIB,
+}
 # llama.cpp: of this many layers one looks at the whole context, the others at the window.
 _WINDOW_PATTERN = {"gemma2": 2, "gemma3": 6}
 
@@ -72,6 +80,13 @@ def ram_need(
     Raises:
         PackageError: the model file is damaged, or not of the engine's kind.
     """
+    need = _model_need(manifest, model, features)
+    around = PIPELINE_BYTES.get(manifest.input.type, 0)
+    return replace(need, worker_bytes=need.worker_bytes + around)
+
+
+def _model_need(manifest: Manifest, model: Path | None, features: frozenset[str] | None) -> RamNeed:
+    """Return what the model needs, without the pipeline around it."""
     if model is None:
         return RamNeed(0)
     if manifest.engine.name == "llama":

@@ -71,7 +71,7 @@ def _trimmed(small: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[
     """
     rest = small - float(np.median(_ring(small)))
     spread = 1.4826 * float(np.median(np.abs(_ring(rest))))
-    keep = np.abs(rest) <= max(2.5 * spread, 6.0)
+    keep: NDArray[np.bool_] = np.abs(rest) <= max(2.5 * spread, 6.0)
     for _ in range(_ROUNDS):
         if np.count_nonzero(keep) < small.size // 8:
             break

@@ -27,7 +27,8 @@ from aiosd.pipelines.drawing import background_of, strip_specks
 Pixels = NDArray[np.uint8]
 
 FIELD = "input.image"
-# A multi-picture JPEG opens as JPEG and then calls itself MPO; Pillow knows no MPO to open.
+_LARGE = 10_000  # pixels
+# Pillow opens the two-picture JPEG of telephones (its format "MPO") as "JPEG".
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 # What Pillow's decoders raise on a damaged file, beyond its own classes.
 _DAMAGE = (
@@ -126,7 +127,7 @@ def _pixels(image: Image.Image, spec: ImageDecode) -> Pixels:
         width, height = (max(1, round(side * ratio)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
     array = np.asarray(image, dtype=np.uint8)
-    return array if array.ndim == 3 else array[:, :, np.newaxis]  # noqa: PLR2004  (axes of an image)
+    return array[:, :, np.newaxis] if target == "L" else array
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -153,7 +154,8 @@ def ink(spec: ImageInk, _folder: Path) -> Callable[[Pixels], Pixels]:
         # Ink is what strays furthest from the background, and it strays to one side.
         if float(np.sum(rest.astype(np.float64) ** 3)) < 0:
             rest = -rest
-        strong = float(np.percentile(rest, 99.95)) if rest.size > 10_000 else float(rest.max())  # noqa: PLR2004  (below it, one pixel is more than the percentile leaves out)
+        # In a large image a few hot pixels must not count as ink; a small one has none to spare.
+        strong = float(np.percentile(rest, 99.95) if rest.size > _LARGE else rest.max())
         if strong < spec.min_contrast * 255:
             raise _invalid(
                 "the image is blank: nothing in it differs from its background by "
@@ -162,7 +164,8 @@ def ink(spec: ImageInk, _folder: Path) -> Callable[[Pixels], Pixels]:
         peak = float(np.median(rest[rest > strong / 2]))
         cut = min(max(spec.noise * peak, 4 * deviation), 0.5 * peak)
         stretched = np.clip((rest - cut) / (peak - cut), 0, 1) * 255
-        return np.rint(stretched).astype(np.uint8)[:, :, np.newaxis]
+        bright: Pixels = np.rint(stretched).astype(np.uint8)[:, :, np.newaxis]
+        return bright
 
     return step
 

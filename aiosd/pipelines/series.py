@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 
 # Standard normal: q95 − q5 and q75 − q25 in deviations.
 _NORMAL_90, _NORMAL_50 = 3.29, 1.35
+_FLAT = 1e-6  # a window that deviates less has no shape to bring out
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -206,7 +207,7 @@ def window(spec: SeriesWindow, _folder: Path) -> Callable[[Floats], Floats]:
             windows = windows - windows.mean(axis=1, keepdims=True)
         if spec.normalize == "zscore":
             deviation = windows.std(axis=1, keepdims=True)
-            windows = windows / np.where(deviation > 1e-6, deviation, 1.0)  # noqa: PLR2004  (below it, a window is flat)
+            windows = windows / np.where(deviation > _FLAT, deviation, 1.0)
         return np.ascontiguousarray(windows, dtype=np.float32)
 
     return step

@@ -32,8 +32,8 @@ def reconstruction(spec: SeriesReconstruction, _folder: Path) -> Callable[[Answe
     Raises:
         PackageError: hop is not positive.
     """
-    if spec.hop < 1:
-        raise PackageError("series.reconstruction: hop must be positive")
+    if spec.hop < 1 or spec.length < 0:
+        raise PackageError("series.reconstruction: hop must be positive, length not negative")
 
     def step(answer: Answer) -> Answer:
         given, made = _pair(answer)
@@ -46,9 +46,8 @@ def reconstruction(spec: SeriesReconstruction, _folder: Path) -> Callable[[Answe
         errors: Floats = _MEASURES[spec.measure](rest)
         over = np.flatnonzero(errors >= spec.threshold)
         # Windows that touch or overlap are one span.
-        spans = _merged(
-            [(int(i) * spec.hop, int(i) * spec.hop + given.shape[1]) for i in over], gap=1
-        )
+        length = spec.length or given.shape[1]
+        spans = _merged([(int(i) * spec.hop, int(i) * spec.hop + length) for i in over], gap=1)
         score = float(errors.max() if spec.reduce == "max" else errors.mean())
         return _verdict(answer, errors, score, spec.threshold, spans)
 

@@ -111,6 +111,8 @@ def _unpack(header: Buffer, limits: Limits) -> dict[str, object]:
         raise InvalidError("the header is nested too deeply", field="header") from error
     except (ValueError, TypeError) as error:
         text = str(error) or type(error).__name__
+        if " exceeds max_" in text:
+            text += "; send large data as an attachment frame, or less of it"
         raise InvalidError(
             f"the header is not acceptable MessagePack: {text}", field="header"
         ) from (error)

@@ -69,6 +69,8 @@ class Host:
             self._loop()
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
+        for pid in self._workers:
+            os.waitpid(pid, 0)
         return 0
 
     def _loop(self) -> None:

@@ -28,9 +28,17 @@ def environment(repo: Path, daemon: FakeDaemon) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(repo), "AIOSD_SOCKET_DIR": str(daemon.folder)}
 
 
-@pytest.mark.parametrize("word", ["hold", "stuck"])
-def test_ctrl_c_cancels_the_request_on_the_daemon(
-    repo: Path, daemon: FakeDaemon, word: str
+@pytest.mark.parametrize(
+    ("word", "number", "code"),
+    [
+        ("hold", signal.SIGINT, Exit.INTERRUPTED),
+        ("stuck", signal.SIGINT, Exit.INTERRUPTED),
+        ("hold", signal.SIGTERM, Exit.TERMINATED),
+        ("stuck", signal.SIGHUP, Exit.HUNG_UP),
+    ],
+)
+def test_a_signal_cancels_the_request_on_the_daemon(
+    repo: Path, daemon: FakeDaemon, word: str, number: signal.Signals, code: Exit
 ) -> None:
     command = [*AIOSCTL, "run", "--text", f"{word} it", "--stream"]
     with subprocess.Popen(
@@ -40,9 +48,9 @@ def test_ctrl_c_cancels_the_request_on_the_daemon(
         stderr=subprocess.PIPE,
     ) as process:
         daemon.wait_for_kind(messages.Run)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=10)
-    assert process.returncode == Exit.INTERRUPTED
+    assert process.returncode == code
     assert b"Traceback" not in err
     daemon.wait_for_kind(messages.Cancel)
 
@@ -82,6 +90,17 @@ def on_terminal(repo: Path, daemon: FakeDaemon, *words: str) -> str:
     text = os.read(master, 65_536).decode()
     os.close(master)
     return text.replace("\r\n", "\n")
+
+
+def test_an_encoding_that_lacks_a_character_is_no_failure(repo: Path, daemon: FakeDaemon) -> None:
+    done = subprocess.run(
+        [*AIOSCTL, "run", "--text", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"],
+        env={**environment(repo, daemon), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.OK, b"caf?\n", b"")
 
 
 def test_asking_imports_neither_asyncio_nor_an_engine(repo: Path) -> None:

@@ -77,10 +77,14 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
     for name, (looks, _) in questions().items():
         note(name.ljust(17), looks)
     ram = 0.0
-    for turn in ("First round: nothing is loaded yet", "Second round"):
+    asked = list(questions().items())
+    for turn, order in (
+        ("First round: nothing is loaded yet", asked),
+        ("Second round, in reverse: who came last is still there", asked[::-1]),
+    ):
         heading(turn)
         columns()
-        for name, (_, ask) in questions().items():
+        for name, (_, ask) in order:
             ram = max(ram, ask_and_show(client, name, ask, seen))
     bad = break_request(client)
     crash = break_worker(client, seen)

@@ -1,14 +1,14 @@
 """Train the `digits` expert: a small CNN on UCI's scans, drawn strokes and free fonts.
 
-`python -m tools.train.digits --out experts/digits --fonts FOLDER` makes model.tflite and prints
+`python -m tools.train.digits --out experts/digits --fonts FOLDER` makes the package and prints
 figures; without `--fonts` the fonts are left out of training and of the proxy test. Fixed seeds,
-one thread, about ten minutes.
+one thread, about fifteen minutes.
 """
 
 import argparse
-import json
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,17 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from aiosd.domain.errors import InvalidError
-from aiosd.domain.steps import ImageCropContent, ImageFit, ImageInk
+from aiosd.domain.steps import (
+    ImageCropContent,
+    ImageDecode,
+    ImageFit,
+    ImageInk,
+    ScoresSoftmax,
+    ScoresTopK,
+    TensorAffine,
+)
 from aiosd.pipelines.image import crop_content, fit, ink
+from tools.train import card
 from tools.train.card import Measured, share
 from tools.train.scenes import Pixels, from_font, from_scan, scene
 from tools.train.strokes import draw, strokes_of
@@ -32,14 +41,35 @@ from tools.train.tflite import write_tflite
 TRAIN_SCANS = 1437  # the last 360 scans, by other writers, are held out
 # Fonts that no training sees: the nearest thing here to another collection.
 HELD_OUT_FONTS = (
-    "Breip", "breipfont", "SteveHand", "dkg", "dkgBd", "dkgBI", "dkgIt", "Delphine", "Kristi",
-    "BecauseWeLearn-Regular", "kiloji", "kiloji_b", "kiloji_p", "kiloji_d", "Joscelyn-Regular",
+    "Breip",
+    "breipfont",
+    "SteveHand",
+    "dkg",
+    "dkgBd",
+    "dkgBI",
+    "dkgIt",
+    "Delphine",
+    "Kristi",
+    "BecauseWeLearn-Regular",
+    "kiloji",
+    "kiloji_b",
+    "kiloji_p",
+    "kiloji_d",
+    "Joscelyn-Regular",
 )
 HERE = Path()
+STEPS = (
+    ImageDecode(mode="grey", max_megapixels=50, min_pixels=4, max_side=320),
+    ImageInk(),
+    ImageCropContent(min_share=0.04, threshold=0.2),
+    ImageFit(size=28, content=22, brighten=True),
+    TensorAffine(scale=1 / 255),
+)
+POST = (ScoresSoftmax(), ScoresTopK(k=3, file="labels.txt"))
 PRE: tuple[Callable[[Any], Any], ...] = (
-    ink(ImageInk(), HERE),
-    crop_content(ImageCropContent(min_share=0.04, threshold=0.2), HERE),
-    fit(ImageFit(size=28, content=22, brighten=True), HERE),
+    ink(STEPS[1], HERE),
+    crop_content(STEPS[2], HERE),
+    fit(STEPS[3], HERE),
 )
 
 
@@ -72,8 +102,9 @@ def drawn(count: int, seed: int, *, shake: float = 0.025) -> Iterable[tuple[Pixe
         yield scene(draw(lines, side, float(rng.uniform(0.03, 0.2)), rng), rng), index % 10
 
 
-def scanned(scans: NDArray[np.float64], labels: NDArray[np.int64], copies: int, seed: int
-            ) -> Iterable[tuple[Pixels, int]]:
+def scanned(
+    scans: NDArray[np.float64], labels: NDArray[np.int64], copies: int, seed: int
+) -> Iterable[tuple[Pixels, int]]:
     """Yield scenes of the scans, `copies` of each."""
     rng = np.random.default_rng(seed)
     for _ in range(copies):
@@ -81,13 +112,13 @@ def scanned(scans: NDArray[np.float64], labels: NDArray[np.int64], copies: int, 
             yield scene(from_scan(scan, rng), rng), int(label)
 
 
-def printed(folder: Path, copies: int, seed: int, *, held_out: bool
-            ) -> Iterable[tuple[Pixels, int]]:
+def printed(
+    folder: Path, copies: int, seed: int, *, held_out: bool
+) -> Iterable[tuple[Pixels, int]]:
     """Yield scenes of the fonts in `folder`: those held out, or the others."""
     rng = np.random.default_rng(seed)
     for path in sorted(folder.iterdir()):
-        if (path.stem in HELD_OUT_FONTS) != held_out or path.stem in {"femkeklaver",
-                                                                      "setofont-ex"}:
+        if (path.stem in HELD_OUT_FONTS) != held_out or path.stem in {"femkeklaver", "setofont-ex"}:
             continue
         for digit in range(10):
             mask = glyph(path, digit)
@@ -152,13 +183,17 @@ def bend(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
     turn, lean = normal(n) * 0.13, normal(n) * 0.2
     sx, sy = 1 + normal(n) * 0.09, 1 + normal(n) * 0.07
-    theta = torch.stack([
-        torch.stack([sx * turn.cos(), -turn.sin() + lean, normal(n) * 0.05], 1),
-        torch.stack([turn.sin(), sy * turn.cos(), normal(n) * 0.05], 1),
-    ], 1)
+    theta = torch.stack(
+        [
+            torch.stack([sx * turn.cos(), -turn.sin() + lean, normal(n) * 0.05], 1),
+            torch.stack([turn.sin(), sy * turn.cos(), normal(n) * 0.05], 1),
+        ],
+        1,
+    )
     grid = functional.affine_grid(theta, [n, 1, 28, 28], align_corners=False)
-    warp = functional.interpolate(normal(n, 2, 5, 5) * 0.045, (28, 28), mode="bicubic",
-                                  align_corners=True)
+    warp = functional.interpolate(
+        normal(n, 2, 5, 5) * 0.045, (28, 28), mode="bicubic", align_corners=True
+    )
     x = functional.grid_sample(x, grid + warp.permute(0, 2, 3, 1), align_corners=False)
     pick = torch.rand(n, generator=rng)[:, None, None, None]
     mix = torch.rand(n, generator=rng)[:, None, None, None] * 0.7
@@ -179,8 +214,9 @@ def train(x: torch.Tensor, y: torch.Tensor, epochs: int) -> Net:
     net, batch = Net(), 128
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
     steps = epochs * (len(x) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps,
-                                                   pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 4e-3, total_steps=steps, pct_start=0.15
+    )
     for epoch in range(epochs):
         net.train()
         start, total = time.monotonic(), 0.0
@@ -192,8 +228,11 @@ def train(x: torch.Tensor, y: torch.Tensor, epochs: int) -> Net:
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1}/{epochs} loss {total / (len(x) // batch):.4f} "
-              f"{time.monotonic() - start:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{epochs} loss {total / (len(x) // batch):.4f} "
+            f"{time.monotonic() - start:.0f} s",
+            flush=True,
+        )
     net.eval()
     net.fold()
     return net
@@ -214,52 +253,82 @@ def measure(net: Net, sets: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> lis
     ]
 
 
-def main() -> None:
-    """Train, convert, print figures, write model.tflite and figures.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--fonts", type=Path, help="folder of .ttf and .otf files")
-    parser.add_argument("--drawn", type=int, default=30_000)
-    parser.add_argument("--copies", type=int, default=9, help="scenes per scan")
-    parser.add_argument("--epochs", type=int, default=11)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    digits = load_digits()
-    images, labels = digits.images, digits.target
-    parts = [
-        collect(drawn(given.drawn, 1)),
-        collect(scanned(images[:TRAIN_SCANS], labels[:TRAIN_SCANS], given.copies, 2)),
+def write_package(out: Path, figures: list[Measured]) -> None:
+    """Write labels, self-test pictures, `expert.toml` and `README.md` beside the model in `out`."""
+    here = Path(__file__)
+    (out / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)), encoding="utf-8")
+    rng = np.random.default_rng(4)
+    tables, texts = [], []
+    for digit in range(10):
+        lines = strokes_of(digit, rng, shake=0.01)
+        picture = draw(lines, 48 + 8 * digit, 0.06 + 0.012 * digit, rng)
+        name = f"case-{digit}.png"
+        # Even digits light on dark, odd ones dark on light.
+        Image.fromarray(255 - picture if digit % 2 else picture).save(out / name, optimize=True)
+        tables.append(card.file_table(out / name))
+        texts.append(f'[[self_test.cases]]\nfile = "{name}"\nexpect = {{ label = "{digit}" }}\n')
+    model, labels = card.file_table(out / "model.tflite", "model"), out / "labels.txt"
+    values = {
+        "files": "\n".join([model, card.file_table(labels), *tables]),
+        "pre": card.step_tables("pre", STEPS),
+        "post": card.step_tables("post", POST),
+        "cases": "\n".join(texts),
+        "figures": card.figure_tables(figures),
+    }
+    manifest = card.fill(here.with_suffix(".toml").read_text(encoding="utf-8"), values)
+    (out / "expert.toml").write_text(manifest.rstrip() + "\n", encoding="utf-8")
+    rows = [
+        f"| {each.data} | {each.samples} | {each.value:.4f} | {each.low:.4f} – {each.high:.4f} |"
+        for each in figures
     ]
-    held = plain_scans(images[TRAIN_SCANS:])
+    readme = here.with_suffix(".md").read_text(encoding="utf-8")
+    (out / "README.md").write_text(card.fill(readme, {"figures": "\n".join(rows)}), "utf-8")
+
+
+def judged(fonts: Path | None) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return the sets that figures are measured on; no training sees them."""
+    digits = load_digits()
+    held, labels = digits.images[TRAIN_SCANS:], digits.target[TRAIN_SCANS:]
     sets = {
         "last 360 UCI scans, 8 × 8 as they are": collect(
-            zip(held, map(int, labels[TRAIN_SCANS:]), strict=True)
+            zip(plain_scans(held), map(int, labels), strict=True)
         ),
-        "the same 360 scans in 3 random pictures each": collect(
-            scanned(images[TRAIN_SCANS:], labels[TRAIN_SCANS:], 3, 5)
-        ),
+        "the same 360 scans in 3 random pictures each": collect(scanned(held, labels, 3, 5)),
         "proxy: strokes of other shake, drawn by this project": collect(
             drawn(1000, 77, shake=0.035)
         ),
     }
+    if fonts:
+        sets["proxy: 15 handwriting fonts never trained on"] = collect(
+            printed(fonts, 10, 99, held_out=True)
+        )
+    return sets
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train, measure, convert; write the package."""
+    parser = argparse.ArgumentParser(prog="python -m tools.train.digits", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("experts/digits"))
+    parser.add_argument("--fonts", type=Path, help="folder of .ttf and .otf files")
+    parser.add_argument("--drawn", type=int, default=30_000)
+    parser.add_argument("--copies", type=int, default=9, help="pictures per scan")
+    parser.add_argument("--epochs", type=int, default=11)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    digits = load_digits()
+    images, labels = digits.images[:TRAIN_SCANS], digits.target[:TRAIN_SCANS]
+    parts = [collect(drawn(given.drawn, 1)), collect(scanned(images, labels, given.copies, 2))]
     if given.fonts:
         parts.append(collect(printed(given.fonts, 18, 3, held_out=False)))
-        sets["proxy: 15 handwriting fonts never trained on"] = collect(
-            printed(given.fonts, 10, 99, held_out=True)
-        )
     print("training pictures:", [len(y) for _, y in parts], flush=True)
     x, y = torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
     net = train(x, y, given.epochs)
-    figures = measure(net, sets)
-    for figure in figures:
-        print(figure.line())
+    figures = measure(net, judged(given.fonts))
+    print("\n".join(figure.line() for figure in figures))
     given.out.mkdir(parents=True, exist_ok=True)
-    torch.save(net, given.out / "net.pt")
-    digest = write_tflite(net, [(1, 28, 28, 1)], given.out / "model.tflite", weights="int8")
-    print(f"model.tflite {(given.out / 'model.tflite').stat().st_size} bytes sha256 {digest}")
-    rows = [figure.__dict__ for figure in figures]
-    (given.out / "figures.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+    write_tflite(net, [(1, 28, 28, 1)], given.out / "model.tflite", weights="int8")
+    write_package(given.out, figures)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -7,11 +7,13 @@ seeds, one thread, about two minutes.
 """
 
 import argparse
-import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,16 +24,23 @@ from aiosd.domain.steps import SeriesDecode, SeriesOutliers, SeriesScale, Series
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.series import decode, scale, window
 from aiosd.pipelines.surprise import outliers
+from tools.train import card
 from tools.train.card import Measured
 from tools.train.nab import Count, Series, load_nab, score, seasonal, smoothed, tune, zscore
+from tools.train.recurring import recurring
 from tools.train.tflite import write_tflite
 
 HERE = Path()
 LENGTH, HOP, CODE = 24, 4, 4
+STEPS = (
+    SeriesDecode(min_length=96, max_length=100_000, nan="interpolate", max_gap=24),
+    SeriesScale(method="robust", compress="asinh", clip=8),
+    SeriesWindow(length=LENGTH, hop=HOP),
+)
 PRE: tuple[Callable[[Any], Any], ...] = (
-    decode(SeriesDecode(min_length=96, max_length=100_000, nan="interpolate", max_gap=24), HERE),
-    scale(SeriesScale(method="robust", compress="asinh", clip=8), HERE),
-    window(SeriesWindow(length=LENGTH, hop=HOP), HERE),
+    decode(STEPS[0], HERE),
+    scale(STEPS[1], HERE),
+    window(STEPS[2], HERE),
 )
 POST = SeriesOutliers(
     threshold=0.48, length=LENGTH, hop=HOP, share=0.04, apart=96, smooth=6, merge=24
@@ -118,8 +127,9 @@ def train(series: list[Series], epochs: int = 30) -> Describer:
     return net.eval()
 
 
-def scores_of(net: Callable[[NDArray[np.float32]], NDArray[np.float32]], series: Series
-              ) -> NDArray[np.float64]:
+def scores_of(
+    net: Callable[[NDArray[np.float32]], NDArray[np.float32]], series: Series
+) -> NDArray[np.float64]:
     """Return the expert's score per sample: that of the window whose middle it is in."""
     windows = windows_of(series)
     answer = outliers(POST, HERE)(Answer(tensors=(net(windows),), prepared=(windows,)))
@@ -146,73 +156,157 @@ def detectors(net: Describer, series: list[Series]) -> dict[str, Table]:
         "z-score, smoothed like the expert": lambda each: smoothed(zscore(each), 24),
         "time of day, smoothed like the expert": lambda each: smoothed(seasonal(each), 24),
     }
-    return {
-        name: {each.name: make(each) for each in series} for name, make in makers.items()
+    return {name: {each.name: make(each) for each in series} for name, make in makers.items()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every detector's threshold, a Markdown table of events, and the figures."""
+
+    limits: dict[str, float]
+    table: list[str]
+    figures: list[Measured]
+
+
+def compare(net: Describer, series: list[Series], own: list[Series]) -> Comparison:
+    """Tune each detector on the training series; count events on all, and on our `own` series."""
+    groups = {
+        "held out": [each for each in series if each.held_out],
+        "training": [each for each in series if not each.held_out],
+        "own": own,
     }
-
-
-def compare(tables: dict[str, Table], series: list[Series]) -> tuple[list[str], list[Measured], float]:
-    """Tune each detector on the training series, count events on the others.
-
-    Returns lines of a Markdown table, the figures, and the expert's threshold.
-    """
-    training = [each for each in series if not each.held_out]
-    held_out = [each for each in series if each.held_out]
-    limits = {name: tune(table, training) for name, table in tables.items()}
-    # Two decimals: the threshold is written into the manifest by hand and eye.
+    tables = detectors(net, [*series, *own])
+    limits = {name: tune(table, groups["training"]) for name, table in tables.items()}
+    # Two decimals, as the manifest has it.
     limits["expert"] = round(limits["expert"], 2)
-    lines = ["| series | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
-    figures = []
-    for title, group in (("held out", held_out), ("training", training)):
+    head = ["| series | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
+    lines, figures = list(head), []
+    for title, group in groups.items():
         counts = {
             name: [score(each, table[each.name] >= limits[name]) for each in group]
             for name, table in tables.items()
         }
-        lines += [
-            f"| {each.name} ({title}) | "
-            + " | ".join(cell(counts[name][place]) for name in tables) + " |"
-            for place, each in enumerate(group)
-        ]
+        if title == "own":
+            lines += ["", *head]
+        else:
+            lines += [
+                f"| {each.name} ({title}) | "
+                + " | ".join(cell(counts[name][place]) for name in tables)
+                + " |"
+                for place, each in enumerate(group)
+            ]
         totals = {name: sum(each, Count()) for name, each in counts.items()}
         lines.append(f"| **all {title}** | " + " | ".join(map(cell, totals.values())) + " |")
-        for name, total in totals.items():
-            data = f"{name}: NAB, {len(group)} series {title}, {total.found + total.missed} windows"
-            for figure in ("f1", "precision", "recall"):
-                value = round(getattr(total, figure), 4)
-                figures.append(Measured(f"event_{figure}", value, data, len(group)))
-    print("thresholds:", {name: round(limit, 3) for name, limit in limits.items()})
-    return lines, figures, limits["expert"]
+        figures += [
+            figure
+            for name, total in totals.items()
+            for figure in figures_of(total, f"{name}: {SETS[title]}")
+        ]
+    return Comparison(limits, lines, figures)
+
+
+SETS = {
+    "held out": "14 held-out series of NAB, 24 windows",
+    "training": "the 20 training series of NAB, 44 windows",
+    "own": "48 series of our own making with recurring forms, 24 faults",
+}
+
+
+def figures_of(total: Count, data: str) -> list[Measured]:
+    """Return F1, precision and recall over events."""
+    return [
+        Measured(f"event_{name}", round(value, 4), data, total.found + total.missed)
+        for name, value in (
+            ("f1", total.f1),
+            ("precision", total.precision),
+            ("recall", total.recall),
+        )
+    ]
 
 
 def cell(count: Count) -> str:
     """Return precision / recall / F1 and the counts behind them."""
     return (
-        f"{count.precision:.2f} / {count.recall:.2f} / {count.f1:.2f} "
-        f"({count.found}+, {count.false} false, {count.missed} missed)"
+        f"{count.precision:.2f} / {count.recall:.2f} / **{count.f1:.2f}** "
+        f"({count.found}, {count.false}, {count.missed})"
     )
 
 
-def main() -> None:
-    """Train, compare, convert; write model.tflite, figures.json and table.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def cases() -> list[tuple[list[float], bool]]:
+    """Return the self-test: series with and without a fault."""
+    rng = np.random.default_rng(42)
+    places = np.arange(480)
+    steady = 60 + rng.normal(0, 0.5, 480)
+    daily = 20 + 5 * np.sin(2 * np.pi * places / 96) + rng.normal(0, 0.4, 480)
+    square = 5.0 + 10 * ((places % 96 > 30) & (places % 96 < 70)) + rng.normal(0, 0.2, 480)
+    hot, stuck, shaky = daily.copy(), daily.copy(), steady.copy()
+    hot[300:330] += 14
+    stuck[210:250] = stuck[210]
+    shaky[380:420] += rng.normal(0, 6, 40)
+    spike = steady.copy()
+    spike[250] += 20
+    found = [
+        (steady, False),
+        (daily, False),
+        (square, False),
+        (np.full(200, 7.5), False),
+        (hot, True),
+        (stuck, True),
+        (shaky, True),
+        (spike, True),
+    ]
+    return [([round(float(each), 2) for each in values], fault) for values, fault in found]
+
+
+def write_package(out: Path, compared: Comparison, trained: int) -> None:
+    """Write `expert.toml` and `README.md` from their templates, the model and the figures."""
+    here = Path(__file__)
+    texts = [
+        f"[[self_test.cases]]\nvalues = {values}\nexpect = {{ anomaly = {str(fault).lower()} }}\n"
+        for values, fault in cases()
+    ]
+    post = msgspec.structs.replace(POST, threshold=compared.limits["expert"])
+    values = {
+        "files": card.file_table(out / "model.tflite", "model"),
+        "pre": card.step_tables("pre", STEPS),
+        "post": card.step_tables("post", [post]),
+        "cases": "\n".join(texts),
+        "data": f"{trained} training series of NAB, normal parts (MIT licence)",
+        "figures": card.figure_tables(
+            [each for each in compared.figures if "training" not in each.data]
+        ),
+    }
+    manifest = card.fill(here.with_suffix(".toml").read_text(encoding="utf-8"), values)
+    (out / "expert.toml").write_text(manifest.rstrip() + "\n", encoding="utf-8")
+    split = compared.table.index("")
+    parts = {
+        "table": "\n".join(compared.table[:split]),
+        "own": "\n".join(compared.table[split + 1 :]),
+    }
+    readme = card.fill(here.with_suffix(".md").read_text(encoding="utf-8"), parts)
+    (out / "README.md").write_text(readme, encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train, compare, convert; write the package."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.train.machine_anomaly", description=__doc__
+    )
     parser.add_argument("--nab", type=Path, required=True, help="folder with data/ and labels/")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("experts/machine-anomaly"))
+    given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     series = load_nab(given.nab)
-    net = train([each for each in series if not each.held_out])
-    lines, figures, threshold = compare(detectors(net, series), series)
-    print("\n".join(lines))
-    for figure in figures:
-        print(figure.line())
+    training = [each for each in series if not each.held_out]
+    net = train(training)
+    compared = compare(net, series, recurring(48, seed=2026))
+    print("thresholds:", {name: round(limit, 3) for name, limit in compared.limits.items()})
+    print("\n".join(compared.table))
+    print("\n".join(figure.line() for figure in compared.figures))
     given.out.mkdir(parents=True, exist_ok=True)
-    digest = write_tflite(net, [(1, LENGTH, 1)], given.out / "model.tflite", weights="float32")
-    print(f"model.tflite {(given.out / 'model.tflite').stat().st_size} bytes sha256 {digest}")
-    rows = [figure.__dict__ for figure in figures]
-    made = {"threshold": threshold, "figures": rows}
-    (given.out / "figures.json").write_text(json.dumps(made, indent=1, ensure_ascii=False))
-    (given.out / "table.md").write_text("\n".join(lines) + "\n")
+    write_tflite(net, [(1, LENGTH, 1)], given.out / "model.tflite", weights="float32")
+    write_package(given.out, compared, len(training))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

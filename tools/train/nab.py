@@ -54,8 +54,7 @@ class Count:
     missed: int = 0
 
     def __add__(self, other: "Count") -> "Count":
-        return Count(self.found + other.found, self.false + other.false,
-                     self.missed + other.missed)
+        return Count(self.found + other.found, self.false + other.false, self.missed + other.missed)
 
     @property
     def precision(self) -> float:
@@ -132,7 +131,7 @@ def zscore(series: Series) -> NDArray[np.float64]:
     return np.abs(values - values.mean()) / max(float(values.std()), 1e-12)
 
 
-def seasonal(series: Series, weekly: bool = False) -> NDArray[np.float64]:
+def seasonal(series: Series, *, weekly: bool = False) -> NDArray[np.float64]:
     """Baseline 2: distance from the median of the same time of day, in MADs of that distance."""
     period = 604_800 if weekly else 86_400
     slots = 48 * (7 if weekly else 1)

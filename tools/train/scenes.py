@@ -18,8 +18,9 @@ def scene(ink: Pixels, rng: np.random.Generator) -> Pixels:
     image = Image.fromarray(ink)
     if rng.random() < 0.3:
         side = int(rng.choice([16, 20, 28, 32]))
-        image = image.resize((side, side), Image.Resampling.BOX if rng.random() < 0.7
-                             else Image.Resampling.BILINEAR)
+        image = image.resize(
+            (side, side), Image.Resampling.BOX if rng.random() < 0.7 else Image.Resampling.BILINEAR
+        )
     level = np.asarray(image, dtype=np.float32) / 255
     height, width = level.shape
     if rng.random() < 0.35:

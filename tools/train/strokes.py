@@ -1,7 +1,8 @@
 """Digits drawn from pen strokes of our own design: no font, no scan, any number of variants.
 
-`strokes_of(digit, rng)` gives polylines in a box of about 0..1 (x right, y down); every draw differs
-in form (open or closed 4, barred 7, looped 2 ...), proportion, slant and shake. `draw` renders them.
+`strokes_of(digit, rng)` gives polylines in a box of about 0..1 (x right, y down); every draw
+differs in form (open or closed 4, barred 7, looped 2 ...), proportion, slant and shake. `draw`
+renders them.
 """
 
 import numpy as np
@@ -12,15 +13,19 @@ Line = NDArray[np.float64]
 
 
 def smooth(points: list[tuple[float, float]], steps: int = 12) -> Line:
-    """Return a centripetal-free Catmull-Rom curve through `points`."""
+    """Return a uniform Catmull-Rom curve through `points`."""
     p = np.array([points[0], *points, points[-1]], dtype=np.float64)
     t = np.linspace(0, 1, steps, endpoint=False)[:, np.newaxis]
     pieces = []
     for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True):
         pieces.append(
             0.5
-            * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2
-               + (3 * b - a - 3 * c + d) * t**3)
+            * (
+                2 * b
+                + (c - a) * t
+                + (2 * a - 5 * b + 4 * c - d) * t**2
+                + (3 * b - a - 3 * c + d) * t**3
+            )
         )
     return np.vstack([*pieces, p[-1:]])
 
@@ -97,8 +102,9 @@ def _three(r: np.random.Generator) -> list[Line]:
     waist = r.uniform(0.4, 0.52)
     cusp = (r.uniform(0.35, 0.58), waist)
     w1, w2 = r.uniform(0.25, 0.4), r.uniform(0.3, 0.45)
-    low = arc((0.45, (1 + waist) / 2), (w2, (1 - waist) / 2), r.uniform(-80, -55),
-              r.uniform(120, 170), 9)
+    low = arc(
+        (0.45, (1 + waist) / 2), (w2, (1 - waist) / 2), r.uniform(-80, -55), r.uniform(120, 170), 9
+    )
     if r.random() < 0.2:  # flat top
         y = r.uniform(0.0, 0.06)
         corner = (r.uniform(0.7, 0.88), y + r.normal(0, 0.03))
@@ -133,8 +139,10 @@ def _four(r: np.random.Generator) -> list[Line]:
         cup = smooth([top, bend, (left + 0.03, bar - 0.03), (stem * 0.6, bar), (reach, bar - 0.03)])
         lines = [cup]
     else:
-        lines = [smooth([top, bend, (left, bar)]),
-                 smooth([(left, bar), (reach, bar + r.normal(0, 0.04))])]
+        lines = [
+            smooth([top, bend, (left, bar)]),
+            smooth([(left, bar), (reach, bar + r.normal(0, 0.04))]),
+        ]
     if r.random() < 0.25:  # no reach beyond the stem
         lines[-1] = lines[-1][lines[-1][:, 0] <= stem + 0.03]
     return [*lines, smooth([start, foot])]
@@ -145,8 +153,13 @@ def _five(r: np.random.Generator) -> list[Line]:
     shoulder = r.uniform(0.36, 0.5)
     top = r.uniform(0.0, 0.08)
     w = r.uniform(0.3, 0.45)
-    bowl = arc((0.42, (1 + shoulder) / 2 - 0.02), (w, (1 - shoulder) / 2 + 0.03),
-               r.uniform(-95, -70), r.uniform(120, 170), 10)
+    bowl = arc(
+        (0.42, (1 + shoulder) / 2 - 0.02),
+        (w, (1 - shoulder) / 2 + 0.03),
+        r.uniform(-95, -70),
+        r.uniform(120, 170),
+        10,
+    )
     start = (left + r.normal(0.03, 0.03), top)
     end = (r.uniform(0.72, 1.0), top + r.normal(-0.02, 0.05))
     down = (left + r.normal(0, 0.02), shoulder + r.uniform(-0.02, 0.04))
@@ -166,8 +179,11 @@ def _six(r: np.random.Generator) -> list[Line]:
     left = centre[0] - w
     back = (left + r.uniform(0.03, 0.12), r.uniform(0.3, 0.45))
     loop = arc(centre, (w, size), 180, 180 - r.uniform(300, 385), 12)
-    spine = [top, back] if r.random() < 0.4 else [
-        top, ((top[0] + back[0]) / 2 - r.uniform(0.0, 0.08), r.uniform(0.12, 0.2)), back]
+    spine = (
+        [top, back]
+        if r.random() < 0.4
+        else [top, ((top[0] + back[0]) / 2 - r.uniform(0.0, 0.08), r.uniform(0.12, 0.2)), back]
+    )
     return [smooth([*spine, *loop])]
 
 
@@ -178,16 +194,20 @@ def _seven(r: np.random.Generator) -> list[Line]:
     start = (r.uniform(0.05, 0.22), y + r.uniform(-0.03, 0.05))
     bend = ((corner[0] + foot[0]) / 2 + r.normal(-0.04, 0.05), r.uniform(0.42, 0.58))
     bar = [start, ((start[0] + corner[0]) / 2, y + r.normal(0, 0.03)), corner]
-    lines = [smooth(bar), smooth([corner, bend, foot])] if r.random() < 0.7 else [
-        smooth([*bar, bend, foot])]
+    lines = (
+        [smooth(bar), smooth([corner, bend, foot])]
+        if r.random() < 0.7
+        else [smooth([*bar, bend, foot])]
+    )
     if r.random() < 0.25:
         lines.append(smooth([(start[0] + r.normal(0, 0.02), y + r.uniform(0.06, 0.2)), start], 4))
     if r.random() < 0.3:
         at = r.uniform(0.42, 0.58)
         half = r.uniform(0.12, 0.28)
         x = corner[0] + (foot[0] - corner[0]) * at
-        lines.append(smooth([(x - half, at + r.normal(0.02, 0.03)),
-                             (x + half, at + r.normal(-0.02, 0.03))]))
+        lines.append(
+            smooth([(x - half, at + r.normal(0.02, 0.03)), (x + half, at + r.normal(-0.02, 0.03))])
+        )
     return lines
 
 
@@ -221,11 +241,20 @@ def _nine(r: np.random.Generator) -> list[Line]:
     if kind < 0.45:  # straight or leaning tail
         tail = [top, (right + r.normal(-0.03, 0.04), 0.6), (right - r.uniform(-0.03, 0.25), 1.0)]
     elif kind < 0.75:  # hooked
-        tail = [top, (right + 0.01, 0.65), (right - 0.1, r.uniform(0.88, 0.95)),
-                (0.45, 1.0), (r.uniform(0.08, 0.3), r.uniform(0.85, 0.97))]
+        tail = [
+            top,
+            (right + 0.01, 0.65),
+            (right - 0.1, r.uniform(0.88, 0.95)),
+            (0.45, 1.0),
+            (r.uniform(0.08, 0.3), r.uniform(0.85, 0.97)),
+        ]
     else:  # curved back
-        tail = [top, (right - 0.03, 0.5), (0.5 + r.normal(0, 0.06), 0.8),
-                (r.uniform(0.2, 0.45), 1.0)]
+        tail = [
+            top,
+            (right - 0.03, 0.5),
+            (0.5 + r.normal(0, 0.06), 0.8),
+            (r.uniform(0.2, 0.45), 1.0),
+        ]
     return [smooth([*loop, *tail])] if r.random() < 0.6 else [smooth(loop, 5), smooth(tail)]
 
 

@@ -120,6 +120,7 @@ async def test_closing_the_client_ends_a_wait(daemon: FakeDaemon) -> None:
     await client.close()
     with pytest.raises(UnreachableError, match="closed"):
         await task
+    await asyncio.to_thread(daemon.wait_for_kind, messages.Cancel)
 
 
 async def test_events_are_followed_by_topic(daemon: FakeDaemon) -> None:

@@ -14,6 +14,7 @@ from aiosd.domain import inputs
 from aiosd.domain.errors import InvalidError
 from aiosd.domain.request import Options, Priority, Sampling
 from aiosd.protocol.codec import Envelope, decode
+from aiosd.protocol.limits import Limits
 from aiosd.protocol.messages import Run
 
 
@@ -138,3 +139,11 @@ def test_a_deadline_makes_the_clients_own_limit_longer_not_shorter() -> None:
 def test_an_attachment_that_nobody_sent_is_refused() -> None:
     with pytest.raises(InvalidError, match="0 attachment"):
         run_question(inputs.ImageInput(frame=0), 9.0, stream=False)
+
+
+def test_an_owners_other_limits_are_used() -> None:
+    big = b"x" * (40 * 1024 * 1024)
+    with pytest.raises(InvalidError, match="at most 33554432"):
+        run_question(None, 9.0, stream=False, image=big)
+    limits = Limits(attachment_bytes=64 * 1024 * 1024)
+    assert run_question(None, 9.0, stream=False, limits=limits, image=big).frames[1] is big

@@ -99,6 +99,14 @@ def test_closing_a_stream_cancels_the_request(client: Client, daemon: FakeDaemon
     assert list(stream) == []
 
 
+def test_closing_the_client_cancels_a_stream_that_was_left(daemon: FakeDaemon) -> None:
+    with Client(daemon.folder, patience=HASTY) as client:
+        for piece in client.stream("stuck here"):
+            assert piece == "stuck"
+            break
+    daemon.wait_for_kind(messages.Cancel)
+
+
 def test_a_request_that_takes_too_long_is_cancelled(client: Client, daemon: FakeDaemon) -> None:
     with pytest.raises(DeadlineError, match="timeout_seconds") as late:
         client.run("hold it", timeout_seconds=0.2)
