@@ -9,13 +9,18 @@ import itertools
 import logging
 from dataclasses import dataclass, field
 
+from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import AiosdError, DeadlineError, ExpertFailedError, InvalidError
+from aiosd.domain.errors import (
+    AiosdError,
+    ExpertFailedError,
+    InvalidError,
+)
 from aiosd.domain.expert import ExpertState
-from aiosd.domain.inputs import TextInput, attachment_index, type_of
+from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Outcome, Usage
 from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
 from aiosd.policy.queues import Ticket
@@ -36,6 +41,7 @@ class Pending:
     id: bytes
     run: Run
     payload: Buffer | None
+    size: int
     route: Route
     chunks: int = 0
     queue_seconds: float = 0.0
@@ -75,6 +81,8 @@ class Broker:
         self._askers: dict[str, list[tuple[Client, bytes]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.max_deadline_seconds = 3600.0
+        self.max_held_bytes = 2**26
+        self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
         workers.listen(self)
@@ -90,7 +98,8 @@ class Broker:
         mine = self._by_client.get(client, {})
         if envelope.id in mine:
             raise InvalidError("a request of this id is still running", field="id")
-        payload, size = _payload(run, envelope.attachments)
+        payload, size = payload_of(run, envelope.attachments)
+        check_bytes(size, self.held_bytes, self.max_held_bytes)
         now = self._loop.time()
         chosen = self._route(run, size)
         number = next(self._numbers)
@@ -100,10 +109,11 @@ class Broker:
             expert=chosen.expert,
             arrived=now,
             priority=run.options.priority,
-            deadline=self._deadline(run, now),
-            keep_alive_seconds=run.options.keep_alive_seconds,
+            deadline=deadline_of(run, self.max_deadline_seconds, now),
+            keep_alive_seconds=keep_alive_of(run),
         )
-        self._requests[number] = Pending(client, envelope.id, run, payload, chosen)
+        self._requests[number] = Pending(client, envelope.id, run, payload, size, chosen)
+        self.held_bytes += size
         self._by_client.setdefault(client, {})[envelope.id] = number
         self.perform(self.scheduler.on_request(ticket, now))
 
@@ -141,16 +151,18 @@ class Broker:
             now = self._loop.time()
             self.perform(self.scheduler.on_loaded(expert, held, now))
 
-    def on_piece(self, piece: Piece) -> None:
+    def on_piece(self, expert: str, piece: Piece) -> None:
         """A piece of streamed text goes to its client."""
         pending = self._requests.get(piece.id)
-        if pending is not None:
+        if pending is not None and self._serves(expert, piece.id):
             chunk = Chunk(n=pending.chunks, text=piece.text)
             pending.chunks += 1
             pending.client.frontend.send(pending.client, pending.id, chunk)
 
     def on_done(self, expert: str, done: Done) -> None:
         """A request was answered: tell its client, then see who is next."""
+        if not self._serves(expert, done.id):
+            return
         pending = self._forget(done.id)
         if pending is not None:
             self._answer(pending, done)
@@ -163,9 +175,20 @@ class Broker:
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered: tell its client, then see who is next."""
+        if not self._serves(expert, failed.id):
+            return
         error = Error(code=failed.code, message=failed.message, details=failed.details)
         self._end(failed.id, error_of(error))
         self.perform(self.scheduler.on_done(expert, self._loop.time()))
+
+    def _serves(self, expert: str, request: int) -> bool:
+        """Tell whether a worker speaks of its own request; one that does not has lost its mind."""
+        slot = self.scheduler.slots.get(expert)
+        if slot is not None and slot.serving is not None and slot.serving.id == request:
+            return True
+        log.error("%s answers request %d, which it was not given", expert, request)
+        self._workers.kill(expert, "answered a request that it was not given")
+        return False
 
     def on_worker_exited(self, expert: str, reason: str) -> None:
         """A worker is gone, as asked or not."""
@@ -245,11 +268,10 @@ class Broker:
     def _answer(self, pending: Pending, done: Done) -> None:
         """Send the end of an answered request."""
         expert = pending.route.expert
-        installed = self._inventory.catalogue.experts.get(expert)
         cold = pending.load_seconds > 0
         outcome = Outcome(
             expert=expert,
-            release=installed.manifest.release if installed else 0,
+            release=self._workers.workers[expert].release,
             why=pending.route.why,
             output=done.output,
             cold=cold,
@@ -286,6 +308,7 @@ class Broker:
         """Take a request off the books."""
         pending = self._requests.pop(request, None)
         if pending is not None:
+            self.held_bytes -= pending.size
             mine = self._by_client[pending.client]
             del mine[pending.id]
             if not mine:
@@ -314,25 +337,6 @@ class Broker:
         }
         return route(wanted, self._inventory.routes, standing)
 
-    def _deadline(self, run: Run, now: float) -> float | None:
-        """Return when the request's time is up.
-
-        Raises:
-            InvalidError: the deadline is longer than the owner allows, or not a number.
-            DeadlineError: it has passed already.
-        """
-        seconds = run.options.deadline_seconds
-        if seconds is None:
-            return None
-        if not seconds <= self.max_deadline_seconds:
-            raise InvalidError(
-                f"a deadline is at most {self.max_deadline_seconds:g} s, not {seconds:g}",
-                field="options.deadline_seconds",
-            )
-        if seconds <= 0:
-            raise DeadlineError("the deadline had passed on arrival", stage="arriving")
-        return now + seconds
-
     def _set_timer(self) -> None:
         """Wake the scheduler when it asked to be, and not before."""
         wake = self.scheduler.next_wake(self._loop.time())
@@ -347,14 +351,3 @@ class Broker:
     def _tick(self) -> None:
         self._timer = None
         self.perform(self.scheduler.on_tick(self._loop.time()))
-
-
-def _payload(run: Run, attachments: tuple[Buffer, ...]) -> tuple[Buffer | None, int]:
-    """Return the bytes that travel beside the header, and the size of the input."""
-    value = run.input
-    index = attachment_index(value)
-    if index is not None:
-        return attachments[index], len(attachments[index])
-    if isinstance(value, TextInput):
-        return None, len(value.text.encode())
-    return None, len(getattr(value, "data", None) or b"")

@@ -86,6 +86,8 @@ def describe(status: int, number: int) -> str:
     """Say how a process ended, for people."""
     if number == signal.SIGKILL:
         return "killed by SIGKILL (by the kernel, if memory ran out)"
-    if number:
+    if number in set(signal.Signals):
         return f"crashed with {signal.Signals(number).name}"
+    if number:
+        return f"ended by signal {number}"
     return f"exited with status {status}"

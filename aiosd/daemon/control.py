@@ -14,7 +14,7 @@ from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import ForbiddenError
+from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
 from aiosd.policy.slots import Slot
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import (
@@ -133,7 +133,10 @@ class Control:
             case Status():
                 return self._status()
             case Reload():
-                change = self.on_reload()
+                try:
+                    change = self.on_reload()
+                except ConfigError as error:
+                    raise InvalidError(f"not reloaded: {error}", field="settings") from error
                 return {
                     "added": change.added,
                     "removed": change.removed,

@@ -83,7 +83,7 @@ class Hosts:
             host.child.end,
             msgspec.msgpack.Decoder(FromHost),
             lambda message: self._on_message(host, message),
-            lambda: None,  # its exit is what counts
+            lambda reason: self._on_broken(host, reason),
         )
         self.hosts[engine] = host
         return host
@@ -102,10 +102,15 @@ class Hosts:
         return forked
 
     def kill(self, forked: Forked) -> None:
-        """End a worker now, or as soon as it exists."""
+        """End a worker now; a host that never got around to forking it hangs, and goes too."""
         forked.kill_wanted = True
         if forked.handle is not None:
             _kill(forked.handle)
+            return
+        for host in self.hosts.values():
+            if host.child and any(each is forked for each in host.workers.values()):
+                host.failure = host.failure or "its engine host hung"
+                host.child.kill()
 
     def stop(self, seconds: float) -> None:
         """Close all pipes, upon which hosts and their workers end, and wait until they have."""
@@ -133,6 +138,12 @@ class Hosts:
                 if forked is not None:
                     _release(forked)
                     forked.on_exit(describe(message.status, message.signal))
+
+    def _on_broken(self, host: Host, reason: str) -> None:
+        """The pipe is gone: if not because the host is, it has lost its mind and must end."""
+        if reason and host.child is not None:
+            host.failure = host.failure or reason
+            host.child.kill()
 
     def _on_spawned(self, host: Host, message: Spawned) -> None:
         """Get a handle on the worker that no other process can ever have."""

@@ -99,6 +99,7 @@ class Daemon:
         settings, layout = self._settings, self._settings.layout()
         self._started = time.time()
         self._stopping = asyncio.Event()
+        self._pinned: set[str] = set()
         self._notify = Notify(loop, environment, sdnotify.SystemdNotifier())
         self._sockets = Sockets(
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
@@ -163,8 +164,8 @@ class Daemon:
         around = look_around(settings)
         self._settings, self._around = settings, around
         logging.getLogger("aiosd").setLevel(settings.log.level.upper())
-        self.scheduler.rules = self._rules()
-        self.scheduler.ledger.cap_bytes = around.cap.cap_bytes
+        now = self._loop.time()
+        self._broker.perform(self.scheduler.on_rules(self._rules(), around.cap.cap_bytes, now))
         for frontend in self._frontends:
             frontend.limit(self._limits())
         change = self._take_stock()
@@ -187,10 +188,12 @@ class Daemon:
         now = self._loop.time()
         effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
         self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
+        self._broker.max_held_bytes = self._settings.queue_bytes
         experts = self._settings.experts
-        for name in experts.pin:
+        for name in self._pinned | set(experts.pin):
             if name in self.scheduler.slots:
-                self.scheduler.on_pin(name, pinned=True)
+                self.scheduler.on_pin(name, pinned=name in experts.pin)
+        self._pinned = set(experts.pin)
         for name in dict.fromkeys([*experts.pin, *experts.preload]):
             if name in self.scheduler.slots:
                 effects += self.scheduler.on_load(name, now)

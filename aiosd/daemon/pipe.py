@@ -28,9 +28,12 @@ class Pipe(Generic[T]):
         end: socket.socket,
         decoder: msgspec.msgpack.Decoder[T],
         on_message: Callable[[T], None],
-        on_closed: Callable[[], None],
+        on_closed: Callable[[str], None],
     ) -> None:
-        """Take over the connected socket `end`."""
+        """Take over the connected socket `end`.
+
+        `on_closed` is told why the pipe was given up, or nothing if the other end closed it.
+        """
         end.setblocking(False)  # noqa: FBT003 - the socket's own signature
         self._loop = loop
         self._end: socket.socket | None = end
@@ -78,14 +81,17 @@ class Pipe(Generic[T]):
             messages = [self._decoder.decode(body) for body in bodies]
         except BlockingIOError:
             return False
-        except (ConnectionError, FrameError, msgspec.DecodeError) as error:
+        except ConnectionError:
+            self._lost("")
+            return False
+        except (FrameError, msgspec.DecodeError) as error:
             log.warning("pipe broken: %s", error)
-            self._lost()
+            self._lost(f"broke its pipe: {error}")
             return False
         for message in messages:
             self._on_message(message)
         if not data:
-            self._lost()
+            self._lost("")
         return bool(data)
 
     def _flush(self) -> None:
@@ -108,11 +114,11 @@ class Pipe(Generic[T]):
         if end is not None:
             self._loop.remove_writer(end)
 
-    def _lost(self) -> None:
-        """The other end is gone."""
+    def _lost(self, reason: str) -> None:
+        """The other end is gone, or speaks no language of ours."""
         if self._end is not None:
             self.close()
-            self._on_closed()
+            self._on_closed(reason)
 
 
 def _close_all(handles: list[int]) -> None:

@@ -84,10 +84,11 @@ class Experts(_Table, frozen=True, kw_only=True):
 
 
 class Queue(_Table, frozen=True, kw_only=True):
-    """How many requests may wait, and how they are gathered."""
+    """How many requests may wait, with how many bytes, and how they are gathered."""
 
     per_client: Count = 32
     total: Count = 512
+    max_bytes: str = "64 MiB"
     gather_seconds: Seconds = 0.25
 
 
@@ -142,6 +143,11 @@ class Settings(_Table, frozen=True, kw_only=True):
         return None if self.ram.cap == "auto" else parse_size(self.ram.cap)
 
     @property
+    def queue_bytes(self) -> int:
+        """How many bytes of inputs may be held for requests that are not answered yet."""
+        return parse_size(self.queue.max_bytes)
+
+    @property
     def attachment_bytes(self) -> int:
         """The largest attachment in bytes."""
         return parse_size(self.wire.max_attachment)
@@ -186,8 +192,12 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", path=str(path)) from error
     settings = decode_toml(text, Settings, path=str(path))
-    for key, value in (("cap", settings.ram.cap), ("max_attachment", settings.wire.max_attachment)):
-        if value != "auto":
+    for key, value in (
+        ("cap", settings.ram.cap),
+        ("max_attachment", settings.wire.max_attachment),
+        ("max_bytes", settings.queue.max_bytes),
+    ):
+        if key != "cap" or value != "auto":
             try:
                 parse_size(value)
             except ValueError as error:

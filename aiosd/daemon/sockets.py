@@ -33,7 +33,8 @@ def passed_sockets(environment: Mapping[str, str], pid: int) -> dict[str, int]:
     """Return the descriptors that systemd passed, by name (sd_listen_fds_with_names(3))."""
     if environment.get("LISTEN_PID") != str(pid):
         return {}
-    count = int(environment.get("LISTEN_FDS", "0"))
+    said = environment.get("LISTEN_FDS", "0")
+    count = int(said) if said.isdecimal() else 0
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     return {name: FIRST_PASSED + number for number, name in zip(range(count), names, strict=False)}
 
@@ -131,6 +132,8 @@ def _clear(path: Path) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
+        except PermissionError as error:
+            raise ConfigError(f"cannot look whether {path} is in use: {error.strerror}") from error
     raise TakenError(f"somebody answers at {path}; stop that daemon first")
 
 

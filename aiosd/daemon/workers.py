@@ -37,7 +37,7 @@ class Listener(Protocol):
     def on_worker_ready(self, expert: str, ready: WorkerReady) -> None:
         """The expert is loaded."""
 
-    def on_piece(self, piece: Piece) -> None:
+    def on_piece(self, expert: str, piece: Piece) -> None:
         """A piece of streamed text came."""
 
     def on_done(self, expert: str, done: Done) -> None:
@@ -55,6 +55,7 @@ class Worker:
     """One worker process."""
 
     expert: str
+    release: int
     pipe: Pipe[FromWorker] | None = None
     process: Child | Forked | None = None
     ready: WorkerReady | None = None
@@ -91,7 +92,7 @@ class Workers:
         Raises:
             OSError: no process or pipe can be made.
         """
-        worker = Worker(expert)
+        worker = Worker(expert, order.manifest.release)
         if self._hosts is None:
             parent = ["--parent", str(os.getpid())]
             child = Child(
@@ -107,7 +108,8 @@ class Workers:
             end,
             msgspec.msgpack.Decoder(FromWorker),
             lambda message: self._on_message(worker, message),
-            lambda: None,  # its exit is what counts, and says more
+            # Else its exit is what counts, and says more.
+            lambda reason: self._end(worker, reason) if reason else None,
         )
         self.workers[expert] = worker
         worker.pipe.send(order)
@@ -137,7 +139,12 @@ class Workers:
 
     def kill(self, expert: str, why: str) -> None:
         """End the expert's worker now."""
-        worker = self.workers[expert]
+        worker = self.workers.get(expert)
+        if worker is not None:
+            self._end(worker, why)
+
+    def _end(self, worker: Worker, why: str) -> None:
+        """End a worker now, and remember why."""
         worker.failure = worker.failure or why
         if isinstance(worker.process, Child):
             worker.process.kill()
@@ -167,7 +174,7 @@ class Workers:
             case Done():
                 listener.on_done(worker.expert, message)
             case Piece():
-                listener.on_piece(message)
+                listener.on_piece(worker.expert, message)
             case Failed():
                 listener.on_failed(worker.expert, message)
             case WorkerReady():

@@ -318,6 +318,8 @@ class Scheduler:
 
     def _shrink(self, why: str, now: float, *, spare: str = "") -> list[Effect]:
         """Let idle experts leave until the books are under the cap, as far as that goes."""
+        if self.ledger.free_bytes >= 0:
+            return []
         victims = overweight(self.ledger, self._residents(now), self._eviction, spare)
         return self._evict(victims, why, now)
 

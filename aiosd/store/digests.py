@@ -5,6 +5,7 @@ back by a program, so a write is always seen. A file changed less than a moment 
 not remembered, because two writes within one tick of the file system's clock look alike.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -121,9 +122,10 @@ class Digests:
                 continue
             stamp = _stamp(before, file.sha256)
             path = installed.path_of(file)
-            if stamp.fits(path.stat()):
-                self._stamps[str(path)] = stamp
-                self._news = True
+            with contextlib.suppress(OSError):  # gone meanwhile: there is nothing to remember
+                if stamp.fits(path.stat()):
+                    self._stamps[str(path)] = stamp
+                    self._news = True
         if self._news:
             self._news = False
             self._write()

@@ -11,7 +11,9 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
+import traceback
 from importlib.metadata import entry_points
 
 import msgspec
@@ -107,6 +109,8 @@ class Host:
         except SystemExit as leave:
             status = leave.code if isinstance(leave.code, int) else 0
         finally:
+            if sys.exc_info()[0] is not None:  # os._exit would swallow it
+                traceback.print_exc()
             # A forked child must not run its parent's exit handlers.
             logging.shutdown()
             os._exit(status)

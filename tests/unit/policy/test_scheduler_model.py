@@ -1,9 +1,9 @@
 """The scheduler against a model of the world: whatever happens, in whatever order."""
 
+from fakes.world import MIB, FakeWorld
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from fakes.world import MIB, FakeWorld
 
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.request import Priority
