@@ -107,7 +107,10 @@ def _run_at_once(header: Buffer) -> Run | None:
     One go takes a twentieth of the time. Values of any type (JSON, a schema) may nest or hold
     extension types, and a wrong header needs its field named: both go the careful way.
     """
-    if len(header) > SHORT_HEADER_BYTES or header[1 : 1 + len(_USUAL_BEGINNING)] != _USUAL_BEGINNING:
+    if (
+        len(header) > SHORT_HEADER_BYTES
+        or header[1 : 1 + len(_USUAL_BEGINNING)] != _USUAL_BEGINNING
+    ):
         return None
     try:
         run = _RUNS.decode(header)

@@ -10,7 +10,6 @@ import msgspec
 from aiosd.domain.errors import AiosdError, InvalidError, PackageError
 from aiosd.protocol.pipe import (
     CancelRequest,
-    Done,
     Failed,
     LoadExpert,
     LoadFailed,

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 
 from aiosd.domain.errors import InvalidError, PackageError
 from aiosd.domain.inputs import ImageInput
-from aiosd.domain.steps import ImageCropContent, ImageDecode, ImageFit, ImageInk, ImageResize, Step
+from aiosd.domain.pre_steps import ImageCropContent, ImageDecode, ImageFit, ImageInk, ImageResize
+from aiosd.domain.step import Step
 from aiosd.pipelines.image import STEPS
 
 HERE = Path()
