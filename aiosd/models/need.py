@@ -3,7 +3,8 @@
 An upper bound, to admit by; what is measured after the load replaces it. The formulas follow what
 llama.cpp and XNNPACK allocate; their constants were fitted to the private memory of forked workers
 on x86-64 (`tools/calibrate_ram.py` makes the table again), where the bound held within +10 % and
-1 MB. What the pipeline around the model needs is a constant by kind of input.
+2 MB of a bare worker of 3 MB. What the pipeline around the model needs is a constant by kind of
+input.
 """
 
 import functools
@@ -19,6 +20,7 @@ from aiosd.models.tflite import TfliteFacts, read_tflite
 MIB = 1_048_576
 WORKER_BYTES = 8 * MIB  # a forked worker: pages it writes to, its own heap, its libraries
 _LLAMA_BYTES = 3 * MIB  # llama.cpp's own structures, and OpenMP's
+_TFLITE_BYTES = MIB  # XNNPACK's and TFLite's own structures and scratch space
 _TOKEN_BYTES = 190  # a token in llama.cpp's vocabulary: text, score, two maps
 _MERGE_BYTES = 140  # a merge of a byte-pair vocabulary: a map of pairs of texts
 _LAYER_BYTES = 24_576  # tensors and graph nodes of a layer
@@ -155,6 +157,7 @@ def tflite_need(facts: TfliteFacts) -> RamNeed:
         + facts.pointer_bytes
         + _OPERATOR_BYTES * facts.operator_count,
         packed_bytes=facts.packed_bytes * 105 // 100,
+        worker_bytes=WORKER_BYTES + _TFLITE_BYTES,
     )
 
 
