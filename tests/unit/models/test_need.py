@@ -86,5 +86,5 @@ def test_an_unknown_engine_is_taken_to_read_the_file(tmp_path: Path) -> None:
 def test_a_tflite_model_needs_more_than_its_weights_twice(assets: Path) -> None:
     path = assets / "tflite" / "vision" / "mobilenet_v2_1.0_224_quant.tflite"
     need = ram_need(manifest("litert"), path)
-    # Measured 10.2 MB private in a forked process, 3.1 MB of it the process: tools/calibrate_ram.py.
+    # Measured 10.2 MB private in a forked process, 3.1 MB of it its own: tools/calibrate_ram.py.
     assert 7_100_000 <= need.private_bytes - need.worker_bytes <= 9_400_000
