@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import zmq
 
@@ -21,12 +21,17 @@ log = logging.getLogger(__name__)
 
 # Messages taken in one go before the loop gets its turn.
 BURST = 64
+# Plain numbers: pyzmq's enumerations take longer to convert than libzmq to answer.
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+_RCVMORE = int(zmq.RCVMORE)
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
 # Beyond this libzmq itself drops the connection: no frame of ours is ever so large.
 SLACK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Client:
+class Client(NamedTuple):
     """One connection to one of our sockets."""
 
     frontend: "Frontend"
@@ -72,9 +77,9 @@ class Frontend:
     def send(self, client: Client, request: bytes, answer: Answer) -> bool:
         """Send an answer; False if the client is gone or reads nothing."""
         try:
-            self._socket.send_multipart(
-                [client.identity, request, encode(answer)], zmq.NOBLOCK, copy=True
-            )
+            self._socket.send(client.identity, _MORE)
+            self._socket.send(request, _MORE)
+            self._socket.send(encode(answer), _NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise
@@ -83,8 +88,7 @@ class Frontend:
             if self._on_gone is not None:
                 self._loop.call_soon(self._on_gone, client)
             return False
-        events = self._socket.getsockopt(zmq.EVENTS)
-        if isinstance(events, int) and events & zmq.POLLIN:
+        if self._readable():
             self._look_again()
         return True
 
@@ -105,21 +109,25 @@ class Frontend:
             self._again.cancel()
             self._again = None
         for _ in range(BURST):
-            try:
-                identity = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not self._readable():
                 return
+            identity = self._socket.recv(_NOBLOCK)
             self._take(Client(self, identity), self._rest())
         self._look_again()
+
+    def _readable(self) -> bool:
+        """Whether a message is there; asking also makes the descriptor tell of the next one."""
+        events = self._socket.getsockopt(_EVENTS)
+        return isinstance(events, int) and bool(events & _POLLIN)
 
     def _rest(self) -> list[Buffer]:
         """Receive the frames after the identity; attachments are not copied."""
         frames: list[Buffer] = []
-        while self._socket.getsockopt(zmq.RCVMORE):
+        while self._socket.getsockopt(_RCVMORE):
             if len(frames) < 2:  # noqa: PLR2004 - id and header
-                frames.append(self._socket.recv(zmq.NOBLOCK))
+                frames.append(self._socket.recv(_NOBLOCK))
             else:
-                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                frame = self._socket.recv(_NOBLOCK, copy=False)
                 if len(frames) <= self._limits.frames:
                     frames.append(frame.buffer)
         return frames

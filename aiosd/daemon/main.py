@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -148,6 +149,8 @@ class Daemon:
             frontend.listen(self._control.on_message, self._broker.on_gone)
         self._notify.ready(self._status())
         log.info("ready: %s", self._status())
+        # What is there now stays: the collector need not look through it again and again.
+        gc.freeze()
         self._loop.call_soon(self._start_hosts)
         await self._stopping.wait()
         await self._stop()

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_RECEIVE_BYTES = 262_144
+_RECEIVE_BYTES = 65_536
 
 
 class Pipe(Generic[T]):
@@ -42,6 +42,7 @@ class Pipe(Generic[T]):
         self._decoder = decoder
         self._encoder = msgspec.msgpack.Encoder()
         self._unframer = Unframer()
+        self._writing = False
         self._unsent: deque[tuple[memoryview, list[int]]] = deque()
         loop.add_reader(end, self._on_readable)
 
@@ -103,6 +104,7 @@ class Pipe(Generic[T]):
                 sent = socket.send_fds(end, [data], handles) if handles else end.send(data)
             except BlockingIOError:
                 self._loop.add_writer(end, self._flush)
+                self._writing = True
                 return
             except ConnectionError:
                 return  # the reader sees the end of the stream, and says so
@@ -111,8 +113,9 @@ class Pipe(Generic[T]):
                 self._unsent[0] = (data[sent:], [])
             else:
                 self._unsent.popleft()
-        if end is not None:
+        if end is not None and self._writing:
             self._loop.remove_writer(end)
+            self._writing = False
 
     def _lost(self, reason: str) -> None:
         """The other end is gone, or speaks no language of ours."""
