@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.bench import latency
+from tools.bench import cold, idle, latency, tokens
 from tools.bench.figures import Figure, table
 from tools.bench.machine import describe, sentence
 
 BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "latency": latency.measure,
+    "cold": cold.measure,
+    "tokens": tokens.measure,
+    "idle": idle.measure,
 }
 
 

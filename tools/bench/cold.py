@@ -1,0 +1,69 @@
+"""How long an unloaded expert takes to answer, beside a fresh Python process doing the same.
+
+The daemon is warm and its engine hosts are ready; the expert is unloaded before every question.
+The fresh process loads the same package with the same pipeline and engine, and answers once.
+"""
+
+import time
+from pathlib import Path
+from statistics import median
+
+from aiosd.domain.request import Options, Sampling
+from tools.bench.direct import command, fresh
+from tools.bench.figures import Figure, over, skipped
+from tools.bench.rig import Rig, run_of
+from tools.bench.subjects import Subject, small_gguf, small_tflite
+
+GROUP = "cold start"
+FASTER = 10.0
+TFLITE_MS, GGUF_MS = 30.0, 60.0
+TOKENS = 8
+# So that an unload's last steps are over, and memory is given back, before the clock starts.
+SETTLE_SECONDS = 0.1
+
+
+def measure(folder: Path, *, quick: bool) -> list[Figure]:
+    """Return the figures of a TFLite expert of about 50 kB and a GGUF expert of about 0.7 MB."""
+    figures: list[Figure] = []
+    rounds = 7 if quick else 21
+    for kind, find, bound in (("TFLite", small_tflite, TFLITE_MS), ("GGUF", small_gguf, GGUF_MS)):
+        subject = find(folder / "made")
+        if subject is None:
+            figures.append(skipped(GROUP, kind, f"no {kind} expert is bundled or at hand"))
+        else:
+            figures += _one(folder / subject.name, subject, bound, rounds)
+    return figures
+
+
+def _one(folder: Path, subject: Subject, bound: float, rounds: int) -> list[Figure]:
+    streams = subject.manifest.engine.name == "llama"
+    sampling = Sampling(max_tokens=TOKENS if streams else None)
+    run = run_of(subject, Options(stream=streams, sampling=sampling))
+    until, loads, processes = [], [], []
+    with Rig(folder, [subject]) as rig:
+        rig.hosts_ready()
+        alone = command("once", subject, folder, TOKENS if streams else 0)
+        fresh(alone)
+        for number in range(rounds):
+            rig.unload(subject.name)
+            time.sleep(SETTLE_SECONDS)
+            first, outcome, _ = rig.first(run)
+            if not outcome.cold:
+                raise RuntimeError(f"{subject.name} was loaded already")
+            until.append(first * 1e3)
+            loads.append(outcome.usage.load_ms)
+            if number % 3 == 0:
+                processes.append(fresh(alone) * 1e3)
+    what = "first token" if streams else "answer"
+    return [
+        over(GROUP, f"{subject}, {what}", "ms", until, at_most=bound),
+        over(GROUP, f"{subject}, of it loading", "ms", loads),
+        over(GROUP, f"{subject}, fresh process", "ms", processes),
+        over(
+            GROUP,
+            f"{subject}, fresh / daemon",
+            "x",
+            [each / median(until) for each in processes],
+            at_least=FASTER,
+        ),
+    ]
