@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
@@ -40,6 +39,11 @@ ADMIN = "admin"
 
 def own_version() -> str:
     """Return the version of the installed package."""
+    from importlib.metadata import (  # noqa: PLC0415 - a tenth of the time to READY
+        PackageNotFoundError,
+        version,
+    )
+
     try:
         return version("aiosd")
     except PackageNotFoundError:

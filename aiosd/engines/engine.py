@@ -5,6 +5,7 @@ engine's host and workers, never in the daemon.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
@@ -47,7 +48,19 @@ class Engine(Protocol):
 
 
 def open_engine(name: str) -> Engine:
-    """Import the engine of that entry-point name and return a fresh instance.
+    """Return a fresh instance of the engine of that entry-point name.
+
+    Raises:
+        PackageError: no such engine is installed, or its library is missing.
+    """
+    return find_engine(name)()
+
+
+@cache
+def find_engine(name: str) -> Callable[[], Engine]:
+    """Import the engine of that entry-point name and return what makes one.
+
+    It is looked for once: a host does so, and the workers it forks need not.
 
     Raises:
         PackageError: no such engine is installed, or its library is missing.
@@ -55,12 +68,11 @@ def open_engine(name: str) -> Engine:
     found = entry_points(group=GROUP, name=name)
     for point in found:
         try:
-            factory = point.load()
+            factory: Callable[[], Engine] = point.load()
         except ImportError as error:
             raise PackageError(
                 f"engine {name!r} cannot be imported: {error}; "
                 f"install it with: pip install 'aiosd[{name}]'"
             ) from error
-        engine: Engine = factory()
-        return engine
+        return factory
     raise PackageError(f"no engine named {name!r} is installed")

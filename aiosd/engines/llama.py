@@ -24,6 +24,7 @@ from aiosd.engines.text_stream import TextStream
 
 llama_library.start()  # at import, so that a host pays once for all the workers it forks
 
+_VERSION = version_of("llama-cpp-python")  # read once, by the host
 _ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
 _LOOK_SECONDS = 0.005
 
@@ -54,7 +55,7 @@ class LlamaEngine:
 
     def version(self) -> str:
         """Name and version of the library that runs the model."""
-        return f"llama-cpp-python {version_of('llama-cpp-python')}"
+        return f"llama-cpp-python {_VERSION}"
 
     def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
         """Load the model of role "model"; weights stay mapped from the file.

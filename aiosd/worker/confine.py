@@ -130,7 +130,7 @@ def _lower_open_files(wanted: int) -> int:
 def _raise_oom_score(wanted: int, gaps: list[str]) -> int:
     """Raise this process's OOM score to `wanted` if it is lower; return the score in force."""
     try:
-        present = int(_OOM_FILE.read_text(encoding="ascii"))
+        present = int(_OOM_FILE.read_bytes())
     except (OSError, ValueError) as error:
         gaps.append(f"oom_score_adj: {error}")
         return 0
@@ -146,7 +146,7 @@ def _write(path: Path, text: str) -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    path.write_text(text, encoding="ascii")
+    path.write_bytes(text.encode())
 
 
 def _be_nice(more: int, gaps: list[str]) -> int:

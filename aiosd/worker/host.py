@@ -14,12 +14,11 @@ import socket
 import sys
 import time
 import traceback
-from importlib.metadata import entry_points
 
 import msgspec
 
 from aiosd.domain.errors import PackageError
-from aiosd.engines.engine import GROUP
+from aiosd.engines.engine import find_engine
 from aiosd.protocol.pipe import Exited, HostFailed, HostReady, Spawn, Spawned
 from aiosd.sensors.memory import read_process
 from aiosd.worker.channel import Channel
@@ -60,7 +59,7 @@ class Host:
         self._channel.send(
             HostReady(
                 pid=os.getpid(),
-                version=version_of(self._engine),
+                version=find_engine(self._engine)().version(),
                 import_ms=(time.perf_counter() - start) * 1e3,
                 pss_bytes=memory.pss_bytes if memory else 0,
             )
@@ -147,24 +146,7 @@ def warm(engine: str) -> None:
     Raises:
         PackageError: there is no such engine, or it cannot be imported.
     """
-    for point in entry_points(group=GROUP, name=engine):
-        try:
-            point.load()
-        except ImportError as error:
-            raise PackageError(
-                f"engine {engine!r} cannot be imported: {error}; "
-                f"install it with: pip install 'aiosd[{engine}]'"
-            ) from error
-        break
-    else:
-        raise PackageError(f"no engine named {engine!r} is installed")
+    find_engine(engine)
     for name in _WARM.get(engine, ()):
         with contextlib.suppress(ImportError):
             importlib.import_module(f"aiosd.pipelines.{name}")
-
-
-def version_of(engine: str) -> str:
-    """Return the name and version of the engine's library."""
-    for point in entry_points(group=GROUP, name=engine):
-        return str(point.load()().version())
-    return "unknown"

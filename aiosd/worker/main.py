@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 MEASURE_FIRST = 2
 MEASURE_SECONDS = 5.0
 
+# Made at import, so that a host pays once for all the workers it forks.
+_ORDERS: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+
 
 class Worker:
     """The life of one expert's process."""
@@ -135,7 +138,7 @@ class Worker:
 
 def run_worker(handle: int, pid: int) -> int:
     """Be a worker on the pipe `handle`; return the exit status."""
-    channel: Channel[ToWorker] = Channel(handle, msgspec.msgpack.Decoder(ToWorker))
+    channel: Channel[ToWorker] = Channel(handle, _ORDERS)
     with contextlib.closing(channel):
         try:
             return Worker(channel, pid).serve()
