@@ -28,7 +28,7 @@ from aiosd.policy.router import Route, Standing, Wanted, route
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.codec import Buffer, Envelope
 from aiosd.protocol.messages import Chunk, End, Error, Reply, Run, error_message, error_of
-from aiosd.protocol.pipe import Done, Failed, Piece, RunRequest, WorkerReady
+from aiosd.protocol.pipe import Done, Failed, Measured, Piece, RunRequest, WorkerReady
 
 log = logging.getLogger(__name__)
 
@@ -166,12 +166,14 @@ class Broker:
         pending = self._forget(done.id)
         if pending is not None:
             self._answer(pending, done)
-        now = self._loop.time()
-        effects: list[Effect] = []
-        if done.pss_bytes is not None and done.own_bytes is not None:
-            held = self._workers.held(done.pss_bytes, done.own_bytes)
-            effects += self.scheduler.on_measured(expert, held, now)
-        self.perform(effects + self.scheduler.on_done(expert, now))
+        self.perform(self.scheduler.on_done(expert, self._loop.time()))
+
+    def on_measured(self, expert: str, measured: Measured) -> None:
+        """A worker tells what it holds; one that is on its way out does not count any more."""
+        slot = self.scheduler.slots.get(expert)
+        if slot is not None and slot.state is ExpertState.READY:
+            held = self._workers.held(measured.pss_bytes, measured.own_bytes)
+            self.perform(self.scheduler.on_measured(expert, held, self._loop.time()))
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered: tell its client, then see who is next."""
@@ -289,9 +291,9 @@ class Broker:
         pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
         self.counts.answered += 1
         self.counts.by_expert[expert] = self.counts.by_expert.get(expert, 0) + 1
-        self._events.publish(
-            "request.done", {"expert": expert, "cold": cold, "run_ms": done.run_ms}
-        )
+        if self._events.subscriptions:
+            facts: dict[str, object] = {"expert": expert, "cold": cold, "run_ms": done.run_ms}
+            self._events.publish("request.done", facts)
 
     def _end(self, request: int, error: AiosdError) -> None:
         """Send the end of a request that is not answered; once only."""
@@ -341,7 +343,7 @@ class Broker:
         """Wake the scheduler when it asked to be, and not before."""
         wake = self.scheduler.next_wake(self._loop.time())
         if self._timer is not None:
-            if wake is not None and self._timer.when() <= wake:
+            if wake is None or self._timer.when() <= wake:
                 return  # fires in time, and looks again then
             self._timer.cancel()
             self._timer = None

@@ -20,6 +20,7 @@ from aiosd.protocol.pipe import (
     FromWorker,
     LoadExpert,
     LoadFailed,
+    Measured,
     Piece,
     RunRequest,
     WorkerReady,
@@ -42,6 +43,9 @@ class Listener(Protocol):
 
     def on_done(self, expert: str, done: Done) -> None:
         """A request was answered."""
+
+    def on_measured(self, expert: str, measured: Measured) -> None:
+        """The worker tells what it holds."""
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered."""
@@ -175,6 +179,8 @@ class Workers:
                 listener.on_done(worker.expert, message)
             case Piece():
                 listener.on_piece(worker.expert, message)
+            case Measured():
+                listener.on_measured(worker.expert, message)
             case Failed():
                 listener.on_failed(worker.expert, message)
             case WorkerReady():

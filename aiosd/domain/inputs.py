@@ -90,9 +90,20 @@ class JsonInput(_Input, frozen=True, kw_only=True, tag="json"):
 Input = TextInput | ChatInput | ImageInput | AudioInput | SeriesInput | TensorInput | JsonInput
 
 
+_TYPES: dict[type[Input], InputType] = {
+    TextInput: InputType.TEXT,
+    ChatInput: InputType.CHAT,
+    ImageInput: InputType.IMAGE,
+    AudioInput: InputType.AUDIO,
+    SeriesInput: InputType.SERIES,
+    TensorInput: InputType.TENSOR,
+    JsonInput: InputType.JSON,
+}
+
+
 def type_of(value: Input) -> InputType:
     """Return the input's kind."""
-    return InputType(str(value.__struct_config__.tag))
+    return _TYPES[type(value)]
 
 
 def attachment_index(value: Input) -> int | None:

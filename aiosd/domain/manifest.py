@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from aiosd.domain.inputs import InputType
+from aiosd.domain.post_steps import PostStep
+from aiosd.domain.pre_steps import PreStep
 from aiosd.domain.request import Privacy, Sampling
-from aiosd.domain.steps import PostStep, PreStep
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,126}$")]

@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.inputs import AudioInput
-from aiosd.domain.steps import (
-    AudioDecode,
-    AudioLogMel,
-    AudioMfcc,
-    AudioNormalize,
-    AudioWindow,
-    Step,
-)
+from aiosd.domain.pre_steps import AudioDecode, AudioLogMel, AudioMfcc, AudioNormalize, AudioWindow
+from aiosd.domain.step import Step
 from aiosd.pipelines.resample import resample
 from aiosd.pipelines.wav import FIELD, read_wav
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from aiosd.domain.errors import ExpertFailedError, PackageError
-from aiosd.domain.steps import BoxesDecode, BoxesNms, Step
+from aiosd.domain.post_steps import BoxesDecode, BoxesNms
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.scores import answer_of, labels_of
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aiosd.domain.errors import ExpertFailedError
-from aiosd.domain.steps import JsonParse, Step, TextStrip
+from aiosd.domain.post_steps import JsonParse, TextStrip
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 
 Call = Callable[[object], object]

@@ -14,14 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aiosd.domain.errors import InvalidError, PackageError
 from aiosd.domain.inputs import ImageInput
-from aiosd.domain.steps import (
-    ImageCropContent,
-    ImageDecode,
-    ImageFit,
-    ImageInk,
-    ImageResize,
-    Step,
-)
+from aiosd.domain.pre_steps import ImageCropContent, ImageDecode, ImageFit, ImageInk, ImageResize
+from aiosd.domain.step import Step
 from aiosd.pipelines.drawing import background_of, strip_specks
 
 Pixels = NDArray[np.uint8]

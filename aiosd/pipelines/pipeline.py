@@ -29,7 +29,7 @@ from aiosd.domain.prepared import (
     Value,
 )
 from aiosd.domain.request import Sampling
-from aiosd.domain.steps import Step
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.prompt import PromptWriter
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.domain.errors import ExpertFailedError, PackageError
-from aiosd.domain.steps import (
+from aiosd.domain.post_steps import (
     ScoresMean,
     ScoresSigmoid,
     ScoresSoftmax,
     ScoresThreshold,
     ScoresTopK,
-    Step,
 )
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.files import read_labels
 

@@ -9,15 +9,9 @@ from numpy.typing import NDArray
 
 from aiosd.domain.errors import InvalidError, PackageError
 from aiosd.domain.inputs import SeriesInput
-from aiosd.domain.steps import (
-    SeriesDecode,
-    SeriesForecast,
-    SeriesOutliers,
-    SeriesReconstruction,
-    SeriesScale,
-    SeriesWindow,
-    Step,
-)
+from aiosd.domain.post_steps import SeriesForecast, SeriesOutliers, SeriesReconstruction
+from aiosd.domain.pre_steps import SeriesDecode, SeriesScale, SeriesWindow
+from aiosd.domain.step import Step
 from aiosd.pipelines.surprise import forecast, outliers, reconstruction
 
 Floats = NDArray[np.float32]

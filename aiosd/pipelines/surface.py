@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.domain.steps import SurfaceFact
+from aiosd.domain.pre_steps import SurfaceFact
 
 _LINK = re.compile(
     r"https?:|www\.|\b[a-z0-9-]{2,63}\.(?:com|net|org|info|biz|co|uk|tv|me|ly|io)\b", re.IGNORECASE

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
-from aiosd.domain.steps import SeriesForecast, SeriesOutliers, SeriesReconstruction
+from aiosd.domain.post_steps import SeriesForecast, SeriesOutliers, SeriesReconstruction
 from aiosd.pipelines.answer import Answer
 
 Floats = NDArray[np.float32]

@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.inputs import TensorInput
-from aiosd.domain.steps import (
-    EmbeddingNormalize,
-    Step,
-    TensorAffine,
-    TensorDecode,
-    TensorValues,
-    TensorWindow,
-)
+from aiosd.domain.post_steps import EmbeddingNormalize, TensorValues
+from aiosd.domain.pre_steps import TensorAffine, TensorDecode, TensorWindow
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.scores import answer_of
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.domain.errors import InvalidError, PackageError
-from aiosd.domain.steps import Step, TextHashNgrams, TextNormalize, TextWordIds, TextWordpiece
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize, TextWordIds, TextWordpiece
+from aiosd.domain.step import Step
 from aiosd.pipelines.surface import surface_facts
 from aiosd.pipelines.vocabulary import load_vocabulary, load_word_ids
 

@@ -36,6 +36,11 @@ class Unframer:
             FrameError: a length is over the limit.
         """
         buffer = self._buffer
+        if not buffer and len(data) >= HEADER_BYTES:
+            (length,) = _LENGTH.unpack_from(data)
+            if len(data) == HEADER_BYTES + length and length <= self._limit:
+                yield data[HEADER_BYTES:]  # the usual case: one whole frame, copied once
+                return
         buffer += data
         start = 0
         while len(buffer) - start >= HEADER_BYTES:

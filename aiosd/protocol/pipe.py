@@ -127,8 +127,13 @@ class Done(_Message, frozen=True, kw_only=True, tag="done"):
     first_token_ms: float | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
-    pss_bytes: int | None = None
-    own_bytes: int | None = None
+
+
+class Measured(_Message, frozen=True, kw_only=True, tag="measured"):
+    """What the worker's process holds by now; sent between requests."""
+
+    pss_bytes: int
+    own_bytes: int
 
 
 class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
@@ -143,4 +148,4 @@ class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
 ToHost = Spawn
 FromHost = HostReady | HostFailed | Spawned | Exited
 ToWorker = LoadExpert | RunRequest | CancelRequest
-FromWorker = WorkerReady | LoadFailed | Piece | Done | Failed
+FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Failed

@@ -10,10 +10,10 @@ import msgspec
 from aiosd.domain.errors import AiosdError, InvalidError, PackageError
 from aiosd.protocol.pipe import (
     CancelRequest,
-    Done,
     Failed,
     LoadExpert,
     LoadFailed,
+    Measured,
     Piece,
     RunRequest,
     ToWorker,
@@ -26,9 +26,10 @@ from aiosd.worker.expert import Expert, failure, map_payload
 
 log = logging.getLogger(__name__)
 
-# Memory is read after the first answers, when buffers have reached their size, then now and then.
+# Memory is read after the first answers, when buffers have reached their size, then now and then:
+# the kernel takes a millisecond or more to count it, which a next request may have to wait for.
 MEASURE_FIRST = 2
-MEASURE_EVERY = 64
+MEASURE_SECONDS = 5.0
 
 
 class Worker:
@@ -40,6 +41,7 @@ class Worker:
         self._pid = pid
         self._expert: Expert | None = None
         self._answered = 0
+        self._measured = 0.0
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
@@ -103,23 +105,24 @@ class Worker:
         except MemoryError:
             self._fail(order.id, InvalidError("this input needs more memory than there is"))
         else:
-            self._channel.send(self._measured(done))
+            self._channel.send(done)
+            self._measure()
 
     def _fail(self, request: int, error: AiosdError) -> None:
         self._channel.send(
             Failed(id=request, code=error.code, message=error.message, details=error.details)
         )
 
-    def _measured(self, done: Done) -> Done:
-        """Add what this process holds, where it is time to look."""
+    def _measure(self) -> None:
+        """Tell what this process holds, if it is time to look."""
         self._answered += 1
-        if self._answered <= MEASURE_FIRST or self._answered % MEASURE_EVERY == 0:
-            memory = read_process(self._pid)
-            if memory:
-                return msgspec.structs.replace(
-                    done, pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes
-                )
-        return done
+        now = time.monotonic()
+        if self._answered > MEASURE_FIRST and now - self._measured < MEASURE_SECONDS:
+            return
+        self._measured = now
+        memory = read_process(self._pid)
+        if memory:
+            self._channel.send(Measured(pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes))
 
     def _cancelled(self, request: int) -> bool:
         """Look for a word from the daemon while a request runs."""

@@ -21,7 +21,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """"pass", "FAIL", "skipped", or nothing where nothing is to be reached."""
+        """ "pass", "FAIL", "skipped", or nothing where nothing is to be reached."""
         if self.value is None:
             return "skipped"
         if self.at_most is None and self.at_least is None:
@@ -48,7 +48,13 @@ def over(
 ) -> Figure:
     """Return the median of several rounds as a figure, with the lowest and the highest."""
     return Figure(
-        group, name, unit, median(rounds), min(rounds), max(rounds), **rest  # type: ignore[arg-type]
+        group,
+        name,
+        unit,
+        median(rounds),
+        min(rounds),
+        max(rounds),
+        **rest,  # type: ignore[arg-type]
     )
 
 

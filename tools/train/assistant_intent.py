@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
-from aiosd.domain.steps import ScoresSoftmax, ScoresTopK, Step, TextHashNgrams, TextNormalize
+from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
+from aiosd.domain.step import Step
 from tools.train import card
 from tools.train.bags import Bags, Recipe, train
 from tools.train.features import features

@@ -22,15 +22,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from aiosd.domain.errors import InvalidError
-from aiosd.domain.steps import (
-    ImageCropContent,
-    ImageDecode,
-    ImageFit,
-    ImageInk,
-    ScoresSoftmax,
-    ScoresTopK,
-    TensorAffine,
-)
+from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
+from aiosd.domain.pre_steps import ImageCropContent, ImageDecode, ImageFit, ImageInk, TensorAffine
 from aiosd.pipelines.image import crop_content, fit, ink
 from tools.train import card
 from tools.train.card import Measured, share

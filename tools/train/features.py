@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
-from aiosd.domain.steps import Step
+from aiosd.domain.step import Step
 from aiosd.pipelines.text import STEPS
 
 

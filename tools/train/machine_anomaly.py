@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aiosd.domain.inputs import SeriesInput
-from aiosd.domain.steps import SeriesDecode, SeriesOutliers, SeriesScale, SeriesWindow
+from aiosd.domain.post_steps import SeriesOutliers
+from aiosd.domain.pre_steps import SeriesDecode, SeriesScale, SeriesWindow
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.series import decode, scale, window
 from aiosd.pipelines.surprise import outliers

@@ -22,7 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
-from aiosd.domain.steps import Step, TextHashNgrams, TextNormalize
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
+from aiosd.domain.step import Step
 from tools.train import card
 from tools.train.features import features
 from tools.train.package import LIBRARIES, TextPackage, calibration_error, softmax

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from aiosd.domain.steps import TextHashNgrams, TextNormalize
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
 from tools.train.features import features
 
 _NOT_WORD = re.compile(r"[^a-z0]+")

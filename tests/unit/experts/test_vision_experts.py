@@ -150,6 +150,16 @@ def test_a_gap_in_the_readings_is_bridged_or_named(anomaly: Ask) -> None:
     assert raised.value.field == "input.values"
 
 
+def test_the_example_inputs_are_answered(repo: Path, digits: Ask, anomaly: Ask) -> None:
+    inputs = repo / "docs" / "examples" / "inputs"
+    assert digits(ImageInput(data=(inputs / "seven.png").read_bytes()))["label"] == "7"
+    lines = (inputs / "pump.csv").read_text(encoding="utf-8").splitlines()[1:]
+    spans = anomaly(SeriesInput(values=[float(line) for line in lines]))["spans"]
+    assert len(spans) == 1
+    assert 1042 <= spans[0][0] <= 1078
+    assert 1090 <= spans[0][1] <= 1126
+
+
 @pytest.mark.assets
 def test_the_failure_of_a_real_machine_is_found(assets: Path, anomaly: Ask) -> None:
     folder = assets / "timeseries" / "nab" / "data" / "realKnownCause"

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.inputs import AudioInput
-from aiosd.domain.steps import (
-    AudioDecode,
-    AudioLogMel,
-    AudioMfcc,
-    AudioNormalize,
-    AudioWindow,
-    Step,
-)
+from aiosd.domain.pre_steps import AudioDecode, AudioLogMel, AudioMfcc, AudioNormalize, AudioWindow
+from aiosd.domain.step import Step
 from aiosd.pipelines.audio import STEPS, hz_to_mel, mel_to_hz, mel_weights
 
 HERE = Path()

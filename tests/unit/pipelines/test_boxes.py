@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.domain.errors import ExpertFailedError, PackageError
-from aiosd.domain.steps import BoxesDecode, BoxesNms, Step
+from aiosd.domain.post_steps import BoxesDecode, BoxesNms
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.boxes import STEPS, overlap
 

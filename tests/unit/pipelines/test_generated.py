@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.domain.errors import ExpertFailedError
-from aiosd.domain.steps import JsonParse, TextStrip
+from aiosd.domain.post_steps import JsonParse, TextStrip
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.generated import STEPS
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 
 from aiosd.domain.errors import InvalidError, PackageError
 from aiosd.domain.inputs import ImageInput
-from aiosd.domain.steps import ImageCropContent, ImageDecode, ImageFit, ImageInk, ImageResize, Step
+from aiosd.domain.pre_steps import ImageCropContent, ImageDecode, ImageFit, ImageInk, ImageResize
+from aiosd.domain.step import Step
 from aiosd.pipelines.image import STEPS
 
 HERE = Path()
@@ -171,6 +172,12 @@ def test_an_animation_is_refused() -> None:
     frames = [Image.new("L", (8, 8), level) for level in (0, 100, 200)]
     with pytest.raises(InvalidError, match="3 pictures"):
         decoded(written(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+
+
+def test_a_telephones_jpeg_with_two_pictures_shows_the_first() -> None:
+    first, second = Image.new("RGB", (8, 6), "white"), Image.new("RGB", (4, 3), "black")
+    data = written(first, "MPO", save_all=True, append_images=[second])
+    assert decoded(data).shape == (6, 8, 3)
 
 
 def test_transparency_shows_white_paper() -> None:

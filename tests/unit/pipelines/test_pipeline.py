@@ -21,6 +21,25 @@ from aiosd.domain.inputs import (
     Turn,
 )
 from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, Prompt, Task
+from aiosd.domain.post_steps import (
+    EmbeddingNormalize,
+    JsonParse,
+    PostStep,
+    ScoresMean,
+    ScoresSoftmax,
+    ScoresTopK,
+    TextStrip,
+)
+from aiosd.domain.pre_steps import (
+    AudioDecode,
+    AudioLogMel,
+    AudioWindow,
+    ImageDecode,
+    PreStep,
+    TensorAffine,
+    TensorDecode,
+    TensorWindow,
+)
 from aiosd.domain.prepared import (
     Embedding,
     Tensors,
@@ -30,23 +49,6 @@ from aiosd.domain.prepared import (
     Value,
 )
 from aiosd.domain.request import Sampling
-from aiosd.domain.steps import (
-    AudioDecode,
-    AudioLogMel,
-    AudioWindow,
-    EmbeddingNormalize,
-    ImageDecode,
-    JsonParse,
-    PostStep,
-    PreStep,
-    ScoresMean,
-    ScoresSoftmax,
-    ScoresTopK,
-    TensorAffine,
-    TensorDecode,
-    TensorWindow,
-    TextStrip,
-)
 from aiosd.pipelines.pipeline import FIRST, MODULES, WINDOWING, Pipeline, name_of
 
 PLAIN = Sampling()

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aiosd.domain.errors import ExpertFailedError, PackageError
-from aiosd.domain.steps import (
+from aiosd.domain.post_steps import (
     ScoresMean,
     ScoresSigmoid,
     ScoresSoftmax,
     ScoresThreshold,
     ScoresTopK,
-    Step,
 )
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.scores import STEPS, energy
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from aiosd.domain.errors import InvalidError, PackageError
 from aiosd.domain.inputs import SeriesInput
-from aiosd.domain.steps import SeriesDecode, SeriesScale, SeriesWindow, Step
+from aiosd.domain.pre_steps import SeriesDecode, SeriesScale, SeriesWindow
+from aiosd.domain.step import Step
 from aiosd.pipelines.series import STEPS
 
 HERE = Path()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.domain.steps import SurfaceFact
+from aiosd.domain.pre_steps import SurfaceFact
 from aiosd.pipelines.surface import surface_facts
 
 ALL: tuple[SurfaceFact, ...] = get_args(SurfaceFact)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
-from aiosd.domain.steps import SeriesForecast, SeriesOutliers, SeriesReconstruction, Step
+from aiosd.domain.post_steps import SeriesForecast, SeriesOutliers, SeriesReconstruction
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.series import STEPS
 

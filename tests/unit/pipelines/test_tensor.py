@@ -7,14 +7,9 @@ from hypothesis import strategies as st
 
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.inputs import TensorInput
-from aiosd.domain.steps import (
-    EmbeddingNormalize,
-    Step,
-    TensorAffine,
-    TensorDecode,
-    TensorValues,
-    TensorWindow,
-)
+from aiosd.domain.post_steps import EmbeddingNormalize, TensorValues
+from aiosd.domain.pre_steps import TensorAffine, TensorDecode, TensorWindow
+from aiosd.domain.step import Step
 from aiosd.pipelines.answer import Answer
 from aiosd.pipelines.tensor import STEPS
 

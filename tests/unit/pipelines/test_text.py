@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from aiosd.domain.errors import InvalidError, PackageError
 from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize, TextWordIds, TextWordpiece
 from aiosd.domain.prepared import Tensors
-from aiosd.domain.steps import TextHashNgrams, TextNormalize, TextWordIds, TextWordpiece
 from aiosd.pipelines.text import (
     STEPS,
     HashNgramsStep,
