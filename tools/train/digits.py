@@ -31,7 +31,7 @@ from tools.train.scenes import Pixels, from_font, from_scan, scene
 from tools.train.strokes import draw, strokes_of
 from tools.train.tflite import write_tflite
 
-TRAIN_SCANS = 1437  # the last 360 scans, by other writers, are held out
+TRAIN_SCANS = 1437  # the last 360 scans are held out
 # Fonts that no training sees: the nearest thing here to another collection.
 HELD_OUT_FONTS = (
     "Breip",
