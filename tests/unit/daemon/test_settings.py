@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -27,7 +28,7 @@ def test_the_sample_holds_every_setting_with_its_default_and_nothing_else(repo: 
 
 def test_every_setting_of_the_sample_has_a_line_of_meaning(repo: Path) -> None:
     lines = (repo / "docs" / "aiosd.sample.toml").read_text(encoding="utf-8").splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         if re.match(r"#\w", line):
             assert before.startswith("# "), line
 
