@@ -45,7 +45,7 @@ def decode_answer(header: Buffer) -> Answer:
     """
     try:
         answer: Answer = _ANSWERS.decode(header)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidError(f"the daemon sent something else than aiosd's wire: {error}") from error
     return answer
 

@@ -85,9 +85,13 @@ class Rig:
 
     def connect(self, name: str) -> "zmq.Socket[bytes]":
         """Return a new connection to the api or the admin socket."""
+        return self.dial(f"ipc://{self.folder / name}.sock")
+
+    def dial(self, address: str) -> "zmq.Socket[bytes]":
+        """Return a new connection to whatever listens there."""
         made = self._context.socket(zmq.DEALER)
         made.setsockopt(zmq.RCVTIMEO, int(PATIENCE_SECONDS * 1e3))
-        made.connect(f"ipc://{self.folder / name}.sock")
+        made.connect(address)
         return made
 
     def hosts_ready(self) -> list[dict[str, object]]:

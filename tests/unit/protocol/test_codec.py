@@ -148,6 +148,14 @@ def test_a_message_with_flipped_bytes_is_a_message_or_invalid(
         assert decode([b"1", bytes(header), b""]).id == b"1"
 
 
+def test_a_tag_that_is_not_utf_8_is_invalid() -> None:
+    header = encode(messages.Run(input=inputs.ImageInput(frame=0)))
+    spoilt = header.replace(b"\xa5image", b"\xa5\x80mage")
+    assert spoilt != header
+    with pytest.raises(InvalidError):
+        decode([b"1", spoilt, b""])
+
+
 @settings(max_examples=300)
 @given(VERBS, st.data())
 def test_a_short_request_means_the_same_read_at_once_and_read_carefully(
