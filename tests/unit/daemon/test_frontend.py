@@ -1,7 +1,7 @@
 """Messages in, answers out, and events to whoever listens."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -56,11 +56,18 @@ def dealer(context: Context, path: Path) -> "zmq.Socket[bytes]":
     return made
 
 
+async def turn_until(fact: Callable[[], object]) -> None:
+    """Let the loop turn until something is so."""
+    async with asyncio.timeout(5):
+        while True:
+            if fact():
+                return
+            await asyncio.sleep(0.001)
+
+
 async def take(socket: "zmq.Socket[bytes]") -> tuple[bytes, dict[str, object]]:
     """Receive one answer without stopping the loop."""
-    async with asyncio.timeout(5):
-        while not socket.poll(0):
-            await asyncio.sleep(0.001)
+    await turn_until(lambda: socket.poll(0))
     ident, header = socket.recv_multipart()
     return ident, msgspec.msgpack.decode(header)
 
@@ -115,9 +122,7 @@ async def test_a_client_that_does_not_read_is_given_up_and_one_that_left_too(
     desk = Desk(context, tmp_path / "s", unread=2)
     client = dealer(context, tmp_path / "s")
     client.send_multipart([b"a", encode(Ping())])
-    async with asyncio.timeout(5):
-        while not desk.clients:
-            await asyncio.sleep(0.001)
+    await turn_until(lambda: desk.clients)
     (who,) = desk.clients
     chunk = Chunk(n=0, text="x" * 100_000)
     for _ in range(10_000):
@@ -155,7 +160,5 @@ async def test_events_reach_those_who_subscribed_to_their_topic(
     assert topic == b"expert.ready"
     assert body == {"at": 12.5, "expert": "echo"}
     listener.close(0)
-    async with asyncio.timeout(5):
-        while events.subscriptions:
-            await asyncio.sleep(0.001)
+    await turn_until(lambda: not events.subscriptions)
     events.close()
