@@ -118,7 +118,7 @@ def test_neither_values_nor_bytes_is_refused(daemon: DaemonProcess) -> None:
 
 
 @pytest.mark.parametrize("expert", ["sms-spam", "assistant-intent", "home-command"])
-@pytest.mark.parametrize("text", ["", " \n\t", "\0" * 50, "a" * 2000, "🦜" * 500, "\u202e‮ﷺ"])
+@pytest.mark.parametrize("text", ["", " \n\t", "\0" * 50, "a" * 2000, "🦜" * 500, "\u202e\ufdfa"])
 def test_any_text_is_answered_or_refused(daemon: DaemonProcess, expert: str, text: str) -> None:
     refused_or_answered(daemon, expert, TextInput(text=text))
 

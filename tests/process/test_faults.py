@@ -114,6 +114,25 @@ def test_workers_outlive_their_host_until_their_work_is_done(daemon: DaemonProce
     assert text_of(client.say("echo", "and this")) == "and this"
 
 
+def test_a_host_that_hangs_is_killed_with_the_load_it_kept_waiting(daemon: DaemonProcess) -> None:
+    daemon.install("echo")
+    daemon.install("other")
+    daemon.start(experts={"load_limit_seconds": 1.0}, restart={"first_rest_seconds": 0.0})
+    other = daemon.load("other")
+    host = int(daemon.hosts()["echo"]["pid"])  # type: ignore[call-overload]
+    os.kill(host, signal.SIGSTOP)
+    client = daemon.client()
+    error = error_of(client.say("echo", "hello?"))
+    assert (error.code, error.details["reason"]) == (
+        "expert_failed",
+        "loading took longer than 1 s",
+    )
+    assert not alive(host)
+    assert text_of(client.say("echo", "by a new host")) == "by a new host"
+    assert daemon.worker("other") == other
+    assert text_of(client.say("other", "still here")) == "still here"
+
+
 def test_a_load_that_fails_is_not_tried_in_a_loop(daemon: DaemonProcess) -> None:
     folder = daemon.install("rotten", model=b"x" * 1000)
     (folder / "model.bin").write_bytes(b"y" * 1000)
@@ -331,6 +350,9 @@ def test_a_client_that_dies_in_mid_stream_is_cancelled(daemon: DaemonProcess) ->
     dying.next(request)
     dying.close()
     assert text_of(other.say("echo", "mine")) == "mine"
+    requests = daemon.status()["requests"]
+    assert isinstance(requests, dict)
+    assert (requests["answered"], requests["failed"]) == (1, 1)
 
 
 def test_a_client_that_never_reads_disturbs_nobody(daemon: DaemonProcess) -> None:
