@@ -82,6 +82,7 @@ class FakeInventory:
 
 @dataclass
 class FakeEvents:
+    subscriptions: int = 1
     topics: list[str] = field(default_factory=list)
 
     def publish(self, topic: str, _facts: dict[str, object]) -> None:
