@@ -7,6 +7,7 @@ The fresh process loads the same package with the same pipeline and engine, and 
 import time
 from pathlib import Path
 
+from aiosd.domain.manifest import Task
 from aiosd.domain.request import Options, Sampling
 from tools.bench.direct import command, fresh
 from tools.bench.figures import Figure, over, skipped
@@ -36,12 +37,14 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
 
 def _one(folder: Path, subject: Subject, bound: float, rounds: int) -> list[Figure]:
     streams = subject.manifest.engine.name == "llama"
-    sampling = Sampling(max_tokens=TOKENS if streams else None)
+    # What must be whole to be an answer (JSON) is not cut short.
+    tokens = TOKENS if subject.manifest.task is Task.TEXT_GENERATE else 0
+    sampling = Sampling(max_tokens=tokens or None)
     run = run_of(subject, Options(stream=streams, sampling=sampling))
     until, loads, processes = [], [], []
     with Rig(folder, [subject]) as rig:
         rig.hosts_ready()
-        alone = command("once", subject, folder, TOKENS if streams else 0)
+        alone = command("once", subject, folder, tokens)
         fresh(alone)
         for _ in range(rounds):
             rig.unload(subject.name)
