@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from aiosd.boards.profiles import compatible_entries, pick_profile, read_profile, read_profiles
 from aiosd.domain.errors import ConfigError
+from aiosd.domain.power import Scope
+from aiosd.sensors.meter import METERS
 
 # Entries of device trees: the kernel's sources, and for the AGX Orin a machine's own list
 # (NVIDIA/jetson-gpio issue 125).
@@ -20,6 +22,8 @@ DEVICE_TREES = [
     ("nvidia,p3450-0000 nvidia,tegra210", "jetson-nano"),
     ("nvidia,p3768-0000+p3767-0005 nvidia,p3767-0005 nvidia,tegra234", "jetson-orin-nano"),
     ("nvidia,p3768-0000+p3767-0005-super nvidia,p3767-0005 nvidia,tegra234", "jetson-orin-nano"),
+    ("nvidia,p3768-0000+p3767-0000 nvidia,p3767-0000 nvidia,tegra234", "jetson-orin-nx"),
+    ("nvidia,p3509-0000+p3668-0000 nvidia,tegra194", "jetson-xavier-nx"),
     (
         "nvidia,p3737-0000+p3701-0005 nvidia,p3701-0005 nvidia,tegra234 nvidia,tegra23x",
         "jetson-agx-orin",
@@ -28,8 +32,8 @@ DEVICE_TREES = [
     ("xunlong,orangepi-5 rockchip,rk3588s", "rk3588"),
     ("acme,unheard-of rockchip,rk3588", "rk3588"),
     ("beagle,am625-beagleplay ti,am625", "am625"),
-    ("google,imx8mq-phanbell fsl,imx8mq", "imx8m"),
-    ("fsl,imx8mp-evk fsl,imx8mp", "imx8m"),
+    ("google,imx8mq-phanbell fsl,imx8mq", "imx8mq"),
+    ("fsl,imx8mp-evk fsl,imx8mp", "imx8m-plus"),
     ("acme,unheard-of acme,chip", "generic"),
 ]
 
@@ -79,10 +83,10 @@ def test_every_shipped_profile_is_well_formed_and_no_board_is_claimed_twice(repo
     profiles = read_profiles([repo / "board-profiles"])
     assert {"generic", "raspberry-pi-5", "jetson-orin-nano", "x86-n100"} <= profiles.keys()
     for profile in profiles.values():
-        assert set(profile.facts.total_rails) <= set(profile.facts.rails), profile.name
-        assert (profile.facts.meter == "none") == (not profile.facts.rails), profile.name
-        assert bool(profile.facts.rails) == bool(profile.facts.rails_scope), profile.name
-        assert all(zone == zone.strip() for zone in profile.facts.thermal_zones), profile.name
+        assert set(profile.power.meters) <= METERS.keys(), profile.name
+        assert all(zone.type == zone.type.strip() for zone in profile.heat.zones), profile.name
+        assert all(mode.name == mode.name.strip() for mode in profile.power.modes), profile.name
+        assert profile.power.idle_watts is None or profile.power.watts_scope is not Scope.RAILS
 
 
 def test_an_owners_profile_replaces_the_shipped_one_of_its_name(repo: Path, tmp_path: Path) -> None:

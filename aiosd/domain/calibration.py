@@ -1,0 +1,49 @@
+"""What a calibration found: how many watts this very board takes, by busy cores and their clock."""
+
+from itertools import accumulate
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+AtLeastZero = Annotated[float, Meta(ge=0)]
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One busy core at `khz` takes `add_watts` more than at the point below it.
+
+    What is kept is the increase, and it cannot be negative, so that no calibration can say that a
+    faster core takes less.
+    """
+
+    khz: Annotated[int, Meta(gt=0)]
+    add_watts: AtLeastZero
+
+
+class PolicyCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cost of a busy core of one cpufreq policy, straight between its points."""
+
+    policy: str
+    points: Annotated[list[Point], Meta(min_length=1)]
+
+    def curve(self) -> tuple[tuple[int, float], ...]:
+        """Return (kHz, watts of one busy core), ascending in both."""
+        points = sorted(self.points, key=lambda point: point.khz)
+        watts = accumulate(point.add_watts for point in points)
+        return tuple((point.khz, total) for point, total in zip(points, watts, strict=True))
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The state file of a calibration.
+
+    `board` is the profile's name; a calibration of another board is refused. `meter` is what the
+    owner read the watts from, and `residual_watts` the root of the mean square of what the fit
+    leaves.
+    """
+
+    board: str
+    meter: str
+    idle_watts: Positive
+    residual_watts: AtLeastZero
+    policies: Annotated[list[PolicyCost], Meta(min_length=1)]
