@@ -18,7 +18,7 @@ from aiosd.domain.energy import (
     Prediction,
 )
 from aiosd.domain.power import EnergySource, Sample, Scope
-from aiosd.policy.energy_curve import LONGEST_SECONDS, EnergyCurve, Stretch
+from aiosd.policy.energy_curve import EnergyCurve, Stretch
 from aiosd.policy.energy_fit import ExpertFit
 from aiosd.policy.idle_baseline import IdleBaseline
 
@@ -30,7 +30,7 @@ _QUIET_OTHERS = 0.05
 # Of /proc/<pid>/stat's ticks; a request may be billed this much more than its worker reported.
 _TICK_SECONDS = 0.01
 # A meter that is silent for so long does not come back for these.
-_PENDING = 4096
+_PENDING = 1024
 _CLIENTS = 256
 _OTHER_CLIENTS = "(others)"
 # The part of an interval's power by which its first or last moment may be misplaced (uniform).
@@ -90,9 +90,7 @@ class _Split:
 class EnergyBooks:
     """The one owner of who used which joules."""
 
-    def __init__(
-        self, source: EnergySource, scope: Scope, idle_watts: float | None = None
-    ) -> None:
+    def __init__(self, source: EnergySource, scope: Scope, idle_watts: float | None = None) -> None:
         """Open the books of one meter; `idle_watts` is the profile's guess, if it has one."""
         self.source, self.scope = source, scope
         self._curve = EnergyCurve()
@@ -258,11 +256,14 @@ class EnergyBooks:
     def _bill(self, split: _Split, expert: str, spent: float, rate: float) -> None:
         """Bill a worker's CPU time to its requests; what they cannot have used stays with it."""
         mine = [(each, overlap) for each, overlap in split.running if each.expert == expert]
+        # Those whose bound is known and low go first: what they leave is the others'.
+        mine.sort(key=lambda each: each[0].may_be_billed())
         total = sum(overlap for _, overlap in mine)
         left = spent
         seconds = split.interval.end - split.interval.start
         for account, overlap in mine:
-            part = min(spent * overlap / total, account.may_be_billed(), left)
+            part = min(left * overlap / total, account.may_be_billed()) if total > 0 else 0.0
+            total -= overlap
             left -= part
             account.billed_cpu += part
             account.marginal += rate * part
@@ -361,6 +362,3 @@ class EnergyBooks:
 def _cpu(account: _Account) -> float:
     """Return the CPU time of a request: as its worker says, else as it was billed."""
     return account.billed_cpu if account.cpu_seconds is None else account.cpu_seconds
-
-
-__all__ = ["FEWEST_SAMPLES", "LONGEST_SECONDS", "EnergyBooks"]

@@ -13,6 +13,8 @@ _FORGETTING = 0.998
 _FEWEST = 5
 # A weak pull towards the first guess, in units of one observation of a typical size.
 _PULL = 1e-6
+# Where the two explain the same to this share, the CPU time is taken as the cause.
+_COLLINEAR = 1e-3
 
 
 class ExpertFit:
@@ -43,16 +45,14 @@ class ExpertFit:
             error = joules - self._value(cpu_seconds, units)
             self._square = _FORGETTING * self._square + error * error
             self._weight = _FORGETTING * self._weight + 1.0
-        for name, value in (
-            ("_cc", cpu_seconds * cpu_seconds),
-            ("_cu", cpu_seconds * units),
-            ("_uu", units * units),
-            ("_cy", cpu_seconds * joules),
-            ("_uy", units * joules),
-            ("_cpu", cpu_seconds),
-            ("_units", units),
-        ):
-            setattr(self, name, _FORGETTING * getattr(self, name) + value)
+        keep = _FORGETTING
+        self._cc = keep * self._cc + cpu_seconds * cpu_seconds
+        self._cu = keep * self._cu + cpu_seconds * units
+        self._uu = keep * self._uu + units * units
+        self._cy = keep * self._cy + cpu_seconds * joules
+        self._uy = keep * self._uy + units * joules
+        self._cpu = keep * self._cpu + cpu_seconds
+        self._units = keep * self._units + units
         self.count += 1
         self._solve()
 
@@ -82,18 +82,20 @@ class ExpertFit:
         cc, uu = self._cc + pull, self._uu
         only_cpu = max(0.0, self._cy / cc)
         only_units = max(0.0, self._uy / uu) if uu > 0 else 0.0
-        candidates = [(only_cpu, 0.0), (0.0, only_units)]
         determinant = cc * uu - self._cu * self._cu
         # Units that rise and fall with the CPU time alone say nothing of their own.
-        if determinant > 1e-4 * cc * uu:
+        if determinant > _COLLINEAR * cc * uu:
             a = (self._cy * uu - self._uy * self._cu) / determinant
             b = (self._uy * cc - self._cy * self._cu) / determinant
             if a >= 0 and b >= 0:
-                candidates = [(a, b)]
-        self.joules_per_cpu_second, self.joules_per_unit = min(candidates, key=self._loss)
+                self.joules_per_cpu_second, self.joules_per_unit = a, b
+                return
+        by_cpu, by_units = self._loss(only_cpu, 0.0), self._loss(0.0, only_units)
+        better = by_units < by_cpu - _COLLINEAR * abs(by_cpu)
+        self.joules_per_cpu_second = 0.0 if better else only_cpu
+        self.joules_per_unit = only_units if better else 0.0
 
-    def _loss(self, pair: tuple[float, float]) -> float:
+    def _loss(self, a: float, b: float) -> float:
         """Return the squared residual of a pair, less what all pairs have in common."""
-        a, b = pair
         square = a * a * self._cc + 2 * a * b * self._cu + b * b * self._uu
         return square - 2 * (a * self._cy + b * self._uy)
