@@ -50,6 +50,14 @@ class CpuInterval:
 
 
 @dataclass(frozen=True)
+class MeteredInterval:
+    """An interval of CPU time and the energy that the meter saw in it; None is a gap."""
+
+    interval: CpuInterval
+    joules: float | None
+
+
+@dataclass(frozen=True)
 class ExpertEnergy:
     """The sums of one expert: its requests, and what its worker used without one (loads, idling).
 

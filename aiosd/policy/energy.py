@@ -15,6 +15,7 @@ from aiosd.domain.energy import (
     EnergyFigure,
     EnergyTotals,
     ExpertEnergy,
+    MeteredInterval,
     Prediction,
 )
 from aiosd.domain.power import EnergySource, Sample, Scope
@@ -31,7 +32,10 @@ _QUIET_OTHERS = 0.05
 _TICK_SECONDS = 0.01
 # A meter that is silent for so long does not come back for these.
 _PENDING = 1024
+_UNREAD = 256
 _CLIENTS = 256
+# Less than this share of an interval may be missing for its mean power to be known.
+_SLIVER = 0.01
 _OTHER_CLIENTS = "(others)"
 # The part of an interval's power by which its first or last moment may be misplaced (uniform).
 _EDGE = 0.29
@@ -104,6 +108,7 @@ class EnergyBooks:
         self._clients: dict[str, float] = {}
         self._meter = self._idle = self._other = self._gaps = 0.0
         self._rate: float | None = None
+        self._metered: deque[MeteredInterval] = deque(maxlen=_UNREAD)
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
 
@@ -160,6 +165,12 @@ class EnergyBooks:
         fit = self._fits.get(expert)
         return fit.predict(units=units) if fit else None
 
+    def take_metered(self) -> list[MeteredInterval]:
+        """Return, once, the intervals settled since the last call: the power governor's food."""
+        taken = list(self._metered)
+        self._metered.clear()
+        return taken
+
     @property
     def idle_watts(self) -> float | None:
         """The idle power as the books take it, or None before anything is known."""
@@ -198,6 +209,7 @@ class EnergyBooks:
 
     def _settle_gap(self, interval: CpuInterval) -> None:
         """Mark an interval that nothing is known of."""
+        self._metered.append(MeteredInterval(interval, None))
         seconds = interval.end - interval.start
         self._gaps += seconds
         for account, overlap in self._overlaps(interval):
@@ -207,6 +219,8 @@ class EnergyBooks:
 
     def _settle_known(self, interval: CpuInterval, stretch: Stretch) -> None:
         """Share out the energy of one interval."""
+        whole = stretch.gap_seconds < _SLIVER * (interval.end - interval.start)
+        self._metered.append(MeteredInterval(interval, stretch.joules if whole else None))
         self._meter += stretch.joules
         self._gaps += stretch.gap_seconds
         running = tuple(self._overlaps(interval))
