@@ -12,6 +12,7 @@ from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
+from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
 from aiosd.policy.slots import Slot
@@ -20,6 +21,7 @@ from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
     Cancel,
+    Energy,
     List,
     Load,
     Pin,
@@ -79,6 +81,7 @@ class Control:
         self._inventory = inventory
         self._workers = workers
         self._hosts = hosts
+        self.telemetry: Telemetry | None = None
         self.facts = Facts("", "", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
@@ -123,7 +126,7 @@ class Control:
                 }
                 client.frontend.send(client, request, Reply(body=body))
 
-    def _look(self, verb: Ping | List | Show | Ps | Status | Reload) -> dict[str, object]:
+    def _look(self, verb: Ping | List | Show | Ps | Status | Energy | Reload) -> dict[str, object]:
         """Return what a verb asks to see."""
         match verb:
             case Ping():
@@ -264,5 +267,53 @@ class Control:
                 "cold_loads": counts.cold,
             },
             "evictions": scheduler.evictions,
+            "power": self._power(),
             "stopping": scheduler.stopping,
+        }
+
+    def _power(self) -> dict[str, object]:
+        """Return what the instruments say now."""
+        telemetry = self.telemetry
+        if telemetry is None:
+            return {}
+        battery = telemetry.battery()
+        return {
+            "meter": telemetry.meter.name,
+            "source": telemetry.meter.source.value,
+            "scope": telemetry.meter.scope.value,
+            "watts": telemetry.watts,
+            "idle_watts": telemetry.books.idle_watts,
+            "silence": telemetry.silence,
+            "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
+            "heat": {each.zone: each.celsius for each in telemetry.heat()},
+            "battery": msgspec.to_builtins(battery) if battery else None,
+        }
+
+    def _energy(self) -> dict[str, object]:
+        """Return where all joules went."""
+        if self.telemetry is None:
+            return {}
+        totals = self.telemetry.totals()
+        experts = {
+            name: {
+                "joules": each.joules,
+                "request_joules": each.request_joules,
+                "resident_joules": each.resident_joules,
+                "requests": each.requests,
+                "cpu_seconds": each.cpu_seconds,
+                "units": each.units,
+                "units_per_joule": each.units / each.joules if each.joules > 0 else None,
+            }
+            for name, each in totals.experts.items()
+        }
+        return {
+            "source": totals.source.value,
+            "scope": totals.scope.value,
+            "meter_joules": totals.meter_joules,
+            "idle_joules": totals.idle_joules,
+            "other_joules": totals.other_joules,
+            "gap_seconds": totals.gap_seconds,
+            "idle_watts": totals.idle_watts,
+            "experts": experts,
+            "clients": totals.clients,
         }
