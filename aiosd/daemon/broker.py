@@ -338,14 +338,12 @@ class Broker:
 
     def _route(self, run: Run, size: int) -> Route:
         """Choose the expert."""
-        slots = self.scheduler.slots
         wanted = Wanted(run.expert, run.task, type_of(run.input), size)
-        if run.expert is not None:
-            return route(wanted, self._inventory.routes, {})
-        standing = {
-            name: Standing(slot.state is ExpertState.READY, slot.need_bytes)
-            for name, slot in slots.items()
-        }
+
+        def standing(name: str) -> Standing:
+            slot = self.scheduler.slots[name]
+            return Standing(slot.state is ExpertState.READY, slot.need_bytes)
+
         return route(wanted, self._inventory.routes, standing)
 
     def _set_timer(self) -> None:
