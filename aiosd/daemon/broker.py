@@ -10,10 +10,10 @@ import logging
 from dataclasses import dataclass, field
 
 from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
+from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
-from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import (
     AiosdError,

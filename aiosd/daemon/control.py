@@ -139,6 +139,8 @@ class Control:
                 return self._ps()
             case Status():
                 return self._status()
+            case Energy():
+                return self._energy()
             case Reload():
                 try:
                     change = self.on_reload()

@@ -24,8 +24,8 @@ from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.notify import Notify
 from aiosd.daemon.settings import Settings, read_settings
-from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.sockets import Sockets, passed_sockets
+from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
