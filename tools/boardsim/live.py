@@ -33,6 +33,8 @@ class Start:
 class LiveBoard:
     """A board that runs in a thread of its own while the context is open.
 
+    Without the context, `tick` moves it through simulated time, one step a call.
+
     The truth is one JSON object a step in `simulator/truth.jsonl`: `t` is CLOCK_MONOTONIC, watts
     and joules are by scope.
 
@@ -77,6 +79,11 @@ class LiveBoard:
     def state(self) -> State:
         """The truth now."""
         return self.model.state
+
+    @property
+    def now(self) -> float:
+        """The moment of the monotonic clock that the board has been brought to."""
+        return self._last
 
     def tick(self, now: float) -> State:
         """Go on to the moment `now` of the monotonic clock."""
