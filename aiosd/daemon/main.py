@@ -82,6 +82,14 @@ def look_around(settings: Settings) -> Surroundings:
     return Surroundings(machine, picked, cap)
 
 
+def _make_folder(path: Path) -> None:
+    """Make the state folder; a board with a read-only root is served without one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("no state is kept: %s: %s", path, error.strerror)
+
+
 class Daemon:
     """Everything that runs, and how it starts, reloads and stops."""
 
@@ -107,6 +115,7 @@ class Daemon:
         self._sockets = Sockets(
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
+        _make_folder(layout.state)
         self._inventory = Inventory(layout, self._around.machine, self._load_rules())
         self._open(environment)
 
