@@ -130,28 +130,41 @@ class Control:
         """Return what a verb asks to see."""
         match verb:
             case Ping():
-                return {"version": own_version(), "wire": VERSION, "pid": os.getpid()}
-            case List():
-                return self._list()
-            case Show():
-                return self._show(verb.expert)
-            case Ps():
-                return self._ps()
-            case Status():
-                return self._status()
-            case Energy():
-                return self._energy()
-            case Reload():
-                try:
-                    change = self.on_reload()
-                except ConfigError as error:
-                    raise InvalidError(f"not reloaded: {error}", field="settings") from error
-                return {
-                    "added": change.added,
-                    "removed": change.removed,
-                    "changed": change.changed,
-                    "refused": self._refused(),
+                body: dict[str, object] = {
+                    "version": own_version(),
+                    "wire": VERSION,
+                    "pid": os.getpid(),
                 }
+            case List():
+                body = self._list()
+            case Show():
+                body = self._show(verb.expert)
+            case Ps():
+                body = self._ps()
+            case Status():
+                body = self._status()
+            case Energy():
+                body = self._energy()
+            case Reload():
+                body = self._reload()
+        return body
+
+    def _reload(self) -> dict[str, object]:
+        """Read settings and packages again.
+
+        Raises:
+            InvalidError: the settings are wrong; nothing has changed.
+        """
+        try:
+            change = self.on_reload()
+        except ConfigError as error:
+            raise InvalidError(f"not reloaded: {error}", field="settings") from error
+        return {
+            "added": change.added,
+            "removed": change.removed,
+            "changed": change.changed,
+            "refused": self._refused(),
+        }
 
     def _list(self) -> dict[str, object]:
         slots = self._broker.scheduler.slots
