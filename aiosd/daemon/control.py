@@ -128,13 +128,10 @@ class Control:
 
     def _look(self, verb: Ping | List | Show | Ps | Status | Energy | Reload) -> dict[str, object]:
         """Return what a verb asks to see."""
+        body: dict[str, object] = {}
         match verb:
             case Ping():
-                body: dict[str, object] = {
-                    "version": own_version(),
-                    "wire": VERSION,
-                    "pid": os.getpid(),
-                }
+                body = {"version": own_version(), "wire": VERSION, "pid": os.getpid()}
             case List():
                 body = self._list()
             case Show():
