@@ -79,5 +79,5 @@ def test_in_a_storm_every_request_ends_once(daemon: DaemonProcess, hosts: str) -
     status = daemon.status()
     assert status["queue"] == 0
     assert int(str(status["ram_used_bytes"])) <= 200 << 20
-    assert "Traceback" not in daemon.log.replace("<traceback>", "")
+    assert "Traceback" not in daemon.log
     assert not isinstance(clients[0].say("a", "fine"), Error | Reply | Chunk)

@@ -1,6 +1,7 @@
 """What breaks, and what goes on all the same."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -451,6 +452,31 @@ def test_a_stranger_who_speaks_no_zeromq_is_ignored(daemon: DaemonProcess) -> No
             stranger.connect(str(daemon.sockets / "api.sock"))
             stranger.send(os.urandom(2000))
     assert text_of(client.say("echo", "fine")) == "fine"
+
+
+def test_many_connections_do_not_end_the_daemon(daemon: DaemonProcess) -> None:
+    """libzmq aborts where it cannot accept; the daemon raises its limit to what it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("may open too few files here")
+    daemon.install()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        daemon.configure()
+        daemon.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1000), hard))
+    client = daemon.client()
+    strangers = []
+    for _ in range(200):
+        strangers.append(socket.socket(socket.AF_UNIX))
+        strangers[-1].settimeout(10)
+        until(lambda: not strangers[-1].connect_ex(str(daemon.sockets / "api.sock")), "a line")
+    assert text_of(client.say("echo", "fine")) == "fine"
+    for stranger in strangers:
+        stranger.close()
+    assert text_of(client.say("echo", "still fine")) == "still fine"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_clients_that_connect_before_the_daemon_starts_are_served(daemon: DaemonProcess) -> None:
