@@ -268,9 +268,8 @@ class Scheduler:
 
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
-        expert, oldest = slot.facts.expert, slot.queue.oldest()
+        expert, need, oldest = slot.facts.expert, slot.need_bytes, slot.queue.oldest()
         patient = oldest is not None and now < oldest + self.rules.gather_seconds
-        need = slot.need_bytes
         verdict = room.admit(need, self._eviction, patient=patient, prefer=slot.waits_for)
         match verdict:
             case Fits():
