@@ -33,6 +33,8 @@ class Start:
 class LiveBoard:
     """A board that runs in a thread of its own while the context is open.
 
+    Without the context, `tick` moves it through simulated time, one step a call.
+
     The truth is one JSON object a step in `simulator/truth.jsonl`: `t` is CLOCK_MONOTONIC, watts
     and joules are by scope.
 
@@ -66,6 +68,10 @@ class LiveBoard:
         """Stop; the folder stays as it is."""
         self._stopped.set()
         self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files of a board that was never started, or has stopped."""
         self._truth.close()
         self.tree.close()
 
@@ -77,6 +83,11 @@ class LiveBoard:
     def state(self) -> State:
         """The truth now."""
         return self.model.state
+
+    @property
+    def now(self) -> float:
+        """The moment of the monotonic clock that the board has been brought to."""
+        return self._last
 
     def tick(self, now: float) -> State:
         """Go on to the moment `now` of the monotonic clock."""
