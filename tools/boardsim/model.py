@@ -92,6 +92,9 @@ class SimulatedBoard:
     lithium cell). `speed` makes heat and battery run so many times faster than all else. `unit`
     scales all watts: this copy against the published one. `limits` and `around` may be set between
     steps.
+
+    Raises:
+        ValueError: the battery is not between 0 and 1, or another figure is not above 0.
     """
 
     def __init__(
@@ -104,6 +107,10 @@ class SimulatedBoard:
         unit: float = 1.0,
     ) -> None:
         """Start idle, at the temperature where idling settles in 25 °C."""
+        if battery is not None and not 0 <= battery <= 1:
+            raise ValueError(f"a battery holds 0 to 1 of itself, not {battery:g}")
+        if min(battery_wh, speed, unit) <= 0:
+            raise ValueError("battery_wh, speed and unit are above 0")
         self.board, self._speed = board, speed
         self.limits, self.around = Limits(), Surroundings()
         clusters = board.shape.clusters

@@ -179,7 +179,7 @@ def test_a_battery_that_does_not_move_is_stuck_after_an_hour_and_recovers(tmp_pa
     assert not reading.stuck
     board.live.tree.set("faults", Fault.STUCK_BATTERY)
     stuck = []
-    for _ in range(13):
+    for _ in range(14):
         board.go(300.0, 1.0, dt=5.0)
         reading = gauge.read(board.live.now)
         assert reading is not None

@@ -114,3 +114,10 @@ def test_a_battery_lasts_as_long_as_its_energy_and_fills_on_a_charger() -> None:
     assert model.step(2 * 3600.0, 4.0).battery == 0.0
     model.around = Surroundings(charger=True)
     assert model.step(1800.0, 0.0).battery == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_impossible_battery_or_speed_is_refused() -> None:
+    with pytest.raises(ValueError, match="a battery holds 0 to 1 of itself, not 80"):
+        SimulatedBoard(find_board("rpi4"), battery=80.0)
+    with pytest.raises(ValueError, match="above 0"):
+        SimulatedBoard(find_board("rpi4"), speed=0.0)
