@@ -61,6 +61,7 @@ class LiveBoard:
     def __enter__(self) -> Self:
         """Start."""
         self._last = time.monotonic()
+        self._note()
         self._thread.start()
         return self
 
@@ -68,6 +69,10 @@ class LiveBoard:
         """Stop; the folder stays as it is."""
         self._stopped.set()
         self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files of a board that was never started, or has stopped."""
         self._truth.close()
         self.tree.close()
 
@@ -101,8 +106,13 @@ class LiveBoard:
         busy = self.tree.cgroups.allowed(self._load.busy_cores(dt), dt) + self.tree.extra_busy
         state = self.model.step(min(dt, _LONGEST_STEP), busy)
         self.tree.show(state, self._load.resident_bytes())
-        self._truth.write(truth_line(state, now, sorted(self.tree.faults)) + "\n")
+        self._note()
         return state
+
+    def _note(self) -> None:
+        """Write the truth down."""
+        line = truth_line(self.model.state, self._last, sorted(self.tree.faults))
+        self._truth.write(line + "\n")
 
     def _run(self) -> None:
         """Step until the context closes."""

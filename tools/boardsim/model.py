@@ -7,8 +7,8 @@ Pure: no clock and no file. The formulas are assumptions (`docs/boardsim.md`):
 * heat: two bodies, the die (7 °C over the board at full load, 4 s) and the board, whose resistance
   to the air lets it settle at the shape's `load_celsius`;
 * the clock follows the load as schedutil does (1.25 × the busiest core), within what is allowed;
-  from the profile's soft limit on it falls by one step a second, and rises again 3 °C below; at the
-  hard limit it is the lowest.
+  from the profile's soft limit on it falls by one step a second (not below the shape's `soft_khz`),
+  and rises again 3 °C below; at the hard limit it is the lowest.
 """
 
 import math
@@ -24,7 +24,7 @@ _DIE_CELSIUS, _DIE_SECONDS = 7.0, 4.0
 _CALIBRATION_AIR = 25.0
 _HEADROOM = 1.25
 _THROTTLE_SECONDS, _THROTTLE_CELSIUS = 1.0, 3.0
-_STEP_SECONDS = 0.25
+_STEP_SECONDS = 0.5
 # Between battery and board, a boost converter; and what a charger gives the battery beside it.
 _CONVERTER, _CHARGE_WATTS = 0.95, 10.0
 
@@ -92,6 +92,9 @@ class SimulatedBoard:
     lithium cell). `speed` makes heat and battery run so many times faster than all else. `unit`
     scales all watts: this copy against the published one. `limits` and `around` may be set between
     steps.
+
+    Raises:
+        ValueError: the battery is not between 0 and 1, or another figure is not above 0.
     """
 
     def __init__(
@@ -104,6 +107,10 @@ class SimulatedBoard:
         unit: float = 1.0,
     ) -> None:
         """Start idle, at the temperature where idling settles in 25 °C."""
+        if battery is not None and not 0 <= battery <= 1:
+            raise ValueError(f"a battery holds 0 to 1 of itself, not {battery:g}")
+        if min(battery_wh, speed, unit) <= 0:
+            raise ValueError("battery_wh, speed and unit are above 0")
         self.board, self._speed = board, speed
         self.limits, self.around = Limits(), Surroundings()
         clusters = board.shape.clusters
@@ -131,6 +138,7 @@ class SimulatedBoard:
             khz_seconds=tuple((0.0,) * len(cluster.khz) for cluster in clusters),
             work_seconds=0.0,
             battery=battery,
+            battery_watts=board.convert(idle)[Scope.BOARD] / _CONVERTER if battery else 0.0,
         )
 
     @property
@@ -276,9 +284,15 @@ class SimulatedBoard:
         elif self._held_for >= _THROTTLE_SECONDS:
             self._held_for = 0.0
             if celsius >= self.board.soft_celsius:
-                self._held = min(steps, self._held + 1)
+                self._held = min(self._soft_steps(steps), self._held + 1)
             elif celsius < self.board.soft_celsius - _THROTTLE_CELSIUS:
                 self._held = max(0, self._held - 1)
+
+    def _soft_steps(self, steps: int) -> int:
+        """Return how many steps heat below the hard limit may take."""
+        floor = self.board.shape.soft_khz
+        table = self.board.shape.clusters[0].khz
+        return min(steps, sum(khz > floor for khz in table)) if floor else steps
 
     def _drain(self, dt: float, watts: float) -> tuple[float | None, float]:
         """Return what is left in the battery, and what flows out of it."""

@@ -44,10 +44,12 @@ class Shape:
     `load_celsius` is where full load would settle in 25 °C air without any throttling, and
     `heat_seconds` the time constant to get there. `module_share` is the module's part of the
     board's watts; `package` leads from the board's watts to the processor package's (scale,
-    offset). `zones` are the thermal zones of this kernel (empty: the profile's); `dead_zones` read
-    -256 °C. `kind` chooses the instrument: rpi-pmic, ina3221, ina3221x, rapl or none.
+    offset). `zones` are the thermal zones of this kernel, the die first (empty: the profile's);
+    `dead_zones` read -256 °C. `kind` chooses the instrument: rpi-pmic, ina3221, ina3221x, rapl or
+    none.
     `firmware` makes it a Raspberry Pi with the stock system: the firmware answers questions, and
-    there is neither pressure nor a memory cgroup.
+    there is neither pressure nor a memory cgroup. `soft_khz` is the lowest clock that heat leaves
+    between the soft and the hard limit (0: no such floor).
     """
 
     profile: str
@@ -66,6 +68,7 @@ class Shape:
     zones: tuple[str, ...] = ()
     dead_zones: tuple[str, ...] = ()
     firmware: bool = False
+    soft_khz: int = 0
     cpu_model: str = ""
 
     @property

@@ -99,6 +99,7 @@ SHAPES = {
             1.0,
             82.0,
             firmware=True,
+            soft_khz=1_200_000,
         ),
         Shape(
             "raspberry-pi-4",
@@ -135,7 +136,7 @@ SHAPES = {
                 Rail("POM_5V_CPU", 0.2, 0.85, channel=3),
             ),
             module_share=0.84,
-            zones=("AO-therm", "CPU-therm", "GPU-therm", "PLL-therm"),
+            zones=("CPU-therm", "GPU-therm", "PLL-therm", "AO-therm"),
         ),
         Shape(
             "jetson-xavier-nx",
@@ -278,7 +279,7 @@ SHAPES = {
             watts=(6.0, 20.0),
             kind="rapl",
             package=(0.85, -3.0),
-            zones=("acpitz", "x86_pkg_temp"),
+            zones=("x86_pkg_temp", "acpitz"),
             cpu_model="Simulated generic x86-64 processor",
         ),
     )
