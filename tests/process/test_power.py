@@ -8,6 +8,7 @@ from fakes.running import DaemonProcess
 
 from aiosd.client import Client
 from aiosd.protocol.messages import End, Energy, Reply, Status
+from tools.boardsim.live import LiveBoard
 
 pytestmark = pytest.mark.process
 
@@ -30,18 +31,23 @@ def body_of(answer: object) -> dict[str, object]:
 
 
 def test_every_reply_carries_joules_with_their_source_and_scope(
-    daemon: DaemonProcess, board: FakeBoard
+    daemon: DaemonProcess, tmp_path: Path
 ) -> None:
     daemon.install()
-    client = daemon.start(board={"sysroot": str(board.root)}).client()
-    answer = client.say("echo", "!sleep 0.3")
-    assert isinstance(answer, End)
-    usage = answer.outcome.usage
-    assert usage.joules is not None
-    assert usage.joules_gross is not None
-    assert usage.joules_gross >= usage.joules
-    assert usage.joules_uncertainty is not None
-    assert (usage.joules_source.split()[-1], usage.joules_scope) == ("measured_total", "module")
+    with LiveBoard("jetson-orin-nano", tmp_path / "simulated") as simulated:
+        client = daemon.start(board={"sysroot": str(tmp_path / "simulated")}).client()
+        simulated.watch(daemon.pid)
+        client.say("echo", "!tokens 200000")
+        for text in ("!tokens 100000", "hello"):
+            answer = client.say("echo", text)
+            assert isinstance(answer, End)
+            usage = answer.outcome.usage
+            assert usage.joules is not None
+            assert usage.joules_gross is not None
+            assert usage.joules_gross >= usage.joules > 0
+            assert usage.joules_uncertainty is not None
+            assert usage.joules_source.split()[-1] == "measured_total"
+            assert usage.joules_scope == "module"
 
 
 def test_status_says_which_meter_what_it_reads_and_how_hot_it_is(

@@ -85,12 +85,17 @@ class FakeInventory:
 class FakeEnergy:
     """Knows that every answer costs two joules."""
 
+    def __init__(self) -> None:
+        self.running: dict[int, tuple[str, str]] = {}
+
     def started(self, request: int, expert: str, client: str) -> None:
-        """Take note of nothing."""
+        self.running[request] = (expert, client)
 
     def ended(
         self, request: int, cpu_seconds: float | None = None, units: float = 0.0
     ) -> EnergyFigure | None:
+        if self.running.pop(request, None) is None or (cpu_seconds, units) == (0.0, -1.0):
+            return None
         return EnergyFigure(EnergySource.MEASURED_TOTAL, Scope.BOARD, 3.0, 2.0, 0.5, 20)
 
 
