@@ -61,9 +61,13 @@ class Ram(_Table, frozen=True, kw_only=True):
 
 
 class Board(_Table, frozen=True, kw_only=True):
-    """The board profile: "auto" picks it by the device tree."""
+    """The board profile ("auto" picks it by the device tree), and where /sys and /proc are.
+
+    `sysroot` is for simulated boards: the folder that stands for the root of the board's own files.
+    """
 
     profile: str = "auto"
+    sysroot: str = "/"
 
 
 class Engines(_Table, frozen=True, kw_only=True):

@@ -8,8 +8,10 @@ import pytest
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
 from aiosd.domain.confinement import Confinement
+from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
+from aiosd.domain.power import EnergySource, Scope
 from aiosd.domain.request import Options
 from aiosd.policy.governor import Ledger
 from aiosd.policy.router import RouteFacts
@@ -80,6 +82,23 @@ class FakeInventory:
     def on_loaded(self, _expert: str) -> None: ...
 
 
+class FakeEnergy:
+    """Knows that every answer costs two joules."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, tuple[str, str]] = {}
+
+    def started(self, request: int, expert: str, client: str) -> None:
+        self.running[request] = (expert, client)
+
+    def ended(
+        self, request: int, cpu_seconds: float | None = None, units: float = 0.0
+    ) -> EnergyFigure | None:
+        if self.running.pop(request, None) is None or (cpu_seconds, units) == (0.0, -1.0):
+            return None
+        return EnergyFigure(EnergySource.MEASURED_TOTAL, Scope.BOARD, 3.0, 2.0, 0.5, 20)
+
+
 @dataclass
 class FakeEvents:
     subscriptions: int = 1
@@ -112,6 +131,7 @@ class Stage:
             FakeInventory(),  # type: ignore[arg-type]
             self.workers,  # type: ignore[arg-type]
             self.events,  # type: ignore[arg-type]
+            FakeEnergy(),
         )
         facts = [ExpertFacts(name, 10 * MIB) for name in ("one", "two", "chat")]
         self.broker.perform(scheduler.on_catalogue(facts, [], 0.0))
@@ -142,6 +162,9 @@ async def test_an_answer_goes_to_who_asked_with_the_release_that_answered() -> N
     assert chunk == Chunk(n=0, text="he")
     assert isinstance(end, End)
     assert (end.outcome.expert, end.outcome.release) == ("one", 4)
+    usage = end.outcome.usage
+    assert (usage.joules, usage.joules_gross, usage.joules_uncertainty) == (2.0, 3.0, 0.5)
+    assert (usage.joules_source, usage.joules_scope) == ("measured_total", "board")
     assert stage.broker.held_bytes == 0
 
 
