@@ -1,7 +1,10 @@
 """`make demo`: real requests to five real experts that do not all fit, and what happens then."""
 
+import argparse
+import contextlib
 import csv
 import json
+import os
 import sys
 import threading
 import time
@@ -12,6 +15,7 @@ from typing import cast
 from aiosd.client import Client
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.request import Outcome
+from tools.boardsim.live import LiveBoard
 from tools.demo.private_daemon import DaemonError, PrivateDaemon, alive
 from tools.demo.table import columns, heading, note, paint, row
 
@@ -26,17 +30,42 @@ HOST_SECONDS = 30.0
 Ask = Callable[[Client], Outcome]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
+    parser.add_argument("--board", help="a SIMULATED board, such as raspberry-pi-5 or rpi5")
+    board = parser.parse_args(arguments).board
     packages = [ROOT / "experts" / name for name in (*questions(), "echo")]
-    daemon = PrivateDaemon(packages)
+    daemon = PrivateDaemon(packages, profiles=ROOT / "board-profiles")
     try:
-        with daemon, daemon.client() as client:
+        with contextlib.ExitStack() as stack:
+            if board:
+                simulate(board, daemon, stack)
+            client = stack.enter_context(daemon.client())
+            stack.enter_context(daemon)
             return show(daemon, client)
+    except ValueError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (DaemonError, AiosdError) as error:
         print(f"demo: {error}", file=sys.stderr)
         print(daemon.said(), file=sys.stderr)
         return 1
+
+
+def simulate(board: str, daemon: PrivateDaemon, stack: contextlib.ExitStack) -> None:
+    """Let the daemon run on a simulated board, which our own processes keep busy.
+
+    Raises:
+        ValueError: there is no such board.
+    """
+    live = stack.enter_context(LiveBoard(board, daemon.folder / "board", pids=(os.getpid(),)))
+    daemon.extra = f'[board]\nsysroot = "{daemon.folder / "board"}"\n'
+    daemon.configure("")
+    print(f"SIMULATED board {live.tree.board.profile.name}: its watts, heat and joules are made up")
 
 
 def questions() -> dict[str, tuple[str, Ask]]:
@@ -83,7 +112,7 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
         ("Second round, in reverse: who came last is still there", asked[::-1]),
     ):
         heading(turn)
-        columns()
+        columns(joules=knows_joules(client))
         for name, (_, ask) in order:
             ram = max(ram, ask_and_show(client, name, ask, seen))
     bad = break_request(client)
@@ -95,6 +124,12 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
     evictions = cast("int", status["evictions"])
     note("answered", f"{counts['answered']}, with {counts['cold_loads']} loads", "good")
     note("evicted ", f"{evictions} times; at most {ram:.0f} MiB of {cap:.0f} MiB in use", "good")
+    if knows_joules(client):
+        books = client.energy()
+        parts = [cast("float", books[key]) for key in ("meter_joules", "idle_joules")]
+        where = f"{books['source']}, {books['scope']}"
+        made_up = "SIMULATED " if daemon.extra else ""
+        note("energy  ", f"{made_up}{parts[0]:.1f} J, {parts[1]:.1f} J idle ({where})", "good")
     left = processes(client)
     code = daemon.stop()
     orphans = [pid for pid in left if not gone(pid)]
@@ -121,6 +156,12 @@ def squeeze(daemon: PrivateDaemon, client: Client) -> None:
     note("hosts   ", f"{named} (ready after {time.monotonic() - start:.1f} s)")
     note("experts ", f"{len(needs)}, which need {sum(needs.values()) / MIB:.0f} MiB together")
     note("RAM cap ", f"{cap / MIB:.0f} MiB for all of it, so not every expert fits")
+
+
+def knows_joules(client: Client) -> bool:
+    """Tell whether this board has a meter, or a model of its power."""
+    power = cast("dict[str, str]", client.status()["power"])
+    return power["source"] != "none"
 
 
 def wait_for_hosts(client: Client) -> dict[str, int]:
@@ -163,7 +204,13 @@ def ask_and_show(client: Client, name: str, ask: Ask, seen: list[str]) -> float:
         name,
         summary(outcome),
         "cold" if outcome.cold else "warm",
-        [usage.queue_ms, usage.load_ms, usage.run_ms, (usage.ram_bytes or 0) / MIB],
+        [
+            usage.queue_ms,
+            usage.load_ms,
+            usage.run_ms,
+            (usage.ram_bytes or 0) / MIB,
+            None if usage.joules is None else usage.joules * 1e3,
+        ],
     )
     return used
 
@@ -172,10 +219,12 @@ def summary(outcome: Outcome) -> str:
     """Return an answer in a few words."""
     output = outcome.output
     if "value" in output:
-        return json.dumps(output["value"], separators=(",", ":"), ensure_ascii=False)
+        value = cast("dict[str, dict[str, str]]", output["value"])
+        return f"{value['intent']}: {', '.join(value['slots'].values())}"
     if "spans" in output:
-        spans = cast("list[object]", output["spans"])
-        return f"{'anomaly' if output.get('anomaly') else 'normal'}, spans {json.dumps(spans)}"
+        spans = cast("list[list[int]]", output["spans"])
+        places = ", ".join(f"{first}–{last}" for first, last in spans)
+        return f"anomaly at {places}" if output.get("anomaly") else "nothing unusual"
     if "label" in output:
         return f"{output['label']} ({cast('float', output['score']):.1%})"
     return json.dumps(output)
