@@ -117,6 +117,11 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
             ram = max(ram, ask_and_show(client, name, ask, seen))
     bad = break_request(client)
     crash = break_worker(client, seen)
+    return end(daemon, client, ram, fine=bad and crash)
+
+
+def end(daemon: PrivateDaemon, client: Client, ram: float, *, fine: bool) -> int:
+    """Say what it came to, stop the daemon, and return the exit status."""
     heading("The end")
     status = client.status()
     counts = cast("dict[str, int]", status["requests"])
@@ -134,7 +139,7 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
     code = daemon.stop()
     orphans = [pid for pid in left if not gone(pid)]
     note("stopped ", f"exit status {code}, {len(orphans)} processes left behind", "good")
-    fine = code == 0 and not orphans and bad and crash and evictions > 0 and ram <= cap
+    fine = fine and code == 0 and not orphans and evictions > 0 and ram <= cap
     print(f"\n{paint('All as it should be.' if fine else 'Something went wrong.', 'bold')}")
     return 0 if fine else 1
 
