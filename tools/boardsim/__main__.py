@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         unit=chosen.unit,
         faults=frozenset(map(Fault, chosen.fault)),
         seed=chosen.seed,
+        hertz=chosen.hertz,
     )
     try:
         live = LiveBoard(chosen.board, chosen.dir, start, tuple(chosen.watch))
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=float, default=1.0, help="heat and battery so much faster")
     parser.add_argument("--unit", type=float, default=1.0, help="all watts times this")
     parser.add_argument("--seed", type=int, default=1, help="of the instruments' noise")
+    parser.add_argument("--hertz", type=float, default=20.0, help="how often files are written")
     parser.add_argument("--quiet", action="store_true", help="no line a second")
     parser.add_argument(
         "--run", dest="command", nargs=argparse.REMAINDER, default=[], help="a command to watch"

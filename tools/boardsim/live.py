@@ -13,7 +13,6 @@ from tools.boardsim.model import SimulatedBoard, State
 from tools.boardsim.shapes import find_board
 from tools.boardsim.tree import BoardTree
 
-STEP_SECONDS = 0.05
 TRUTH = "simulator/truth.jsonl"
 # A machine that slept is not simulated through.
 _LONGEST_STEP = 5.0
@@ -21,13 +20,17 @@ _LONGEST_STEP = 5.0
 
 @dataclass(frozen=True)
 class Start:
-    """How a simulated board starts: see `SimulatedBoard` and `BoardTree`."""
+    """How a simulated board starts: see `SimulatedBoard` and `BoardTree`.
+
+    `hertz` is how often the files are written when it runs in a thread.
+    """
 
     battery: float | None = None
     speed: float = 1.0
     unit: float = 1.0
     faults: frozenset[Fault] = frozenset()
     seed: int = 1
+    hertz: float = 20.0
 
 
 class LiveBoard:
@@ -52,6 +55,7 @@ class LiveBoard:
         )
         self.tree = BoardTree(root, board, self.model.state, faults=start.faults, seed=start.seed)
         self.error = ""
+        self._hertz = start.hertz
         self._load = ProcessTree(list(pids))
         self._last = time.monotonic()
         self._stopped = threading.Event()
@@ -116,7 +120,7 @@ class LiveBoard:
 
     def _run(self) -> None:
         """Step until the context closes."""
-        while not self._stopped.wait(STEP_SECONDS):
+        while not self._stopped.wait(1 / self._hertz):
             self.tick(time.monotonic())
 
 

@@ -1,7 +1,5 @@
 """`make demo`: real requests to five real experts that do not all fit, and what happens then."""
 
-import argparse
-import contextlib
 import csv
 import json
 import os
@@ -15,7 +13,6 @@ from typing import cast
 from aiosd.client import Client
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.request import Outcome
-from tools.boardsim.live import LiveBoard
 from tools.demo.private_daemon import DaemonError, PrivateDaemon, alive
 from tools.demo.table import columns, heading, note, paint, row
 
@@ -30,23 +27,13 @@ HOST_SECONDS = 30.0
 Ask = Callable[[Client], Outcome]
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Run the demonstration; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
-    parser.add_argument("--board", help="a SIMULATED board, such as raspberry-pi-5 or rpi5")
-    board = parser.parse_args(arguments).board
     packages = [ROOT / "experts" / name for name in (*questions(), "echo")]
     daemon = PrivateDaemon(packages, profiles=ROOT / "board-profiles")
     try:
-        with contextlib.ExitStack() as stack:
-            if board:
-                simulate(board, daemon, stack)
-            client = stack.enter_context(daemon.client())
-            stack.enter_context(daemon)
+        with daemon, daemon.client() as client:
             return show(daemon, client)
-    except ValueError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -54,18 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         print(daemon.said(), file=sys.stderr)
         return 1
-
-
-def simulate(board: str, daemon: PrivateDaemon, stack: contextlib.ExitStack) -> None:
-    """Let the daemon run on a simulated board, which our own processes keep busy.
-
-    Raises:
-        ValueError: there is no such board.
-    """
-    live = stack.enter_context(LiveBoard(board, daemon.folder / "board", pids=(os.getpid(),)))
-    daemon.extra = f'[board]\nsysroot = "{daemon.folder / "board"}"\n'
-    daemon.configure("")
-    print(f"SIMULATED board {live.tree.board.profile.name}: its watts, heat and joules are made up")
 
 
 def questions() -> dict[str, tuple[str, Ask]]:
@@ -133,8 +108,7 @@ def end(daemon: PrivateDaemon, client: Client, ram: float, *, fine: bool) -> int
         books = client.energy()
         parts = [cast("float", books[key]) for key in ("meter_joules", "idle_joules")]
         where = f"{books['source']}, {books['scope']}"
-        made_up = "SIMULATED " if daemon.extra else ""
-        note("energy  ", f"{made_up}{parts[0]:.1f} J, {parts[1]:.1f} J idle ({where})", "good")
+        note("energy  ", f"{parts[0]:.1f} J, {parts[1]:.1f} J idle ({where})", "good")
     left = processes(client)
     code = daemon.stop()
     orphans = [pid for pid in left if not gone(pid)]

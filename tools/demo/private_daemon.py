@@ -29,7 +29,6 @@ class PrivateDaemon:
         self, experts: Iterable[Path], settings: str = "", profiles: Path | None = None
     ) -> None:
         """Prepare a folder with links to the packages `experts`; nothing runs yet."""
-        self.extra = ""
         self._profiles = f'profiles = ["{profiles}"]\n' if profiles else ""
         self.folder = Path(tempfile.mkdtemp(prefix="aiosd-"))
         self.experts = self.folder / "experts"
@@ -48,7 +47,7 @@ class PrivateDaemon:
             f'[paths]\nexperts = ["{self.experts}"]\n'
             f'state = "{self.folder / "state"}"\nsockets = "{self.sockets}"\n'
         )
-        text = paths + self._profiles + self.extra + settings
+        text = paths + self._profiles + settings
         self.config.write_text(text, encoding="utf-8")
 
     def start(self) -> None:
