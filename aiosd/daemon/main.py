@@ -174,6 +174,7 @@ class Daemon:
         gc.freeze()
         self._loop.call_soon(self._start_hosts)
         self._loop.call_soon(self._telemetry.start)
+        self._loop.call_soon(self._cap_power)
         await self._stopping.wait()
         await self._stop()
 
@@ -195,8 +196,19 @@ class Daemon:
             frontend.limit(self._limits())
         change = self._take_stock()
         self._tell_facts()
+        self._cap_power()
         log.info("reloaded: %s", self._status())
         return change
+
+    def _cap_power(self) -> None:
+        """Hold the board to the owner's caps."""
+        power = self._settings.power
+        self._telemetry.cap(
+            power.cap_watts,
+            power.joules_per_hour,
+            self._load_rules().threads,
+            lambda allowance: self._workers.pace(allowance.duty),
+        )
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""

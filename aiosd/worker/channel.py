@@ -1,6 +1,7 @@
 """A host's or worker's end of its pipe to the daemon: blocking, framed, with descriptors."""
 
 import os
+import select
 import socket
 from array import array
 from collections import deque
@@ -49,6 +50,11 @@ class Channel(Generic[T]):
             if not alive:
                 raise EOFError
         return self._ready.popleft() if self._ready else None
+
+    def wait(self, seconds: float) -> None:
+        """Rest for so long, or until the daemon says something."""
+        if not self._ready:
+            select.select([self.socket], [], [], seconds)
 
     def send(self, message: msgspec.Struct) -> None:
         """Send one message; waits while the daemon is slow to read."""
