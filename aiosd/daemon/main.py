@@ -68,10 +68,14 @@ def look_around(settings: Settings) -> Surroundings:
         ConfigError: a profile is wrong, or the one named in the settings does not exist.
     """
     root = Path(settings.board.sysroot)
-    machine = read_machine()
+    machine = read_machine(root / "proc")
+    if not machine.ram_bytes:
+        # A folder with instruments only stands on the real machine.
+        machine = read_machine()
     layout = settings.layout()
     if settings.board.profile == "auto":
-        picked = pick_profile(layout.profiles, root / "proc" / "device-tree")
+        tree = root / "proc" / "device-tree"
+        picked = pick_profile(layout.profiles, tree, cpu_model=machine.cpu_model)
     else:
         profiles = read_profiles(layout.profiles)
         if settings.board.profile not in profiles:
