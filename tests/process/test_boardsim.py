@@ -87,4 +87,6 @@ def test_the_daemon_finds_the_board_and_counts_the_joules_that_are_true(
             assert isinstance(said, float)
             counts.append((said, live.state.joules[scope]))
         said, true = (after - before for before, after in zip(*counts, strict=True))
-        assert said == pytest.approx(true, rel=error)
+        # The truth moves in steps of 50 ms, and is read a moment after the answer, both times.
+        apart = 0.1 * live.state.watts[scope]
+        assert said == pytest.approx(true, abs=error * true + apart)
