@@ -83,8 +83,7 @@ class Pipe(Generic[T]):
             return False
         try:
             data = end.recv(_RECEIVE_BYTES)
-            bodies = list(self._unframer.feed(data))
-            messages = [self._decoder.decode(body) for body in bodies]
+            messages = [self._decoder.decode(body) for body in self._unframer.feed(data)]
         except BlockingIOError:
             return False
         except ConnectionError:

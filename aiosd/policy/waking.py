@@ -17,7 +17,7 @@ def next_wake(
     """
     cold = [slot for slot in waiting.slots() if slot.state is ExpertState.COLD]
     turns = [(slot.queue.oldest() or 0.0) + gather_seconds for slot in cold]
-    first = _sooner(None, waiting.next_deadline())
+    first = waiting.next_deadline()
     for slot in live:
         first = _sooner(_sooner(first, slot.kill_at), slot.idle_until())
         if slot.serving and not slot.ended:
