@@ -86,5 +86,6 @@ class Channel(Generic[T]):
                 self.descriptors.extend(handles)
         if not data:
             return False
-        self._ready.extend(self._decoder.decode(body) for body in self._unframer.feed(data))
+        for body in self._unframer.feed(data):
+            self._ready.append(self._decoder.decode(body))
         return True
