@@ -6,6 +6,10 @@ import os
 import signal
 import sys
 
+import msgspec
+
+from aiosd.protocol.pipe import HostFailed, LoadFailed, Spawn
+from aiosd.worker.channel import Channel
 from aiosd.worker.confine import die_with_parent
 
 
@@ -23,6 +27,21 @@ def main() -> int:
         level=options.log, stream=sys.stderr, format=f"%(name)s[{os.getpid()}]: %(message)s"
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return _be(options)
+    except ImportError as error:
+        reason = f"a library that its workers need is missing: {error}; see: aiosctl doctor"
+        return _cannot(
+            options.fd, HostFailed(reason=reason) if options.host else LoadFailed(reason=reason)
+        )
+
+
+def _be(options: argparse.Namespace) -> int:
+    """Be a host or a worker; what each needs is imported only now.
+
+    Raises:
+        ImportError: a library is missing.
+    """
     if options.host:
         from aiosd.worker.host import Host  # noqa: PLC0415 - a worker does without it
 
@@ -32,6 +51,14 @@ def main() -> int:
     from aiosd.worker.main import run_worker  # noqa: PLC0415 - imported late, after the arguments
 
     return run_worker(options.fd, os.getpid())
+
+
+def _cannot(handle: int, message: HostFailed | LoadFailed) -> int:
+    """Tell the daemon why this process is of no use, and return its exit status."""
+    channel: Channel[Spawn] = Channel(handle, msgspec.msgpack.Decoder(Spawn))
+    channel.send(message)
+    channel.close()
+    return 1
 
 
 if __name__ == "__main__":
