@@ -109,10 +109,13 @@ class Frontend:
             self._again.cancel()
             self._again = None
         for _ in range(BURST):
-            if not self._readable():
+            try:
+                identity = self._socket.recv(_NOBLOCK)
+            except zmq.Again:
                 return
-            identity = self._socket.recv(_NOBLOCK)
             self._take(Client(self, identity), self._rest())
+            if not self._readable():  # cheaper than to be refused
+                return
         self._look_again()
 
     def _readable(self) -> bool:

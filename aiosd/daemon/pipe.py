@@ -85,7 +85,7 @@ class Pipe(Generic[T]):
         except ConnectionError:
             self._lost("")
             return False
-        except (FrameError, msgspec.DecodeError) as error:
+        except (FrameError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("pipe broken: %s", error)
             self._lost(f"broke its pipe: {error}")
             return False

@@ -210,9 +210,9 @@ class BoardProfile(_Table, frozen=True, kw_only=True):
     an engine host per engine stays resident (fast loads) or each worker is a fresh interpreter
     (least RAM). `threads` is the most an expert gets.
 
-    Facts are `compatible`, `cpu_models`, `[facts]`, `[power]` and `[[heat.zones]]`; decisions, which
-    an owner may see otherwise, are `hosts`, `threads`, `[ram]`, `window_seconds`, `[[heat.steps]]`
-    and `[battery]`.
+    Facts are `compatible`, `cpu_models`, `[facts]`, `[power]` and `[[heat.zones]]`; decisions,
+    which an owner may see otherwise, are `hosts`, `threads`, `[ram]`, `window_seconds`,
+    `[[heat.steps]]` and `[battery]`.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]

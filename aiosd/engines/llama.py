@@ -24,6 +24,8 @@ from aiosd.engines.text_stream import TextStream
 
 llama_library.start()  # at import, so that a host pays once for all the workers it forks
 
+llama_library.start()  # at import, so that a host pays once for all the workers it forks
+
 _VERSION = version_of("llama-cpp-python")  # read once, by the host
 _ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
 _LOOK_SECONDS = 0.005

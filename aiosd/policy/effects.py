@@ -1,36 +1,32 @@
 """Decisions as values: what the scheduler wants done; the broker does it."""
 
-from dataclasses import dataclass
+import msgspec
 
 from aiosd.domain.errors import AiosdError
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """Start a worker for this expert; `reserved_bytes` are already in the books."""
 
     expert: str
     reserved_bytes: int
 
 
-@dataclass(frozen=True)
-class Unload:
+class Unload(msgspec.Struct, frozen=True):
     """Close the idle worker of this expert; `why` is for events and logs."""
 
     expert: str
     why: str
 
 
-@dataclass(frozen=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """End the worker of this expert now; it does not react."""
 
     expert: str
     why: str
 
 
-@dataclass(frozen=True)
-class Serve:
+class Serve(msgspec.Struct, frozen=True):
     """Hand this request to the expert's worker."""
 
     request: int
@@ -39,24 +35,21 @@ class Serve:
     load_seconds: float
 
 
-@dataclass(frozen=True)
-class Interrupt:
+class Interrupt(msgspec.Struct, frozen=True):
     """Tell the expert's worker to stop answering this request."""
 
     request: int
     expert: str
 
 
-@dataclass(frozen=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """End this request with an error."""
 
     request: int
     error: AiosdError
 
 
-@dataclass(frozen=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """Tell whoever asked for this expert's load or unload how it ended (None: as asked)."""
 
     expert: str

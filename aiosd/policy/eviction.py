@@ -15,7 +15,7 @@ class Candidate:
     expert: str
     bytes: int
     reload_seconds: float
-    uses: int
+    uses: float
 
 
 class Eviction:

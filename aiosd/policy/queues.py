@@ -2,15 +2,15 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from aiosd.domain.request import Priority
 
 ORDER = (Priority.INTERACTIVE, Priority.NORMAL, Priority.BACKGROUND)
 
 
-@dataclass(frozen=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """A request as the scheduler sees it; times are seconds of the monotonic clock."""
 
     id: int

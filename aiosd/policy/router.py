@@ -6,15 +6,15 @@ goes first, then the one that needs the least RAM, then the name; never chance.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
+
+import msgspec
 
 from aiosd.domain.errors import AiosdError, InvalidError, NoRouteError, UnknownExpertError
 from aiosd.domain.inputs import InputType
 
 
-@dataclass(frozen=True)
-class RouteFacts:
+class RouteFacts(msgspec.Struct, frozen=True):
     """What routing looks at of one expert."""
 
     expert: str
@@ -23,8 +23,7 @@ class RouteFacts:
     max_bytes: int
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a request asks for: an expert, a task, or neither, with this kind of input."""
 
     expert: str | None
@@ -33,16 +32,14 @@ class Wanted:
     input_bytes: int
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """The expert that answers, and why in a few words."""
 
     expert: str
     why: str
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """How an expert stands right now: loaded or not, and what it needs."""
 
     ready: bool

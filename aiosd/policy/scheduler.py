@@ -90,7 +90,7 @@ class Scheduler:
         ticket, slot.serving, slot.ended = slot.serving, None, False
         if slot.state is ExpertState.READY:
             slot.kill_at = None
-        slot.uses += 1
+        slot.on_use(now)
         slot.idle_since = now
         slot.budget.on_answer()
         self._eviction.on_used(expert)
@@ -126,9 +126,9 @@ class Scheduler:
     def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
         slot = self.slots[expert]
-        self.ledger.set(expert, held_bytes)
-        if not slot.stale:  # else it says nothing of the release that will be loaded next
-            slot.need_bytes = held_bytes
+        slot.on_measured(held_bytes)
+        growth = 0 if slot.stale else slot.expected_bytes(held_bytes) - held_bytes
+        self.ledger.set(expert, held_bytes, growth)
         if held_bytes > self.ledger.room_bytes:
             slot.oversize = True
             self._leaving.add(expert)
@@ -143,6 +143,7 @@ class Scheduler:
         if slot.stale and state is ExpertState.LOADING:
             planned = True  # the release that could not be loaded is not the installed one
         slot.forget_worker()
+        slot.left_at = now
         self._live.pop(expert, None)
         self._leaving.discard(expert)
         self.ledger.release(expert)
@@ -277,7 +278,7 @@ class Scheduler:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
         expert, oldest = slot.facts.expert, slot.queue.oldest()
         patient = oldest is not None and now < oldest + self.rules.gather_seconds
-        need = slot.need_bytes
+        need = slot.expected_bytes()
         verdict = room.admit(need, self._eviction, patient=patient, prefer=slot.waits_for)
         match verdict:
             case Fits():
@@ -303,18 +304,21 @@ class Scheduler:
 
     def _load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
-        self.ledger.set(slot.facts.expert, slot.need_bytes)
-        slot.load_started = now
+        need = slot.expected_bytes()
+        self.ledger.set(slot.facts.expert, need)
         slot.kill_at = now + slot.facts.load_limit_seconds
-        slot.waits_for = ()
+        slot.on_load(now)
         slot.advance(ExpertEvent.LOAD)
         self._live[slot.facts.expert] = slot
-        return Load(slot.facts.expert, slot.need_bytes)
+        return Load(slot.facts.expert, need)
 
     def _residents(self, now: float) -> list[Resident]:
         """Return every expert that holds RAM, as the governor sees them."""
-        gather, held = self.rules.gather_seconds, self.ledger.held
-        return [slot.resident(held(name), gather, now) for name, slot in self._live.items()]
+        gather, books = self.rules.gather_seconds, self.ledger
+        return [
+            slot.resident(books.held(name) + books.growth(name), gather, now)
+            for name, slot in self._live.items()
+        ]
 
     def _shrink(self, why: str, now: float, *, spare: str = "") -> list[Effect]:
         """Let idle experts leave until the books are under the cap, as far as that goes."""

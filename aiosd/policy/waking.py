@@ -22,7 +22,7 @@ def next_wake(
         times += [slot.kill_at, slot.idle_until()]
         if slot.serving and not slot.ended:
             times.append(slot.serving.deadline)
-        if cold and slot.wanted:
+        if cold and (slot.wanted or slot.returned):
             turns.append(slot.fresh_until(gather_seconds))
     times += [turn for turn in turns if turn > now]
     return min((time for time in times if time is not None), default=None)

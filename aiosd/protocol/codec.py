@@ -17,9 +17,7 @@ MIN_FRAMES = 2
 
 _ENCODER = msgspec.msgpack.Encoder()
 _RUNS = msgspec.msgpack.Decoder(Run)
-# A header this short cannot break a limit on arrays, maps, strings or bytes, …
-SHORT_HEADER_BYTES = 1024
-# … and one that begins like this (after its length) names the version it speaks.
+# A header that begins like this (after its length) names the version it speaks.
 _USUAL_BEGINNING = b"\xa1t\xa3run\xa1v\x01"
 _ANSWERS = msgspec.msgpack.Decoder(Answer)
 _PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -47,7 +45,7 @@ def decode_answer(header: Buffer) -> Answer:
     """
     try:
         answer: Answer = _ANSWERS.decode(header)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidError(f"the daemon sent something else than aiosd's wire: {error}") from error
     return answer
 
@@ -66,7 +64,7 @@ def decode(frames: Sequence[Buffer], limits: Limits = DEFAULT_LIMITS) -> Envelop
         InvalidError: too large on some axis, not MessagePack, another version, or not a message.
     """
     _check_frames(frames, limits)
-    verb = _run_at_once(frames[1]) or _convert(_unpack(frames[1], limits), limits)
+    verb = _run_at_once(frames[1], limits) or _convert(_unpack(frames[1], limits), limits)
     attachments = tuple(frames[MIN_FRAMES:])
     if isinstance(verb, Run):
         _check_attachment(verb, len(attachments))
@@ -101,20 +99,19 @@ def _check_frames(frames: Sequence[Buffer], limits: Limits) -> None:
             )
 
 
-def _run_at_once(header: Buffer) -> Run | None:
+def _run_at_once(header: Buffer, limits: Limits) -> Run | None:
     """Return a usual, short `run` decoded in one go; None wherever the careful way must look.
 
-    One go takes a twentieth of the time. Values of any type (JSON, a schema) may nest or hold
-    extension types, and a wrong header needs its field named: both go the careful way.
+    One go takes a twentieth of the time. It counts nothing, so the header must be too short to
+    break any limit: an item takes a byte at least, a pair of a map two. Values of any type (JSON, a
+    schema) may nest or hold extension types, and a wrong header needs its field named.
     """
-    if (
-        len(header) > SHORT_HEADER_BYTES
-        or header[1 : 1 + len(_USUAL_BEGINNING)] != _USUAL_BEGINNING
-    ):
+    counts = (limits.array_items, 2 * limits.map_items, limits.string_bytes, limits.binary_bytes)
+    if len(header) > min(counts) or header[1 : 1 + len(_USUAL_BEGINNING)] != _USUAL_BEGINNING:
         return None
     try:
         run = _RUNS.decode(header)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     free = isinstance(run.input, JsonInput) or run.options.sampling.json_schema is not None
     return None if free or run.v != VERSION else run

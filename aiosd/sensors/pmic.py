@@ -19,9 +19,10 @@ _LINE = re.compile(
     r"^\s*(?P<rail>\w+)_(?P<kind>[AV])\s+(?:current|volt)\(\d+\)=(?P<value>\d+(?:\.\d+)?)(?P=kind)\s*$",
     re.MULTILINE | re.ASCII,
 )
-# The firmware does not publish its converter's steps. Neighbouring readings of one dump differ by
-# multiples of these (currents of 3V3_DAC and 3V3_ADC; voltages of the 3.3 V rails).
-_AMPERE_STEP, _VOLT_STEP = 0.00006, 0.0004
+# The firmware does not publish its converters' steps. In published dumps the currents of 3V3_DAC
+# and 3V3_ADC are multiples of this; other rails' steps are larger and unknown, and far below what
+# the correction may be wrong by.
+_AMPERE_STEP = 61.05e-6
 
 
 class Pmic:
@@ -48,10 +49,7 @@ class Pmic:
         missing = [rail for rail in self.rails if rail not in read]
         if missing:
             raise SensorError(f"the firmware's answer lacks {', '.join(missing)}")
-        steps = [
-            volts * _AMPERE_STEP + amperes * _VOLT_STEP
-            for volts, amperes in (read[rail] for rail in self.rails)
-        ]
+        steps = [read[rail][0] * _AMPERE_STEP for rail in self.rails]
         self.step_watts = sum(steps)
         rails = [(rail, read[rail][0] * read[rail][1]) for rail in self.rails]
         return self._sum.sample(rails, now, steps)

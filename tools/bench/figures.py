@@ -21,7 +21,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """ "pass", "FAIL", "skipped", or nothing where nothing is to be reached."""
+        """`pass`, `FAIL`, `skipped`, or nothing where nothing is to be reached."""
         if self.value is None:
             return "skipped"
         if self.at_most is None and self.at_least is None:
@@ -72,17 +72,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 def table(figures: Sequence[Figure]) -> str:
     """Return the figures as lines of text, one group after the other."""
     rows = [("figure", "median", "min – max", "unit", "target", "")]
-    for figure in figures:
-        rows.append(
-            (
-                f"{figure.group}: {figure.name}",
-                _number(figure.value),
-                f"{_number(figure.low)} – {_number(figure.high)}" if figure.low is not None else "",
-                figure.unit,
-                figure.target,
-                figure.verdict,
-            )
-        )
+    rows += [_row(figure) for figure in figures]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = []
     for row, figure in zip(rows, (None, *figures), strict=True):
@@ -93,6 +83,18 @@ def table(figures: Sequence[Figure]) -> str:
         note = f"  {figure.note}" if figure and figure.note else ""
         lines.append("  ".join(cells).rstrip() + note)
     return "\n".join(lines)
+
+
+def _row(figure: Figure) -> tuple[str, str, str, str, str, str]:
+    spread = f"{_number(figure.low)} – {_number(figure.high)}" if figure.low is not None else ""
+    return (
+        f"{figure.group}: {figure.name}",
+        _number(figure.value),
+        spread,
+        figure.unit,
+        figure.target,
+        figure.verdict,
+    )
 
 
 def _number(value: float | None) -> str:

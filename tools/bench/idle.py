@@ -1,11 +1,11 @@
-"""What the daemon takes when there is nothing to do: memory, processor time, wake-ups; and how
-long it takes to be ready.
+"""What the daemon takes with nothing to do (memory, time, wake-ups), and how soon it is ready.
 
 PSS counts a page that n processes share as 1/n of it, so it depends on which other Python
 processes run; what the daemon has alone (`own`) and its whole resident size are printed beside it.
 """
 
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -77,7 +77,7 @@ def _rest(pid: int, seconds: float, what: str) -> list[Figure]:
         before.append(_spent(pid))
     parts = [
         ((later[0] - sooner[0]) / (later[2] - sooner[2]) * 100, later[1] - sooner[1])
-        for sooner, later in zip(before, before[1:], strict=False)
+        for sooner, later in pairwise(before)
     ]
     shares = [share for share, _ in parts]
     wakes = sum(count for _, count in parts) * 60 / (before[-1][2] - before[0][2])

@@ -1,8 +1,10 @@
 """What the daemon adds to a warm request, beside a bare ZeroMQ relay with the same bytes.
 
 "Added" is the round trip at the client less `usage.run_ms`: the worker's pipeline and engine. The
-strict figure takes off `usage.engine_ms` only, so that pipeline steps count as added. Rounds of
-requests alternate between daemon, relay and an in-process expert, so that noise hits all three.
+strict figure takes off `usage.engine_ms` only, so that pipeline steps count as added. Processors
+doze off while a worker computes, and waking them takes time that a bare relay never pays: a second
+relay, whose worker is busy as long as ours, shows how much. Rounds of requests alternate between
+all of them and an expert in a process of its own, so that noise hits each.
 """
 
 import time
@@ -11,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import msgspec
 import zmq
 
+from aiosd.domain.request import Outcome
 from aiosd.protocol.codec import decode_answer, encode
 from aiosd.protocol.messages import End
 from tools.bench.direct import Direct
@@ -35,7 +37,19 @@ class Round:
     added: list[float]
     strict: list[float]
     relay: list[float]
+    busy: list[float]
     direct: list[float]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways to have the same bytes answered."""
+
+    daemon: "zmq.Socket[bytes]"
+    relay: "zmq.Socket[bytes]"
+    busy: "zmq.Socket[bytes]"
+    direct: Direct
+    busy_ms: float
 
 
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
@@ -51,25 +65,24 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
 
 
 def _one(folder: Path, subject: Subject, *, rounds: int, requests: int = 400) -> list[Figure]:
-    with Rig(folder, [subject]) as rig:
+    with Rig(folder, [subject]) as rig, Direct("serve", subject, folder) as direct:
         rig.hosts_ready()
         rig.load(subject.name)
         frames = [ID, encode(run_of(subject))]
-        reply = _exchange(rig.api, frames)[1]
-        with Relay(folder, len(reply)) as relay, Direct("serve", subject, folder) as direct:
-            other = rig.connect("api")
-            other.disconnect(other.getsockopt_string(zmq.LAST_ENDPOINT))
-            other.connect(relay.address)
+        warm = [_exchange(rig.api, frames)[1] for _ in range(200)]
+        busy = median(_outcome(header).usage.run_ms for header in warm)
+        size = len(warm[-1])
+        with (
+            Relay(folder / "bare", size) as bare,
+            Relay(folder / "busy", size, busy) as other,
+        ):
+            ways = Ways(rig.api, rig.dial(bare.address), rig.dial(other.address), direct, busy)
             for _ in range(200):
-                _exchange(rig.api, frames)
-                _exchange(other, frames)
+                _exchange(ways.relay, frames)
+                _exchange(ways.busy, frames)
             direct.rounds(50)
-            taken = [
-                _round(rig.api, other, direct, frames, requests if number % 2 else -requests)
-                for number in range(rounds)
-            ]
-    sizes = f"{len(frames[1])} B out, {len(reply)} B back"
-    return _figures(subject, taken, sizes)
+            taken = [_round(ways, frames, requests, turn=number) for number in range(rounds)]
+    return _figures(subject, taken, f"{len(frames[1])} B out, {size} B back")
 
 
 def _figures(subject: Subject, taken: list[Round], sizes: str) -> list[Figure]:
@@ -115,34 +128,43 @@ def _figures(subject: Subject, taken: list[Round], sizes: str) -> list[Figure]:
             ratio(lambda each: each.strict, 0.5),
             note="only the engine's own time taken off",
         ),
+        *(
+            over(
+                GROUP,
+                f"{name}, added / relay with a busy worker, {label}",
+                "x",
+                [quantile(each.added, share) / quantile(each.busy, share) for each in taken],
+                at_most=bound,
+                note="its worker computes as long as ours, which is taken off",
+            )
+            for label, share, bound in (("p50", 0.5, MEDIAN_TARGET), ("p99", 0.99, TAIL_TARGET))
+        ),
     ]
 
 
-def _round(
-    daemon: "zmq.Socket[bytes]",
-    relay: "zmq.Socket[bytes]",
-    direct: Direct,
-    frames: list[bytes],
-    requests: int,
-) -> Round:
-    """Measure daemon, relay and in-process; a negative number turns the first two around."""
-    passed: list[float] = []
-    if requests < 0:
-        passed = [_exchange(relay, frames)[0] for _ in range(-requests)]
-    answers = [_exchange(daemon, frames) for _ in range(abs(requests))]
-    if requests > 0:
-        passed = [_exchange(relay, frames)[0] for _ in range(requests)]
-    total, added, strict = [], [], []
-    for took, header in answers:
-        answer = decode_answer(header)
-        if not isinstance(answer, End):
-            raise TypeError(f"not an answer: {msgspec.to_builtins(answer)}")
-        usage = answer.outcome.usage
-        total.append(took)
-        added.append(took - usage.run_ms)
-        strict.append(took - usage.engine_ms)
-    own = [each * 1e3 for each in direct.rounds(100)]
-    return Round(total, added, strict, passed, own)
+def _round(ways: Ways, frames: list[bytes], requests: int, *, turn: int) -> Round:
+    """Measure each way once; who goes first changes from turn to turn."""
+    sockets = [ways.daemon, ways.relay, ways.busy]
+    order = [(turn + place) % len(sockets) for place in range(len(sockets))]
+    answers: dict[int, list[tuple[float, bytes]]] = {
+        place: [_exchange(sockets[place], frames) for _ in range(requests)] for place in order
+    }
+    usages = [(took, _outcome(header).usage) for took, header in answers[0]]
+    return Round(
+        total=[took for took, _ in answers[0]],
+        added=[took - usage.run_ms for took, usage in usages],
+        strict=[took - usage.engine_ms for took, usage in usages],
+        relay=[took for took, _ in answers[1]],
+        busy=[took - ways.busy_ms for took, _ in answers[2]],
+        direct=[each * 1e3 for each in ways.direct.rounds(100)],
+    )
+
+
+def _outcome(header: bytes) -> Outcome:
+    answer = decode_answer(header)
+    if not isinstance(answer, End):
+        raise TypeError(f"not an answer: {answer}")
+    return answer.outcome
 
 
 def _exchange(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> tuple[float, bytes]:

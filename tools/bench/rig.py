@@ -22,6 +22,10 @@ from tools.bench.subjects import ROOT, Subject
 PATIENCE_SECONDS = 60.0
 
 
+class RefusedError(Exception):
+    """The daemon answered with an error."""
+
+
 class Rig:
     """Starts `aiosd` with these experts; `start_seconds` is the time from exec to READY."""
 
@@ -32,7 +36,8 @@ class Rig:
         experts.mkdir(parents=True)
         for subject in subjects:
             shutil.copytree(subject.folder, experts / subject.name)
-        (folder / "aiosd.toml").write_text(
+        self.settings = folder / "aiosd.toml"
+        self.settings.write_text(
             f'[paths]\nexperts = ["{experts}"]\nprofiles = ["{ROOT / "board-profiles"}"]\n'
             f'state = "{folder / "state"}"\nsockets = "{folder}"\n'
             '[engines]\nhosts = "on"\n[ram]\ncap = "512 MiB"\n',
@@ -51,8 +56,7 @@ class Rig:
             begun = time.perf_counter()
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "aiosd.daemon"]
-                    + ["--config", str(self.folder / "aiosd.toml")],
+                    [sys.executable, "-m", "aiosd.daemon", "--config", str(self.settings)],
                     env={**os.environ, "NOTIFY_SOCKET": str(address)},
                     stderr=log,
                 )
@@ -81,9 +85,13 @@ class Rig:
 
     def connect(self, name: str) -> "zmq.Socket[bytes]":
         """Return a new connection to the api or the admin socket."""
+        return self.dial(f"ipc://{self.folder / name}.sock")
+
+    def dial(self, address: str) -> "zmq.Socket[bytes]":
+        """Return a new connection to whatever listens there."""
         made = self._context.socket(zmq.DEALER)
         made.setsockopt(zmq.RCVTIMEO, int(PATIENCE_SECONDS * 1e3))
-        made.connect(f"ipc://{self.folder / name}.sock")
+        made.connect(address)
         return made
 
     def hosts_ready(self) -> list[dict[str, object]]:
@@ -100,7 +108,7 @@ class Rig:
         """Ask and wait for the answer.
 
         Raises:
-            RuntimeError: the daemon answered with an error.
+            RefusedError: the daemon answered with an error.
         """
         return self.first(run)[1]
 
@@ -118,18 +126,18 @@ class Rig:
             if isinstance(answer, End):
                 return first, answer.outcome, now
             if not isinstance(answer, Chunk):
-                raise RuntimeError(f"{run.expert}: {answer}")
+                raise RefusedError(f"{run.expert}: {answer}")
 
     def look(self, verb: Verb) -> dict[str, object]:
         """Ask the admin socket.
 
         Raises:
-            RuntimeError: the daemon refuses.
+            RefusedError: the daemon refuses.
         """
         self.admin.send_multipart([b"2", encode(verb)])
         answer = decode_answer(self.admin.recv_multipart()[1])
         if not isinstance(answer, Reply):
-            raise RuntimeError(f"{verb}: {answer}")
+            raise RefusedError(f"{verb}: {answer}")
         return answer.body
 
     def load(self, name: str) -> None:

@@ -31,7 +31,7 @@ from tools.train.scenes import Pixels, from_font, from_scan, scene
 from tools.train.strokes import draw, strokes_of
 from tools.train.tflite import write_tflite
 
-TRAIN_SCANS = 1437  # the last 360 scans, by other writers, are held out
+TRAIN_SCANS = 1437  # the last 360 scans are held out
 # Fonts that no training sees: the nearest thing here to another collection.
 HELD_OUT_FONTS = (
     "Breip",
@@ -303,9 +303,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.train.digits", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("experts/digits"))
     parser.add_argument("--fonts", type=Path, help="folder of .ttf and .otf files")
-    parser.add_argument("--drawn", type=int, default=30_000)
-    parser.add_argument("--copies", type=int, default=9, help="pictures per scan")
-    parser.add_argument("--epochs", type=int, default=11)
+    parser.add_argument("--drawn", type=int, default=28_000)
+    parser.add_argument("--copies", type=int, default=8, help="pictures per scan")
+    parser.add_argument("--epochs", type=int, default=10)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     digits = load_digits()

@@ -172,12 +172,12 @@ def _five(r: np.random.Generator) -> list[Line]:
 
 
 def _six(r: np.random.Generator) -> list[Line]:
-    size = r.uniform(0.18, 0.28)
-    w = r.uniform(0.24, 0.38)
+    size = r.uniform(0.18, 0.34)
+    w = r.uniform(0.24, 0.42)
     centre = (0.5, 1 - size)
     top = (r.uniform(0.5, 0.85), r.uniform(0.0, 0.05))
     left = centre[0] - w
-    back = (left + r.uniform(0.03, 0.12), r.uniform(0.3, 0.45))
+    back = (left + r.uniform(0.0, 0.12), r.uniform(0.25, 0.45))
     loop = arc(centre, (w, size), 180, 180 - r.uniform(300, 385), 12)
     spine = (
         [top, back]
@@ -212,7 +212,7 @@ def _seven(r: np.random.Generator) -> list[Line]:
 
 
 def _eight(r: np.random.Generator) -> list[Line]:
-    waist = r.uniform(0.4, 0.54)
+    waist = r.uniform(0.33, 0.57)
     w1, w2 = r.uniform(0.18, 0.34), r.uniform(0.22, 0.42)
     shift = r.normal(0, 0.05)
     high, low = (0.5 + shift, waist / 2), (0.5 - shift, (1 + waist) / 2)
@@ -222,7 +222,7 @@ def _eight(r: np.random.Generator) -> list[Line]:
             smooth(arc(high, (w1, waist / 2 + gap), -90, 280), 4),
             smooth(arc(low, (w2, (1 - waist) / 2 + gap), -90, 280), 4),
         ]
-    over = r.uniform(-30, 25)
+    over = r.uniform(-30, 25) if r.random() < 0.8 else r.uniform(20, 70)  # else open at the top
     side = 1 if r.random() < 0.85 else -1
     first = arc(high, (w1 * side, waist / 2), -45 + r.uniform(-30, 40), -225, 9)
     second = arc(low, (w2 * side, (1 - waist) / 2), -45, 225, 12)
@@ -231,7 +231,7 @@ def _eight(r: np.random.Generator) -> list[Line]:
 
 
 def _nine(r: np.random.Generator) -> list[Line]:
-    size = r.uniform(0.17, 0.29)
+    size = r.uniform(0.17, 0.34)
     w = r.uniform(0.2, 0.36)
     start = r.uniform(-70, 10)
     loop = arc((0.48, size), (w, size), start, start - r.uniform(300, 350), 12)

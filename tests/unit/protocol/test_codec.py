@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aiosd.domain import inputs
 from aiosd.domain.errors import ERRORS, InvalidError
 from aiosd.domain.request import Options, Outcome, Priority, Privacy, Sampling, Usage
-from aiosd.protocol import messages
+from aiosd.protocol import codec, messages
 from aiosd.protocol.codec import decode, decode_answer, encode, message_id
 from aiosd.protocol.limits import DEFAULT_LIMITS, Limits
 
@@ -146,6 +146,45 @@ def test_a_message_with_flipped_bytes_is_a_message_or_invalid(
         header[data.draw(st.integers(0, len(header) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(InvalidError):
         assert decode([b"1", bytes(header), b""]).id == b"1"
+
+
+def test_a_tag_that_is_not_utf_8_is_invalid() -> None:
+    header = encode(messages.Run(input=inputs.ImageInput(frame=0)))
+    spoilt = header.replace(b"\xa5image", b"\xa5\x80mage")
+    assert spoilt != header
+    with pytest.raises(InvalidError):
+        decode([b"1", spoilt, b""])
+
+
+@settings(max_examples=300)
+@given(VERBS, st.data())
+def test_a_short_request_means_the_same_read_at_once_and_read_carefully(
+    verb: messages.Verb, data: st.DataObject
+) -> None:
+    header = bytearray(encode(verb))
+    for _ in range(data.draw(st.integers(0, 2))):
+        header[data.draw(st.integers(0, len(header) - 1))] = data.draw(st.integers(0, 255))
+    at_once = codec._run_at_once(bytes(header), DEFAULT_LIMITS)
+    if at_once is not None:
+        with contextlib.suppress(InvalidError):
+            tree = codec._unpack(bytes(header), DEFAULT_LIMITS)
+            assert codec._convert(tree, DEFAULT_LIMITS) == at_once
+
+
+def test_a_usual_request_is_read_at_once() -> None:
+    run = messages.Run(input=inputs.TextInput(text="hello"), expert="echo")
+    assert codec._run_at_once(encode(run), DEFAULT_LIMITS) == run
+
+
+def test_a_request_of_another_version_is_never_read_at_once() -> None:
+    header = msgpack.packb({"t": "run", "v": 2, "input": {"type": "text", "text": "hello"}})
+    assert codec._run_at_once(header, DEFAULT_LIMITS) is None
+
+
+def test_limits_hold_for_short_headers_too() -> None:
+    run = messages.Run(input=inputs.TextInput(text="longer than ten bytes"))
+    with pytest.raises(InvalidError):
+        decode([b"1", encode(run)], Limits(string_bytes=10))
 
 
 @given(JSON)

@@ -1,0 +1,1 @@
+"""Training of the ``home-command`` expert: sentences to intent-and-slots JSON."""
