@@ -8,7 +8,7 @@ estimated need is in the books before its worker starts, so that two loads at on
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from aiosd.policy.eviction import Candidate, Eviction
+from aiosd.policy.eviction import Candidate, choose
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,6 @@ class Room:
     def admit(
         self,
         need_bytes: int,
-        eviction: Eviction,
         *,
         patient: bool = False,
         prefer: Collection[str] = (),
@@ -157,11 +156,11 @@ class Room:
             return Wait()
         movable = [each for each in self._staying.values() if not each.pinned]
         idle = [each for each in movable if not _spared(each, patient=patient)]
-        victims = eviction.choose([each.candidate for each in idle], missing)
+        victims = choose([each.candidate for each in idle], missing)
         if victims is not None:
             return Evict(tuple(victims))
         first = prefer or [each.candidate.expert for each in idle]
-        awaited = eviction.choose([each.candidate for each in movable], missing, first=first)
+        awaited = choose([each.candidate for each in movable], missing, first=first)
         return Wait(tuple(each.expert for each in awaited or ()))
 
     def take(self, need_bytes: int) -> None:
@@ -182,9 +181,7 @@ class Room:
             self._staying[expert] = replace(self._staying[expert], busy=True)
 
 
-def overweight(
-    ledger: Ledger, residents: Collection[Resident], eviction: Eviction, spare: str = ""
-) -> list[Candidate]:
+def overweight(ledger: Ledger, residents: Collection[Resident], spare: str = "") -> list[Candidate]:
     """Return the idle ones who must leave because measurements, or a lower cap, went over it.
 
     That is all of them where they are not enough; those who are busy follow when they are done.
@@ -199,7 +196,7 @@ def overweight(
         for each in residents
         if not (each.busy or each.pinned or each.leaving or each.candidate.expert == spare)
     ]
-    chosen = eviction.choose(idle, missing)
+    chosen = choose(idle, missing)
     return idle if chosen is None else chosen
 
 

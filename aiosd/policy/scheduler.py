@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
-from aiosd.policy.eviction import Candidate, Eviction
+from aiosd.policy.eviction import Candidate
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
 from aiosd.policy.queues import Ticket
 from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping, why_leaving
@@ -29,7 +29,6 @@ class Scheduler:
         self.slots: dict[str, Slot] = {}
         self.evictions = 0
         self.stopping = False
-        self._eviction = Eviction()
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
         self._leaving: set[str] = set()
         self._live: dict[str, Slot] = {}
@@ -93,7 +92,6 @@ class Scheduler:
         slot.on_use(now)
         slot.idle_since = now
         slot.budget.on_answer()
-        self._eviction.on_used(expert)
         if ticket and ticket.keep_alive_seconds is not None:
             slot.keep_alive_seconds = ticket.keep_alive_seconds
         else:
@@ -115,7 +113,6 @@ class Scheduler:
         slot.ready_at = slot.idle_since = now
         slot.kill_at = None
         slot.advance(ExpertEvent.LOADED)
-        self._eviction.on_used(expert)
         effects: list[Effect] = self.on_measured(expert, held_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
@@ -147,7 +144,6 @@ class Scheduler:
         self._live.pop(expert, None)
         self._leaving.discard(expert)
         self.ledger.release(expert)
-        self._eviction.on_gone(expert)
         effects: list[Effect] = []
         if serving and not ended:
             error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
@@ -279,7 +275,7 @@ class Scheduler:
         expert, oldest = slot.facts.expert, slot.queue.oldest()
         patient = oldest is not None and now < oldest + self.rules.gather_seconds
         need = slot.expected_bytes()
-        verdict = room.admit(need, self._eviction, patient=patient, prefer=slot.waits_for)
+        verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
         match verdict:
             case Fits():
                 room.take(need)
@@ -324,14 +320,13 @@ class Scheduler:
         """Let idle experts leave until the books are under the cap, as far as that goes."""
         if self.ledger.free_bytes >= 0:
             return []
-        victims = overweight(self.ledger, self._residents(now), self._eviction, spare)
+        victims = overweight(self.ledger, self._residents(now), spare)
         return self._evict(victims, why, now)
 
     def _evict(self, victims: Iterable[Candidate], why: str, now: float) -> list[Effect]:
         """Send these experts away."""
         effects: list[Effect] = []
         for victim in victims:
-            self._eviction.on_evicted(victim)
             self.evictions += 1
             effects += self._drain(self.slots[victim.expert], f"evicted: {why}", now)
         return effects

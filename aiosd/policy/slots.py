@@ -18,7 +18,7 @@ _RESIDENCE_LOADS = 2.0
 _GROWTH_SHARE = 0.08
 _SEASONED = 8
 # A use counts half after so long.
-_HALF_LIFE_SECONDS = 900.0
+_HALF_LIFE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,7 @@ class Slot:
     def resident(self, booked_bytes: int, gather_seconds: float, now: float) -> Resident:
         """Return how the governor sees it; `booked_bytes` are held, or promised for growth."""
         return Resident(
-            Candidate(
-                self.facts.expert, booked_bytes, self.reload_seconds, self.frequency(now)
-            ),
+            Candidate(self.facts.expert, booked_bytes, self.reload_seconds, self.frequency(now)),
             busy=self.serving is not None or self.state is ExpertState.LOADING,
             pinned=self.pinned,
             leaving=self.state is ExpertState.DRAINING,
