@@ -134,6 +134,7 @@ class EnergyBooks:
         while len(self._pending) > _PENDING:
             lost = self._pending.popleft()
             self._settle_gap(lost)
+            self._close(lost.end)
 
     def on_mode(self, name: str) -> None:
         """Take note of another power mode, governor or clock limit: it has its own idle."""
@@ -149,8 +150,9 @@ class EnergyBooks:
         """Take note that it is answered; return its figure, or None if nothing is known of it.
 
         `cpu_seconds` are the worker's own count of its CPU time for this request. For the best
-        figure, the meter and the CPU time are read right before. What is settled later enters the
-        books, not the figure.
+        figure, CPU times are read right before, and a counter too; a meter of power is read by
+        the clock alone, for readings taken when work ends are no fair sample of the time between.
+        What is settled later enters the books, not the figure.
         """
         account = self._running.pop(request, None)
         if account is None:

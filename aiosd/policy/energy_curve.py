@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from aiosd.domain.power import CounterSample, PowerSample, Sample
+from aiosd.domain.power import CounterSample, NoSample, PowerSample, Sample
 
 # Two readings of power further apart than this say nothing of what was between them.
 LONGEST_SECONDS = 10.0
@@ -62,8 +62,8 @@ class EnergyCurve:
     def on_sample(self, sample: Sample) -> None:
         """Take the next sample; one that is not later than the last is dropped."""
         if self._edge is None:
-            if isinstance(sample, (PowerSample, CounterSample)):
-                self._edge, self._last = sample.at_seconds, sample
+            self._edge = sample.at_seconds
+            self._last = None if isinstance(sample, NoSample) else sample
             return
         match sample:
             case PowerSample() | CounterSample():

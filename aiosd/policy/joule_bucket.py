@@ -12,6 +12,7 @@ from aiosd.domain.allowance import Admission, Draw
 _SLOTS = 60
 # Work that nobody waits for leaves this much of the bound to those who do wait.
 _BACKGROUND_SHARE = 0.5
+_ROUNDING_JOULES = 1e-9
 
 
 @dataclass
@@ -89,7 +90,7 @@ class JouleBucket:
             return 0.0
         for slot in self._slots:
             missing -= slot.joules
-            if missing <= 1e-9:
+            if missing <= _ROUNDING_JOULES:
                 return max(self._expires(slot) - now, 1e-3)
         return self.period_seconds
 

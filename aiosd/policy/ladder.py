@@ -13,9 +13,10 @@ from aiosd.domain.allowance import Admission
 LEAST_DUTY = 0.1
 # Changes of duty below this are noise, not worth a write to cpu.max.
 _DUTY_STEP = 0.02
-_THREADS_SLACK = 0.1
+# A thread more must be worth more than this part of those that run.
+_THREAD_WORTH = 0.08
 _FEWER_SECONDS = 1.0
-_MORE_SECONDS = 5.0
+_MORE_SECONDS = 10.0
 _SMALLER_BELOW, _SMALLER_ABOVE = 0.5, 1.0
 _SMALLER_SECONDS, _LARGER_SECONDS = 10.0, 30.0
 _WAIT_BELOW, _WAIT_ABOVE = 0.05, 0.2
@@ -107,11 +108,10 @@ class Ladder:
     def _set_threads(self, cores: float, now: float) -> None:
         """Use as many threads as there are cores, rounded up; the duty takes the rest."""
         self._threads = min(self._threads, self.most)
-        fitting = max(1, math.ceil(cores - _THREADS_SLACK))
+        fitting = max(1, math.ceil(cores))
         fewer = self._fewer.holds(now, called=fitting < self._threads)
-        more = self._more.holds(
-            now, called=self._threads < self.most and cores > self._threads + _THREADS_SLACK
-        )
+        worth = cores > self._threads * (1 + _THREAD_WORTH)
+        more = self._more.holds(now, called=self._threads < self.most and worth)
         if fewer or more:
             self._threads = fitting
             self._fewer.since = self._more.since = None

@@ -5,8 +5,8 @@ joules beyond the cap are a debt, and it is paid back within half of the window.
 no credit worth the name: an hour of idling must not buy a minute above the cap.
 """
 
-# What idling earns, as seconds at the cap. A full 5 s window above it would show as 5 %.
-_CREDIT_SECONDS = 0.25
+# What idling earns, as seconds at the cap: enough that noise around the cap evens out.
+_CREDIT_SECONDS = 0.06
 # Below it, noise and the idle's error say more than the cores.
 _LEAST_CORES = 0.2
 _LEARN_SECONDS = 3.0

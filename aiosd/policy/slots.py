@@ -1,5 +1,6 @@
 """One expert as the scheduler sees it: its state, who waits for it, and what it is doing."""
 
+import math
 from dataclasses import dataclass, field
 
 from aiosd.domain.expert import ExpertEvent, ExpertState, advance
@@ -125,7 +126,7 @@ class Slot:
 
     def frequency(self, now: float) -> float:
         """Return how often it was used, a use of a while ago counting less."""
-        return self.uses * 0.5 ** ((now - self.used_at) / _HALF_LIFE_SECONDS)
+        return self.uses * math.exp2((self.used_at - now) / _HALF_LIFE_SECONDS)
 
     def expected_bytes(self, held_bytes: int = 0) -> int:
         """Return the most it is expected to hold, loaded (with what it holds now) or once it is."""

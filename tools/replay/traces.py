@@ -106,7 +106,7 @@ def bursts(seed: int, seconds: float = 3600.0) -> Trace:
         some = chance.sample(models, 4)
         while (now := now + chance.expovariate(3.0)) < end:
             asks.append(Ask(now, chance.choice(some).expert, "anna", _sizes(chance)))
-        others += [(now, chance.uniform(0.2, 1.5)), (now + chance.uniform(5, 20), 0.0)]
+        others += [(now, chance.uniform(0.1, 0.6)), (now + chance.uniform(5, 20), 0.0)]
         now = end + chance.expovariate(1 / 60)
     kept = tuple(each for each in asks if each.at < seconds)
     return Trace("bursts", models, kept, seconds, tuple(others))

@@ -46,6 +46,12 @@ class Worker:
     serving: int | None = None
     work: float = 0.0
     cpu: float = 0.0
+    loading: float = 0.0
+
+
+    def is_loaded(self) -> bool:
+        """Tell whether its load has just ended."""
+        return not self.ready and not self.loading
 
 
 @dataclass
@@ -82,10 +88,11 @@ class World:
         self.others_spent = 0.0
         self.load_cpu: dict[str, float] = {}
         self.started: deque[int] = deque()
+        self.served: dict[int, Ticket] = {}
         self.ended: deque[tuple[int, float, float]] = deque()
         self._asks = deque(trace.asks)
         self._switches = deque(trace.others)
-        self._due: list[tuple[float, int, str, str]] = []
+        self._due: list[tuple[float, int, str]] = []
         self._number = 0
         self._chance = random.Random(seed)
 
@@ -99,16 +106,16 @@ class World:
         wake = self.chooser.next_wake(self.now)
         times += [max(wake, self.now + 1e-6)] if wake is not None else []
         rates = self._rates()
-        times += [
-            self.now + self.workers[name].work / rate if rate > 0 else float("inf")
-            for name, (rate, _) in rates.items()
-        ]
+        times += [self.now + self.workers[name].work / rate for name, (rate, _) in rates.items()]
+        pace = self._loading_pace()
+        times += [self.now + each.loading / pace for each in self.workers.values() if each.loading]
         return min(times)
 
     def busy_cores(self) -> float:
         """Return how many cores are busy now."""
         cores = sum(usage for _, usage in self._rates().values())
-        loading = sum(LOAD_CORES for each in self.workers.values() if not each.ready)
+        loads = sum(each.loading > 0 for each in self.workers.values())
+        loading = LOAD_CORES * self._loading_pace() * loads
         return min(cores + loading + self.others, float(self.cores))
 
     def advance(self, until: float, board: Board | None = None) -> None:
@@ -123,9 +130,13 @@ class World:
                 worker.cpu += usage * seconds
                 self.count.work += rate * seconds
                 self.spent[name] = self.spent.get(name, 0.0) + usage * seconds
+            pace = self._loading_pace()
             for name, worker in self.workers.items():
-                if not worker.ready:
-                    self.spent[name] = self.spent.get(name, 0.0) + LOAD_CORES * seconds
+                if worker.loading:
+                    worker.loading = max(worker.loading - pace * seconds, 0.0)
+                    worker.loading = 0.0 if worker.loading < 1e-9 else worker.loading
+                    used = LOAD_CORES * pace * seconds
+                    self.spent[name] = self.spent.get(name, 0.0) + used
             self.others_spent += self.others * seconds
         self.now = until
 
@@ -135,15 +146,24 @@ class World:
             self.others = self._switches.popleft()[1]
         for name in [name for name, each in self.workers.items() if _is_done(each)]:
             self._answer(name)
+        for name in [name for name, each in self.workers.items() if each.is_loaded()]:
+            worker = self.workers[name]
+            worker.ready = True
+            self.perform(self.chooser.on_loaded(name, worker.held, self.now))
         while self._due and self._due[0][0] <= self.now + 1e-9:
-            _, _, kind, name = heapq.heappop(self._due)
-            self._happen(kind, name)
+            name = heapq.heappop(self._due)[2]
+            del self.workers[name]
+            self.perform(self.chooser.on_exited(name, "asked", self.now))
         self.perform(self.chooser.on_tick(self.now))
         arriving = []
         while self._asks and self._asks[0].at <= self.now + 1e-9:
             arriving.append(self._asks.popleft())
         self._look()
         return arriving
+
+    def next_number(self) -> int:
+        """Return the number that the next request will have."""
+        return self._number + 1
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
 
@@ -164,7 +184,9 @@ class World:
                     self._load(expert)
                 case Unload(expert) | Kill(expert):
                     self.workers[expert].leaving = True
-                    self._later(UNLOAD_SECONDS, "gone", expert)
+                    self._number += 1
+                    due = (self.now + UNLOAD_SECONDS, self._number, expert)
+                    heapq.heappush(self._due, due)
                 case Serve(request, expert):
                     self._serve(request, expert)
                 case Refuse(request):
@@ -177,11 +199,10 @@ class World:
         """Start a worker."""
         model = self.models[expert]
         held = int(model.bytes * self._chance.uniform(0.94, 1.0))
-        self.workers[expert] = Worker(model, held)
         seconds = model.load_seconds * self._chance.uniform(1 - _NOISE, 1 + _NOISE)
         self.count.loads += 1
         self.count.load_seconds += seconds
-        self._later(seconds, "ready", expert)
+        self.workers[expert] = Worker(model, held, loading=seconds)
 
     def _serve(self, request: int, expert: str) -> None:
         """Let a worker begin to answer."""
@@ -193,7 +214,7 @@ class World:
         self.count.waits.append(self.now - ask.at)
         self.count.waiting.append((self.now, self.now - ask.at))
         self.started.append(request)
-        del ticket
+        self.served[request] = ticket
 
     def _answer(self, name: str) -> None:
         """Let a worker end its answer."""
@@ -207,20 +228,9 @@ class World:
         self.perform(self.chooser.on_measured(name, worker.held, self.now))
         self.perform(self.chooser.on_done(name, self.now))
 
-    def _happen(self, kind: str, name: str) -> None:
-        """Let a load or a leaving end."""
-        if kind == "ready":
-            worker = self.workers[name]
-            worker.ready = True
-            self.perform(self.chooser.on_loaded(name, worker.held, self.now))
-        else:
-            del self.workers[name]
-            self.perform(self.chooser.on_exited(name, "asked", self.now))
-
-    def _later(self, seconds: float, kind: str, name: str) -> None:
-        """Have something happen."""
-        self._number += 1
-        heapq.heappush(self._due, (self.now + seconds, self._number, kind, name))
+    def _loading_pace(self) -> float:
+        """Return how fast loads go: the duty holds for them too."""
+        return self.duty
 
     def _rates(self) -> dict[str, tuple[float, float]]:
         """Return for each worker that runs: work done and CPU seconds used, by second."""

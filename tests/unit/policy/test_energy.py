@@ -281,40 +281,40 @@ EVENTS = st.lists(
 @given(EVENTS, st.floats(0.0, 5.0))
 def test_every_joule_is_somewhere(events: list[tuple[str, int, float]], idle: float) -> None:
     kept = books(idle)
-    now = read = 0.0
+    now = 0.0
+    reads = [0.0]
     samples: list[Sample] = []
-    running: set[int] = set()
     for kind, number, amount in events:
         now += amount / 10
-        match kind:
-            case "power":
-                samples.append(power(amount * 3, now))
-                kept.on_sample(samples[-1])
-            case "silence":
-                samples.append(NoSample("EIO", now, now))
-                kept.on_sample(samples[-1])
-            case "cpu":
-                spent = (("cat", amount / 20 * (number % 3)), ("llm", amount / 30))
-                kept.on_cpu(CpuInterval(read, now, spent if number else (), amount / 15 * number))
-                read = now
-            case "start" if number not in running:
-                running.add(number)
-                kept.on_started(number, ("cat", "llm")[number % 2], f"c{number}", now)
-            case "end" if number in running:
-                running.discard(number)
-                figure = kept.on_ended(number, now, amount if number % 3 else None, number)
-                assert figure is None or figure.marginal_joules >= 0
-            case "mode":
-                kept.on_mode(str(number))
-            case _:
-                pass
+        if kind in {"power", "silence"}:
+            samples.append(power(amount * 3, now) if kind == "power" else NoSample("", now, now))
+            kept.on_sample(samples[-1])
+        elif kind == "cpu":
+            spent = (("cat", amount / 20 * (number % 3)), ("llm", amount / 30))
+            kept.on_cpu(CpuInterval(reads[-1], now, spent if number else (), amount / 15 * number))
+            reads.append(now)
+        else:
+            live(kept, kind, number, now, amount)
     totals = kept.totals()
     parts = totals.request_joules + totals.resident_joules
     parts += totals.idle_joules + totals.other_joules
     assert parts == pytest.approx(totals.meter_joules, abs=1e-6, rel=1e-9)
     assert sum(totals.clients.values()) == pytest.approx(totals.request_joules, abs=1e-6)
-    last = max((s.at_seconds for s in samples), default=0.0)
-    assert totals.meter_joules == pytest.approx(integral(samples, min(last, read)), abs=1e-6)
+    # Intervals are settled whole, once the samples reach beyond them.
+    last = max((each.at_seconds for each in samples), default=0.0)
+    until = max(each for each in reads if each <= last)
+    assert totals.meter_joules == pytest.approx(integral(samples, until), abs=1e-6)
+
+
+def live(kept: EnergyBooks, kind: str, number: int, now: float, amount: float) -> None:
+    """Begin or end a request, or change the power mode."""
+    if kind == "start":
+        kept.on_started(number, ("cat", "llm")[number % 2], f"c{number}", now)
+    elif kind == "end":
+        figure = kept.on_ended(number, now, amount if number % 3 else None, number)
+        assert figure is None or figure.marginal_joules >= 0
+    else:
+        kept.on_mode(str(number))
 
 
 def integral(samples: list[Sample], until: float) -> float:
