@@ -66,7 +66,7 @@ class PoweredWorld:
         self.run = PowerRun(self.world.count, self.rules.cap_watts)
         self.allowance: Allowance | None = None
         self._held: deque[tuple[float, Ask]] = deque()
-        self._read_at = 0.0
+        self._read_at = self._sampled_at = 0.0
 
     def replay(self, tick: float = 1.0, meter: float = 0.1) -> PowerRun:
         """Run the whole trace; return what it left.
@@ -84,10 +84,12 @@ class PoweredWorld:
             world.advance(coming, self.board)
             arriving = world.act()
             self._account()
+            # Work that began since the last reading is not left to the slow clock of idle times.
+            read = min(read, self._sampled_at + meter) if self._busy() else read
             if world.now >= read - 1e-9:
                 self._read()
                 self._sample(world.now)
-                read = world.now + (meter if world.busy_cores() > world.others else tick)
+                read = world.now + (meter if self._busy() else tick)
             if world.now >= due - 1e-9:
                 self._tick()
                 due = world.now + tick
@@ -136,8 +138,13 @@ class PoweredWorld:
             world.spent, world.others_spent = {}, 0.0
             self._read_at = now
 
+    def _busy(self) -> bool:
+        """Tell whether any worker does anything."""
+        return self.world.busy_cores() > self.world.others
+
     def _sample(self, now: float) -> None:
         """Hand the books the meter's reading."""
+        self._sampled_at = now
         self.books.on_sample(self.board.sample(now) or NoSample("no meter", now, 0.0))
 
     def _admit(self, ask: Ask, since: float) -> None:
