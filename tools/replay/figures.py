@@ -159,9 +159,7 @@ def battery_day(
     """Replay a day on a battery; return what is left of it. `known`: the owner said its size."""
     joules = watt_hours * 3600
     spec = BoardSpec(battery_joules=joules)
-    rules = PowerRules(
-        reserve_share=reserve, battery_joules=joules if known else None, **PROFILE
-    )
+    rules = PowerRules(reserve_share=reserve, battery_joules=joules if known else None, **PROFILE)
     made = PoweredWorld(trace, spec, rules, 512 * MB, seed).replay(meter=0.5)
     return made, {
         "share_left": made.share[-1][1],

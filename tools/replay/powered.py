@@ -96,6 +96,7 @@ class PoweredWorld:
             for ask in arriving:
                 world.count.asked += 1
                 self._admit(ask, world.now)
+            self._account()
         self._read()
         self._sample(world.now)
         self.run.joules = self.board.joules

@@ -48,7 +48,6 @@ class Worker:
     cpu: float = 0.0
     loading: float = 0.0
 
-
     def is_loaded(self) -> bool:
         """Tell whether its load has just ended."""
         return not self.ready and not self.loading
