@@ -119,19 +119,15 @@ def _number(value: object) -> str:
 
 def _check(path: Path | None) -> int:
     """Hold every figure to its limit; print each, and say which is missed."""
-    rows = [
-        *_ram_rows(),
-        *_load_rows(),
-        *_power_rows(),
-        *_energy_rows(),
-        *_battery_rows(),
-    ]
-    missed = 0
-    for name, value, limit, good in rows:
-        missed += not good
-        print(f"{'ok    ' if good else 'MISSED'}  {name}: {value:.4g} ({limit})", flush=True)
+    rows: list[Row] = []
+    for part in (_ram_rows, _load_rows, _power_rows, _energy_rows, _battery_rows):
+        for row in part():
+            name, value, limit, good = row
+            print(f"{'ok    ' if good else 'MISSED'}  {name}: {value:.4g} ({limit})", flush=True)
+            rows.append(row)
+    missed = sum(not row[3] for row in rows)
     if path:
-        table = [{"name": n, "value": v, "limit": l, "reached": g} for n, v, l, g in rows]
+        table = [dict(zip(("name", "value", "limit", "reached"), row, strict=True)) for row in rows]
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return 1 if missed else 0
 

@@ -154,13 +154,17 @@ def energy_figures(run: PowerRun) -> Figures:
 
 
 def battery_day(
-    trace: Trace, seed: int, *, watt_hours: float, known: bool, reserve: float = 0.2
+    trace: Trace, seed: int, *, watt_hours: float, known: bool, clock: float = 1.0
 ) -> tuple[PowerRun, Figures]:
-    """Replay a day on a battery; return what is left of it. `known`: the owner said its size."""
+    """Replay a day on a battery; return what is left of it. `known`: the owner said its size.
+
+    The governor is asked, and an idle board's meter read, every `clock` seconds.
+    """
+    reserve = 0.2
     joules = watt_hours * 3600
     spec = BoardSpec(battery_joules=joules)
     rules = PowerRules(reserve_share=reserve, battery_joules=joules if known else None, **PROFILE)
-    made = PoweredWorld(trace, spec, rules, 512 * MB, seed).replay(meter=0.5)
+    made = PoweredWorld(trace, spec, rules, 512 * MB, seed).replay(tick=clock, meter=clock / 2)
     return made, {
         "share_left": made.share[-1][1],
         "reserve": reserve,

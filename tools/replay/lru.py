@@ -27,48 +27,47 @@ class LruScheduler:
         self._line: deque[Ticket] = deque()
         self._used: dict[str, float] = {}
         self._state: dict[str, str] = {}
-        self._since: dict[str, float] = {}
 
     @property
     def used_bytes(self) -> int:
         """Bytes of those that are loaded, by their estimates."""
         return sum(self.needs[name] for name in self._state)
 
-    def on_request(self, ticket: Ticket, now: float) -> list[Effect]:
+    def on_request(self, ticket: Ticket, _now: float) -> list[Effect]:
         """Queue a request."""
         self._line.append(ticket)
-        return self._plan(now)
+        return self._plan()
 
     def on_done(self, expert: str, now: float) -> list[Effect]:
         """Take note that a worker is free."""
         self._state[expert] = "ready"
         self._used[expert] = now
-        return self._plan(now)
+        return self._plan()
 
     def on_loaded(self, expert: str, _held: int, now: float) -> list[Effect]:
         """Take note that a worker is ready."""
         self._state[expert] = "ready"
         self._used[expert] = now
-        return self._plan(now)
+        return self._plan()
 
     def on_measured(self, _expert: str, _held: int, _now: float) -> list[Effect]:
         """Ignore what was measured, as counting does."""
         return []
 
-    def on_exited(self, expert: str, _reason: str, now: float) -> list[Effect]:
+    def on_exited(self, expert: str, _reason: str, _now: float) -> list[Effect]:
         """Take note that a worker is gone."""
         self._state.pop(expert, None)
-        return self._plan(now)
+        return self._plan()
 
-    def on_tick(self, now: float) -> list[Effect]:
+    def on_tick(self, _now: float) -> list[Effect]:
         """Do nothing that was not done before."""
-        return self._plan(now)
+        return self._plan()
 
     def next_wake(self, _now: float) -> float | None:
         """Return None: time alone changes nothing."""
         return None
 
-    def _plan(self, now: float) -> list[Effect]:
+    def _plan(self) -> list[Effect]:
         """Serve and load, oldest request first."""
         effects: list[Effect] = []
         seen: set[str] = set()

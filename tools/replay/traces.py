@@ -112,14 +112,14 @@ def bursts(seed: int, seconds: float = 3600.0) -> Trace:
     return Trace("bursts", models, kept, seconds, tuple(others))
 
 
-def day(seed: int, seconds: float = 86400.0) -> Trace:
+def day(seed: int, seconds: float = 86400.0, every: float = 4.0) -> Trace:
     """Day and night: a request every few seconds at noon, hardly any at night, jobs beside."""
     chance = random.Random(seed)
     models = house(chance)
     names = [each.expert for each in models]
     weights = [1 / (rank + 1) for rank in range(len(names))]
     asks, now = [], 0.0
-    while (now := now + chance.expovariate(1 / 4.0)) < seconds:
+    while (now := now + chance.expovariate(1 / every)) < seconds:
         light = 0.5 - 0.5 * math.cos(2 * math.pi * now / 86400.0)
         if chance.random() < 0.05 + 0.95 * light:
             asks.append(Ask(now, chance.choices(names, weights)[0], "anna", _sizes(chance)))
