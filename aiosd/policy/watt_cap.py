@@ -84,10 +84,11 @@ class WattCap:
         self._share = min(share, max(before, share - slack))
 
     def cap(self, now: float, idle_watts: float | None = None) -> Cap:
-        """Return the cap of this moment; of a battery's pace only what is beyond the idle is work's.
+        """Return the cap of this moment.
 
-        That part may be spent at a multiple of its mean, because requests come in bursts: what is
-        spent early is missing later, and at the idle's own pace nothing is left to spend.
+        Of a battery's pace only what is beyond the idle is for work. That may be spent at a
+        multiple of its mean, because requests come in bursts: what is spent early is missing
+        later, and once the pace is the idle's nothing is left to spend.
         """
         why: list[str] = []
         factor = min(self._heat(why), self._supplied(why, now), self._charged(why))
