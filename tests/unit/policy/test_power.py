@@ -142,7 +142,7 @@ def test_the_capacity_is_learnt_while_it_drains() -> None:
     pace = BatteryPace(0.2, 86400.0)
     for second in range(0, 9000, 10):
         pace.on_battery(draining(round(1.0 - second * 4.0 / 360_000, 2), 4.0), None, float(second))
-        if second < 3000:
+        if second < 2000:
             assert pace.watts(float(second)) is None
     assert pace.capacity_joules == pytest.approx(360_000, rel=0.2)
 

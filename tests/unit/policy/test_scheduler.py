@@ -680,13 +680,18 @@ def test_the_most_that_a_release_ever_held_is_reserved_next_time(world: FakeWorl
 
 
 def test_frequent_use_of_long_ago_counts_less_than_some_of_today(world: FakeWorld) -> None:
-    for _ in range(10):
-        warm(world, "one")
+    def use(expert: str, times: int) -> None:
+        for _ in range(times):
+            world.ask(expert)
+            world.answered(expert)
+
+    warm(world, "one")
+    use("one", 10)
     world.scheduler.on_pin("one", pinned=True)
     world.pass_time(7200)
     world.scheduler.on_pin("one", pinned=False)
     warm(world, "two")
-    warm(world, "two")
+    use("two", 2)
     world.ask("three")
+    assert world.workers["two"].closing is False
     assert world.workers["one"].closing
-    assert not world.workers["two"].closing
