@@ -91,28 +91,30 @@ def ps(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     experts = rows_of(body, "experts")
     if experts:
         paper.table(
-            ("NAME", "STATE", "PID", "RAM", "NEEDS", "LOADED", "IDLE", "ANSWERED", "WAITING"),
+            ("NAME", "STATE", "ENGINE", "RAM", "IDLE", "DONE", "QUEUE"),
             [
                 (
                     word(row, "name"),
                     word(row, "state") + (" pinned" if row.get("pinned") else ""),
-                    word(row, "pid"),
+                    word(row, "engine"),
                     size(row.get("ram_bytes")),
-                    size(row.get("need_bytes")),
-                    span(row.get("since_seconds")),
                     span(row.get("idle_seconds")),
                     word(row, "requests"),
                     word(row, "queue"),
                 )
                 for row in experts
             ],
-            right="PID,RAM,NEEDS,LOADED,IDLE,ANSWERED,WAITING",
+            right="RAM,IDLE,DONE,QUEUE",
         )
     else:
         paper.line("no expert is loaded")
     if options.verbose:
         for row in experts:
-            paper.line(f"{word(row, 'name')}: {word(row, 'engine')}, {word(row, 'confinement')}")
+            paper.line(
+                f"{word(row, 'name')}: pid {word(row, 'pid')}, "
+                f"{size(row.get('held_bytes'))} in the books"
+            )
+            paper.line(f"  {word(row, 'confinement')}")
     hosts = rows_of(body, "hosts")
     if hosts:
         paper.line()

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, look, operate, packages
+from aiosd.cli import ask, look, operate, packages, power
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
@@ -107,6 +107,12 @@ def _add_looks(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     loaded = _verb(verbs, "ps", look.ps, "list the loaded experts and the engine hosts")
     loaded.add_argument("-v", "--verbose", action="store_true", help="show engines and confinement")
     _verb(verbs, "status", look.status, "show the daemon's own condition")
+    _verb(verbs, "energy", power.energy, "show where the joules went")
+    live = _verb(verbs, "top", power.top, "watch RAM, watts and the experts live, until Ctrl-C")
+    live.add_argument("--once", action="store_true", help="print one picture and leave")
+    live.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="a picture every S seconds (1)"
+    )
     followed = _verb(verbs, "events", look.events, "follow what happens, until Ctrl-C")
     followed.add_argument(
         "topics", nargs="*", metavar="TOPIC", help="such as expert or request.done"

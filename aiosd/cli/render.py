@@ -90,6 +90,11 @@ class Paper:
         self._out.write(printable(text) if self.terminal else text)
         self._out.flush()
 
+    def picture(self, text: str) -> None:
+        """Write text with the terminal's own orders in it, at once."""
+        self._out.write(text)
+        self._out.flush()
+
     def paint(self, text: str, how: str) -> str:
         """Return `text` in a colour, where colours are wanted."""
         code = COLOURS.get(how)

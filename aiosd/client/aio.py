@@ -168,6 +168,10 @@ class AsyncClient:
         """Return the daemon's own condition."""
         return await self._ask(messages.Status())
 
+    async def energy(self) -> dict[str, object]:
+        """Return where the joules went: meter, idle, others, experts, clients."""
+        return await self._ask(messages.Energy())
+
     async def load(self, expert: str) -> dict[str, object]:
         """Load an expert now; returns when it is ready (operators only)."""
         return await self._ask(messages.Load(expert=expert))

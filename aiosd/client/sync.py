@@ -166,6 +166,10 @@ class Client:
         """Return the daemon's own condition."""
         return self._ask(messages.Status())
 
+    def energy(self) -> dict[str, object]:
+        """Return where the joules went: meter, idle, others, experts, clients."""
+        return self._ask(messages.Energy())
+
     def load(self, expert: str) -> dict[str, object]:
         """Load an expert now; returns when it is ready (operators only)."""
         return self._ask(messages.Load(expert=expert))

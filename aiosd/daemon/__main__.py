@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import resource
 import sys
 from pathlib import Path
 
@@ -39,8 +40,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _serve(options: Options) -> int:
     """Run the daemon until it is told to stop."""
+    _raise_open_files()
     await Daemon(asyncio.get_running_loop(), options, environment_variables()).run()
     return 0
+
+
+def _raise_open_files() -> None:
+    """Allow as many open files as the kernel lets us: every client's connection is one.
+
+    libzmq aborts the process when it cannot accept a connection for want of a descriptor
+    (src/ipc_listener.cpp of 4.3), so that the usual 1024 would let any client end the daemon.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _check(options: Options) -> int:

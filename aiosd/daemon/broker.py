@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, field
 
 from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
+from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
@@ -68,13 +69,15 @@ class Broker:
         inventory: Inventory,
         workers: Workers,
         events: Events,
+        energy: Energy,
     ) -> None:
-        """Own the scheduler; listen to the workers."""
+        """Own the scheduler; listen to the workers; ask `energy` what an answer cost."""
         self._loop = loop
         self.scheduler = scheduler
         self._inventory = inventory
         self._workers = workers
         self._events = events
+        self._energy = energy
         self._numbers = itertools.count(1)
         self._requests: dict[int, Pending] = {}
         self._by_client: dict[Client, dict[bytes, int]] = {}
@@ -245,6 +248,7 @@ class Broker:
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
         pending = self._requests[effect.request]
+        self._energy.started(effect.request, effect.expert, pending.client.name)
         pending.queue_seconds = effect.queue_seconds
         pending.load_seconds = effect.load_seconds
         options = pending.run.options
@@ -271,6 +275,8 @@ class Broker:
         """Send the end of an answered request."""
         expert = pending.route.expert
         cold = pending.load_seconds > 0
+        cpu = done.cpu_ms / 1e3 if done.cpu_ms is not None else None
+        cost = self._energy.ended(done.id, cpu, float(done.tokens_out or 0))
         outcome = Outcome(
             expert=expert,
             release=self._workers.workers[expert].release,
@@ -282,10 +288,12 @@ class Broker:
                 load_ms=pending.load_seconds * 1e3,
                 run_ms=done.run_ms,
                 engine_ms=done.engine_ms,
+                cpu_ms=done.cpu_ms,
                 first_token_ms=done.first_token_ms,
                 tokens_in=done.tokens_in,
                 tokens_out=done.tokens_out,
                 ram_bytes=self.scheduler.ledger.held(expert),
+                **usage_of(cost),
             ),
         )
         pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
@@ -300,6 +308,7 @@ class Broker:
         pending = self._forget(request)
         if pending is None:
             return
+        self._energy.ended(request)
         self.counts.failed += 1
         pending.client.frontend.send(pending.client, pending.id, error_message(error))
         self._events.publish(
@@ -329,14 +338,12 @@ class Broker:
 
     def _route(self, run: Run, size: int) -> Route:
         """Choose the expert."""
-        slots = self.scheduler.slots
         wanted = Wanted(run.expert, run.task, type_of(run.input), size)
-        if run.expert is not None:
-            return route(wanted, self._inventory.routes, {})
-        standing = {
-            name: Standing(slot.state is ExpertState.READY, slot.need_bytes)
-            for name, slot in slots.items()
-        }
+
+        def standing(name: str) -> Standing:
+            slot = self.scheduler.slots[name]
+            return Standing(slot.state is ExpertState.READY, slot.need_bytes)
+
         return route(wanted, self._inventory.routes, standing)
 
     def _set_timer(self) -> None:

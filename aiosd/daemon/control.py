@@ -12,6 +12,7 @@ from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
+from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
 from aiosd.policy.slots import Slot
@@ -20,6 +21,7 @@ from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
     Cancel,
+    Energy,
     List,
     Load,
     Pin,
@@ -79,6 +81,7 @@ class Control:
         self._inventory = inventory
         self._workers = workers
         self._hosts = hosts
+        self.telemetry: Telemetry | None = None
         self.facts = Facts("", "", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
@@ -123,30 +126,42 @@ class Control:
                 }
                 client.frontend.send(client, request, Reply(body=body))
 
-    def _look(self, verb: Ping | List | Show | Ps | Status | Reload) -> dict[str, object]:
+    def _look(self, verb: Ping | List | Show | Ps | Status | Energy | Reload) -> dict[str, object]:
         """Return what a verb asks to see."""
+        body: dict[str, object] = {}
         match verb:
             case Ping():
-                return {"version": own_version(), "wire": VERSION, "pid": os.getpid()}
+                body = {"version": own_version(), "wire": VERSION, "pid": os.getpid()}
             case List():
-                return self._list()
+                body = self._list()
             case Show():
-                return self._show(verb.expert)
+                body = self._show(verb.expert)
             case Ps():
-                return self._ps()
+                body = self._ps()
             case Status():
-                return self._status()
+                body = self._status()
+            case Energy():
+                body = self._energy()
             case Reload():
-                try:
-                    change = self.on_reload()
-                except ConfigError as error:
-                    raise InvalidError(f"not reloaded: {error}", field="settings") from error
-                return {
-                    "added": change.added,
-                    "removed": change.removed,
-                    "changed": change.changed,
-                    "refused": self._refused(),
-                }
+                body = self._reload()
+        return body
+
+    def _reload(self) -> dict[str, object]:
+        """Read settings and packages again.
+
+        Raises:
+            InvalidError: the settings are wrong; nothing has changed.
+        """
+        try:
+            change = self.on_reload()
+        except ConfigError as error:
+            raise InvalidError(f"not reloaded: {error}", field="settings") from error
+        return {
+            "added": change.added,
+            "removed": change.removed,
+            "changed": change.changed,
+            "refused": self._refused(),
+        }
 
     def _list(self) -> dict[str, object]:
         slots = self._broker.scheduler.slots
@@ -264,5 +279,53 @@ class Control:
                 "cold_loads": counts.cold,
             },
             "evictions": scheduler.evictions,
+            "power": self._power(),
             "stopping": scheduler.stopping,
+        }
+
+    def _power(self) -> dict[str, object]:
+        """Return what the instruments say now."""
+        telemetry = self.telemetry
+        if telemetry is None:
+            return {}
+        battery = telemetry.battery()
+        return {
+            "meter": telemetry.meter.name,
+            "source": telemetry.meter.source.value,
+            "scope": telemetry.meter.scope.value,
+            "watts": telemetry.watts,
+            "idle_watts": telemetry.books.idle_watts,
+            "silence": telemetry.silence,
+            "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
+            "heat": {each.zone: each.celsius for each in telemetry.heat()},
+            "battery": msgspec.to_builtins(battery) if battery else None,
+        }
+
+    def _energy(self) -> dict[str, object]:
+        """Return where all joules went."""
+        if self.telemetry is None:
+            return {}
+        totals = self.telemetry.totals()
+        experts = {
+            name: {
+                "joules": each.joules,
+                "request_joules": each.request_joules,
+                "resident_joules": each.resident_joules,
+                "requests": each.requests,
+                "cpu_seconds": each.cpu_seconds,
+                "units": each.units,
+                "units_per_joule": each.units / each.joules if each.joules > 0 else None,
+            }
+            for name, each in totals.experts.items()
+        }
+        return {
+            "source": totals.source.value,
+            "scope": totals.scope.value,
+            "meter_joules": totals.meter_joules,
+            "idle_joules": totals.idle_joules,
+            "other_joules": totals.other_joules,
+            "gap_seconds": totals.gap_seconds,
+            "idle_watts": totals.idle_watts,
+            "experts": experts,
+            "clients": totals.clients,
         }

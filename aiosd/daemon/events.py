@@ -31,6 +31,8 @@ class Events:
 
     def publish(self, topic: str, facts: dict[str, object]) -> None:
         """Tell all subscribers of the topic; one who does not read misses events."""
+        if self._socket.closed:
+            return  # the daemon is on its way out
         if not self.subscriptions:
             # The descriptor is edge-triggered: a subscription may lie there unseen.
             self._read()

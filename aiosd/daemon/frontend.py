@@ -76,6 +76,8 @@ class Frontend:
 
     def send(self, client: Client, request: bytes, answer: Answer) -> bool:
         """Send an answer; False if the client is gone or reads nothing."""
+        if self._socket.closed:
+            return False  # the daemon is on its way out
         try:
             self._socket.send(client.identity, _MORE)
             self._socket.send(request, _MORE)

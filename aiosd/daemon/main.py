@@ -25,6 +25,7 @@ from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.notify import Notify
 from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
+from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
@@ -66,10 +67,11 @@ def look_around(settings: Settings) -> Surroundings:
     Raises:
         ConfigError: a profile is wrong, or the one named in the settings does not exist.
     """
+    root = Path(settings.board.sysroot)
     machine = read_machine()
     layout = settings.layout()
     if settings.board.profile == "auto":
-        picked = pick_profile(layout.profiles)
+        picked = pick_profile(layout.profiles, root / "proc" / "device-tree")
     else:
         profiles = read_profiles(layout.profiles)
         if settings.board.profile not in profiles:
@@ -78,6 +80,14 @@ def look_around(settings: Settings) -> Surroundings:
         picked = Picked(profiles[settings.board.profile], "named in the settings")
     cap = ram_cap(picked.profile, machine, read_limits(), settings.ram_cap_bytes)
     return Surroundings(machine, picked, cap)
+
+
+def _make_folder(path: Path) -> None:
+    """Make the state folder; a board with a read-only root is served without one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("no state is kept: %s: %s", path, error.strerror)
 
 
 class Daemon:
@@ -105,6 +115,7 @@ class Daemon:
         self._sockets = Sockets(
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
+        _make_folder(layout.state)
         self._inventory = Inventory(layout, self._around.machine, self._load_rules())
         self._open(environment)
 
@@ -131,8 +142,18 @@ class Daemon:
         )
         self._workers = Workers(loop, self._hosts, environment)
         self.scheduler = Scheduler(ledger, self._rules())
-        self._broker = Broker(loop, self.scheduler, self._inventory, self._workers, self._events)
+        self._telemetry = Telemetry(
+            loop,
+            Path(settings.board.sysroot),
+            self._around.picked.profile,
+            settings.layout().state / "calibration.json",
+            self._workers.pids,
+        )
+        self._broker = Broker(
+            loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
+        )
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
+        self._control.telemetry = self._telemetry
         self._control.on_reload = self.reload
 
     async def run(self) -> None:
@@ -152,6 +173,7 @@ class Daemon:
         # What is there now stays: the collector need not look through it again and again.
         gc.freeze()
         self._loop.call_soon(self._start_hosts)
+        self._loop.call_soon(self._telemetry.start)
         await self._stopping.wait()
         await self._stop()
 
@@ -232,6 +254,7 @@ class Daemon:
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
         self._events.close()
+        self._telemetry.close()
         self._sockets.close()
 
     def _load_rules(self) -> LoadRules:

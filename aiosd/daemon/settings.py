@@ -19,7 +19,7 @@ from aiosd.store.layout import Layout
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*$")
+_SIZE = re.compile(r"^\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGT]i?)?B?\s*$")
 _UNITS = {
     "": 1,
     "K": 10**3,
@@ -61,9 +61,13 @@ class Ram(_Table, frozen=True, kw_only=True):
 
 
 class Board(_Table, frozen=True, kw_only=True):
-    """The board profile: "auto" picks it by the device tree."""
+    """The board profile ("auto" picks it by the device tree), and where /sys and /proc are.
+
+    `sysroot` is for simulated boards: the folder that stands for the root of the board's own files.
+    """
 
     profile: str = "auto"
+    sysroot: str = "/"
 
 
 class Engines(_Table, frozen=True, kw_only=True):

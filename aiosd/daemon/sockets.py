@@ -52,9 +52,9 @@ class Sockets:
         self._layout = layout
         self._passed = passed
         self._mode = mode
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._bound: list[Path] = []
         self._lock = -1 if passed else self._take_lock()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
 
     def open(
         self, name: str, kind: int, group: str, options: Mapping[int, int]
@@ -65,10 +65,19 @@ class Sockets:
             TakenError: somebody answers at the path.
             ConfigError: the path cannot be bound, or there is no such group.
         """
-        path = self._layout.sockets / f"{name}.sock"
         made = self._context.socket(kind)
-        for option, value in options.items():
-            made.setsockopt(option, value)
+        try:
+            for option, value in options.items():
+                made.setsockopt(option, value)
+            self._bind(made, name, group)
+        except (ConfigError, TakenError):
+            made.close(0)  # else the context would wait for it for ever
+            raise
+        return made
+
+    def _bind(self, made: "zmq.Socket[bytes]", name: str, group: str) -> None:
+        """Bind at the path, or take over what systemd listens on there."""
+        path = self._layout.sockets / f"{name}.sock"
         if name in self._passed:
             made.setsockopt(zmq.USE_FD, os.dup(self._passed[name]))
         else:
@@ -83,7 +92,6 @@ class Sockets:
         if name not in self._passed:
             self._bound.append(path)
             _hand_over(path, self._mode, group)
-        return made
 
     def close(self) -> None:
         """Remove the paths that were bound here, then let go of the lock."""

@@ -82,6 +82,10 @@ class Workers:
         self._listener: Listener | None = None
         self.workers: dict[str, Worker] = {}
 
+    def pids(self) -> list[tuple[str, int]]:
+        """Return the process of each loaded expert."""
+        return [(name, worker.ready.pid) for name, worker in self.workers.items() if worker.ready]
+
     def held(self, pss: int, own: int) -> int:
         """Return what a worker counts in the books: see `Ledger`."""
         return pss if self._hosts is None else own

@@ -103,8 +103,11 @@ class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
     `floor`). A window's distance is the root mean square difference within which the nearest
     `share` of the windows lie (at most 1,024 of them, evenly spaced; none less than `apart`
     samples away), so that what comes back every day is no outlier, however rare. Averaged over
-    `smooth` windows it is the score; windows at or over `threshold` are anomalies. Alarms less
-    than `merge` samples apart are one span; spans shorter than `min_length` samples are dropped.
+    `smooth` windows it is the score. With `calm` over 0 scores are then divided by `calm` plus
+    their median, so that a series that never quite repeats has to stand out from its own unrest,
+    and one that repeats closely is judged strictly. Windows at or over `threshold` are anomalies.
+    Alarms less than `merge` samples apart are one span; spans shorter than `min_length` samples
+    are dropped.
     `length` and `hop` are those of the windows, of which there must be 8. Output as by
     series.reconstruction; a span covers the middles of its windows, and the whole outer half of
     the first and the last.
@@ -118,6 +121,7 @@ class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
     share: float = 0.04
     apart: int = 0
     smooth: int = 1
+    calm: float = 0.0
     merge: int = 0
     min_length: int = 1
 

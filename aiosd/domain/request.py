@@ -73,19 +73,28 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are milliseconds. `queue_ms` is waiting for other requests, `load_ms` waiting for the
     expert to be loaded (0 if warm), `run_ms` the worker's own time from bytes to answer,
-    `engine_ms` the part of it spent inside the engine.
+    `engine_ms` the part of it spent inside the engine, `cpu_ms` the CPU time of all its threads.
+
+    `joules` is what the request added to the idle board, `joules_gross` that and its part of the
+    idle, `joules_uncertainty` one standard deviation; None on a board without meter or model.
+    `joules_source` and `joules_scope` are `EnergySource` and `Scope` of aiosd.domain.power, with
+    "fitted " before the source where the figure comes from many requests like this one.
     """
 
     queue_ms: float = 0.0
     load_ms: float = 0.0
     run_ms: float = 0.0
     engine_ms: float = 0.0
+    cpu_ms: float | None = None
     first_token_ms: float | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     ram_bytes: int | None = None
     joules: float | None = None
+    joules_gross: float | None = None
+    joules_uncertainty: float | None = None
     joules_source: str = "none"
+    joules_scope: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

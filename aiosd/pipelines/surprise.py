@@ -115,7 +115,10 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
     """
     if not (0 < spec.quantile < 1 and spec.floor > 0 and 0 < spec.share <= MAX_SHARE):
         raise PackageError(f"series.outliers: quantile in 0..1, floor > 0, share in 0..{MAX_SHARE}")
-    if not 1 <= spec.hop <= spec.length or min(spec.merge, spec.apart, spec.smooth - 1) < 0:
+    if (
+        not 1 <= spec.hop <= spec.length
+        or min(spec.merge, spec.apart, spec.smooth - 1, spec.calm) < 0
+    ):
         raise PackageError("series.outliers: length >= hop >= 1, smooth >= 1, the rest >= 0")
 
     def step(answer: Answer) -> Answer:
@@ -127,6 +130,8 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
                 field="input.values",
             )
         scores = _smoothed(_loneliness(vectors, spec), spec.smooth)
+        if spec.calm:
+            scores = scores / (spec.calm + np.median(scores))
         last = len(scores) - 1
         lead = (spec.length - spec.hop) // 2
         cells = [
@@ -154,7 +159,7 @@ def _loneliness(vectors: NDArray[np.float64], spec: SeriesOutliers) -> NDArray[n
     places = np.unique(np.linspace(0, count - 1, min(count, MAX_OTHERS)).astype(np.intp))
     others = scaled[places]
     # Never so far apart that fewer than `MAX_SHARE` of the windows are left to compare with.
-    apart = min(max(1, spec.apart // spec.hop), max(1, count // 8))
+    apart = min(max(1, spec.apart // spec.hop), max(1, count // 4))
     rank = max(1, int(spec.share * len(places))) - 1
     found = np.empty(count)
     for start in range(0, count, _BLOCK):

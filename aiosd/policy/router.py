@@ -5,7 +5,7 @@ of that task, takes another kind of input, takes less). Among several of one tas
 goes first, then the one that needs the least RAM, then the name; never chance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 import msgspec
@@ -47,9 +47,9 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def route(
-    wanted: Wanted, catalogue: Mapping[str, RouteFacts], standing: Mapping[str, Standing]
+    wanted: Wanted, catalogue: Mapping[str, RouteFacts], standing: Callable[[str], Standing]
 ) -> Route:
-    """Return who answers.
+    """Return who answers; `standing` is asked only of those that could.
 
     Raises:
         UnknownExpertError: the named expert is not installed.
@@ -68,7 +68,7 @@ def route(
 
 
 def _choose(
-    wanted: Wanted, catalogue: Mapping[str, RouteFacts], standing: Mapping[str, Standing]
+    wanted: Wanted, catalogue: Mapping[str, RouteFacts], standing: Callable[[str], Standing]
 ) -> Route:
     """Return the cheapest of those that can answer."""
     left: list[RouteFacts] = []
@@ -92,7 +92,7 @@ def _choose(
         )
 
     def cost(facts: RouteFacts) -> tuple[bool, int, str]:
-        now = standing[facts.expert]
+        now = standing(facts.expert)
         return (not now.ready, now.need_bytes, facts.expert)
 
     best = min(left, key=cost)

@@ -113,7 +113,7 @@ class Scheduler:
         slot.ready_at = slot.idle_since = now
         slot.kill_at = None
         slot.advance(ExpertEvent.LOADED)
-        effects: list[Effect] = self.on_measured(expert, held_bytes, now)
+        effects: list[Effect] = self._reconcile(slot, held_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
@@ -122,15 +122,8 @@ class Scheduler:
 
     def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
-        slot = self.slots[expert]
-        slot.on_measured(held_bytes)
-        growth = 0 if slot.stale else slot.expected_bytes(held_bytes) - held_bytes
-        self.ledger.set(expert, held_bytes, growth)
-        if held_bytes > self.ledger.room_bytes:
-            slot.oversize = True
-            self._leaving.add(expert)
-            return self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
-        return self._shrink(f"{expert} holds more than was estimated", now, spare=expert)
+        effects = self._reconcile(self.slots[expert], held_bytes, now)
+        return effects + self._sweep(now) + self._plan(now)
 
     def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
         """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
@@ -273,8 +266,8 @@ class Scheduler:
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
         expert, oldest = slot.facts.expert, slot.queue.oldest()
-        patient = oldest is not None and now < oldest + self.rules.gather_seconds
         need = slot.expected_bytes()
+        patient = oldest is not None and now < oldest + self.rules.gather_seconds
         verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
         match verdict:
             case Fits():
@@ -287,16 +280,13 @@ class Scheduler:
                 if not (patient and names):
                     room.claim(need, names)
                     slot.waits_for = names
-                    held.update(name for name in names if not self._fresh(name, now))
+                    gather = self.rules.gather_seconds
+                    held.update(n for n in names if not self.slots[n].fresh(gather, now))
                 return []
             case Never():
                 pinned = {name: self.ledger.held(name) for name in verdict.pinned}
                 error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
                 return self._refuse_all(slot, error)
-
-    def _fresh(self, name: str, now: float) -> bool:
-        """Tell whether an expert still has its time with those it was loaded for."""
-        return self.slots[name].fresh(self.rules.gather_seconds, now)
 
     def _load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
@@ -307,6 +297,17 @@ class Scheduler:
         slot.advance(ExpertEvent.LOAD)
         self._live[slot.facts.expert] = slot
         return Load(slot.facts.expert, need)
+
+    def _reconcile(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+        """Take a measurement into the books; who holds too much is to leave, or others are."""
+        expert = slot.facts.expert
+        slot.on_measured(held_bytes)
+        self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes))
+        if held_bytes > self.ledger.room_bytes:
+            slot.oversize = True
+            self._leaving.add(expert)
+            return self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
+        return self._shrink(f"{expert} holds more than was estimated", now, spare=expert)
 
     def _residents(self, now: float) -> list[Resident]:
         """Return every expert that holds RAM, as the governor sees them."""

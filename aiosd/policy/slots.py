@@ -128,14 +128,24 @@ class Slot:
         """Return how often it was used, a use of a while ago counting less."""
         return self.uses * math.exp2((self.used_at - now) / _HALF_LIFE_SECONDS)
 
-    def expected_bytes(self, held_bytes: int = 0) -> int:
-        """Return the most it is expected to hold, loaded (with what it holds now) or once it is."""
-        known = max(self.peak_bytes, held_bytes)
-        if not known:
+    def expected_bytes(self) -> int:
+        """Return the most it is expected to hold once it is loaded."""
+        peak = self.peak_bytes
+        if not peak:
             return self.need_bytes
         if self.answers >= _SEASONED:
-            return known
-        return max(known, min(self.facts.need_bytes, int(known * (1 + _GROWTH_SHARE))))
+            return peak
+        return max(peak, min(self.facts.need_bytes, int(peak * (1 + _GROWTH_SHARE))))
+
+    def growth_bytes(self, held_bytes: int) -> int:
+        """Return by how much it may still grow, now that it holds so much.
+
+        A little: one that has given back much more than that is not expected to take it again.
+        """
+        if self.stale:
+            return 0
+        most = int(held_bytes * _GROWTH_SHARE)
+        return max(0, min(self.expected_bytes() - held_bytes, most))
 
     def fresh_until(self, gather_seconds: float) -> float:
         """Return until when it is spared for those who wait for it: as long as its load took.

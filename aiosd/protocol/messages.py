@@ -58,6 +58,10 @@ class Status(_Message, frozen=True, kw_only=True, tag="status"):
     """Ask for the daemon's own condition: caps, books, counts, board."""
 
 
+class Energy(_Message, frozen=True, kw_only=True, tag="energy"):
+    """Ask where the joules went: meter, idle, others, each expert and client."""
+
+
 # ── operator → daemon, on the admin socket only ──────────────────────────────────────────────
 
 
@@ -114,7 +118,7 @@ class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
     body: dict[str, object]
 
 
-Verb = Run | Cancel | Ping | List | Show | Ps | Status | Load | Unload | Pin | Reload
+Verb = Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload
 Answer = Chunk | End | Error | Reply
 ADMIN_ONLY = (Load, Unload, Pin, Reload)
 

@@ -124,6 +124,7 @@ class Done(_Message, frozen=True, kw_only=True, tag="done"):
     output: dict[str, object]
     run_ms: float
     engine_ms: float
+    cpu_ms: float | None = None
     first_token_ms: float | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None

@@ -2,7 +2,7 @@
 
 JetPack 5 and later have the kernel's own driver (hwmon), JetPack 4 one of NVIDIA's (iio). The bus,
 and hwmon's number, differ between modules and boots and are looked for. A channel that is not wired
-is called NC or is switched off, and answers with an I/O error.
+is called NC, which no profile names, or is switched off, and answers with an I/O error.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,6 @@ _VOLT_STEP = 0.008
 _SHUNT_STEP = 40e-6
 # Of NVIDIA's modules; the newer driver says what it is.
 _SHUNT_OHM = 0.005
-_NOT_CONNECTED = "NC"
 
 
 def open_ina3221(facts: PowerFacts, root: Path = ROOT) -> RailMeter:
@@ -55,7 +54,7 @@ def _hwmon(root: Path) -> Iterator[tuple[str, tuple[Path, Path], float]]:
     for folder in sorted(root.glob(_CHIPS)):
         for number in (1, 2, 3):
             name = read_text(folder / f"in{number}_label")
-            if not name or name == _NOT_CONNECTED:
+            if not name:
                 continue
             if read_number(folder / f"in{number}_enable") == 0:
                 continue
@@ -70,7 +69,7 @@ def _iio(root: Path) -> Iterator[tuple[str, tuple[Path, Path], float]]:
     for folder in sorted(root.glob(_OLD_CHIPS)):
         for number in (0, 1, 2):
             name = read_text(folder / f"rail_name_{number}")
-            if not name or name == _NOT_CONNECTED:
+            if not name:
                 continue
             files = (folder / f"in_voltage{number}_input", folder / f"in_current{number}_input")
             yield name, files, _SHUNT_OHM

@@ -7,7 +7,6 @@ and memory. Nothing is imported until it is chosen.
 """
 
 import importlib
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -193,7 +192,7 @@ class OpenMeter:
         if failed and not costs:
             raise failed
         self.step_watts = meter.step_watts
-        return statistics.median(costs)
+        return sorted(costs)[len(costs) // 2]
 
 
 class NoMeter:

@@ -53,7 +53,7 @@ class Expert:
         Raises:
             AiosdError: the request is wrong, was cancelled, or the model failed on it.
         """
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         value = request.input
         if payload is not None:
             value = msgspec.structs.replace(value, data=payload, frame=None)
@@ -72,6 +72,7 @@ class Expert:
             output=output,
             run_ms=(end - start) * 1e3,
             engine_ms=(engine_end - engine_start) * 1e3,
+            cpu_ms=(time.process_time() - spent) * 1e3,
             first_token_ms=counts.first_token_ms if counts else None,
             tokens_in=counts.tokens_in if counts else getattr(last, "tokens_in", None),
             tokens_out=counts.tokens_out if counts else None,

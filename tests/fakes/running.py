@@ -316,7 +316,9 @@ class DaemonProcess:
     def running(self, expert: str) -> None:
         """Wait until a request is at the expert's worker."""
         until(
-            lambda: self.loaded().get(expert, {}).get("idle_seconds", 0) is None
-            and self.loaded()[expert]["state"] == "ready",
+            lambda: (
+                self.loaded().get(expert, {}).get("idle_seconds", 0) is None
+                and self.loaded()[expert]["state"] == "ready"
+            ),
             f"a request at {expert}",
         )

@@ -96,10 +96,9 @@ class FakeWorld:
         worker = self.workers[expert]
         assert worker.serving is not None
         worker.serving, worker.interrupted = None, False
-        effects: list[Effect] = []
-        if mebibytes is not None:
-            effects += self.scheduler.on_measured(expert, mebibytes * MIB, self.now)
-        self.perform(effects + self.scheduler.on_done(expert, self.now))
+        self.perform(self.scheduler.on_done(expert, self.now))
+        if mebibytes is not None and not worker.closing:
+            self.perform(self.scheduler.on_measured(expert, mebibytes * MIB, self.now))
 
     def gone(self, expert: str, reason: str = "crashed with SIGSEGV") -> None:
         """Have a worker's process end."""

@@ -9,7 +9,7 @@ from fakes.running import DaemonProcess
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon that is not started yet; its log is shown when the test fails."""
     if not entry_points(group="aiosd.engines", name="echo"):
         pytest.skip("the package is not installed: no engines to be found")

@@ -99,7 +99,12 @@ class Rig:
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             hosts = self.look(Ps())["hosts"]
-            if isinstance(hosts, list) and all(each["version"] != "starting" for each in hosts):
+            # None are there yet if we were faster than the daemon's first turn after READY.
+            if (
+                isinstance(hosts, list)
+                and hosts
+                and all(each["version"] != "starting" for each in hosts)
+            ):
                 return hosts
             time.sleep(0.05)
         raise RuntimeError("an engine host never became ready")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 import threading
 import time
@@ -29,10 +30,13 @@ Ask = Callable[[Client], Outcome]
 def main() -> int:
     """Run the demonstration; return the exit status."""
     packages = [ROOT / "experts" / name for name in (*questions(), "echo")]
-    daemon = PrivateDaemon(packages)
+    daemon = PrivateDaemon(packages, profiles=ROOT / "board-profiles")
     try:
         with daemon, daemon.client() as client:
             return show(daemon, client)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (DaemonError, AiosdError) as error:
         print(f"demo: {error}", file=sys.stderr)
         print(daemon.said(), file=sys.stderr)
@@ -83,11 +87,16 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
         ("Second round, in reverse: who came last is still there", asked[::-1]),
     ):
         heading(turn)
-        columns()
+        columns(joules=knows_joules(client))
         for name, (_, ask) in order:
             ram = max(ram, ask_and_show(client, name, ask, seen))
     bad = break_request(client)
     crash = break_worker(client, seen)
+    return end(daemon, client, ram, fine=bad and crash)
+
+
+def end(daemon: PrivateDaemon, client: Client, ram: float, *, fine: bool) -> int:
+    """Say what it came to, stop the daemon, and return the exit status."""
     heading("The end")
     status = client.status()
     counts = cast("dict[str, int]", status["requests"])
@@ -95,11 +104,16 @@ def show(daemon: PrivateDaemon, client: Client) -> int:
     evictions = cast("int", status["evictions"])
     note("answered", f"{counts['answered']}, with {counts['cold_loads']} loads", "good")
     note("evicted ", f"{evictions} times; at most {ram:.0f} MiB of {cap:.0f} MiB in use", "good")
+    if knows_joules(client):
+        books = client.energy()
+        parts = [cast("float", books[key]) for key in ("meter_joules", "idle_joules")]
+        where = f"{books['source']}, {books['scope']}"
+        note("energy  ", f"{parts[0]:.1f} J, {parts[1]:.1f} J idle ({where})", "good")
     left = processes(client)
     code = daemon.stop()
     orphans = [pid for pid in left if not gone(pid)]
     note("stopped ", f"exit status {code}, {len(orphans)} processes left behind", "good")
-    fine = code == 0 and not orphans and bad and crash and evictions > 0 and ram <= cap
+    fine = fine and code == 0 and not orphans and evictions > 0 and ram <= cap
     print(f"\n{paint('All as it should be.' if fine else 'Something went wrong.', 'bold')}")
     return 0 if fine else 1
 
@@ -121,6 +135,12 @@ def squeeze(daemon: PrivateDaemon, client: Client) -> None:
     note("hosts   ", f"{named} (ready after {time.monotonic() - start:.1f} s)")
     note("experts ", f"{len(needs)}, which need {sum(needs.values()) / MIB:.0f} MiB together")
     note("RAM cap ", f"{cap / MIB:.0f} MiB for all of it, so not every expert fits")
+
+
+def knows_joules(client: Client) -> bool:
+    """Tell whether this board has a meter, or a model of its power."""
+    power = cast("dict[str, str]", client.status()["power"])
+    return power["source"] != "none"
 
 
 def wait_for_hosts(client: Client) -> dict[str, int]:
@@ -163,7 +183,13 @@ def ask_and_show(client: Client, name: str, ask: Ask, seen: list[str]) -> float:
         name,
         summary(outcome),
         "cold" if outcome.cold else "warm",
-        [usage.queue_ms, usage.load_ms, usage.run_ms, (usage.ram_bytes or 0) / MIB],
+        [
+            usage.queue_ms,
+            usage.load_ms,
+            usage.run_ms,
+            (usage.ram_bytes or 0) / MIB,
+            None if usage.joules is None else usage.joules * 1e3,
+        ],
     )
     return used
 
@@ -172,10 +198,12 @@ def summary(outcome: Outcome) -> str:
     """Return an answer in a few words."""
     output = outcome.output
     if "value" in output:
-        return json.dumps(output["value"], separators=(",", ":"), ensure_ascii=False)
+        value = cast("dict[str, dict[str, str]]", output["value"])
+        return f"{value['intent']}: {', '.join(value['slots'].values())}"
     if "spans" in output:
-        spans = cast("list[object]", output["spans"])
-        return f"{'anomaly' if output.get('anomaly') else 'normal'}, spans {json.dumps(spans)}"
+        spans = cast("list[list[int]]", output["spans"])
+        places = ", ".join(f"{first}–{last}" for first, last in spans)
+        return f"anomaly at {places}" if output.get("anomaly") else "nothing unusual"
     if "label" in output:
         return f"{output['label']} ({cast('float', output['score']):.1%})"
     return json.dumps(output)

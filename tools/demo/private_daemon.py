@@ -25,8 +25,11 @@ class DaemonError(Exception):
 class PrivateDaemon:
     """Starts `aiosd` with its own sockets, state and experts; stops it by its pid."""
 
-    def __init__(self, experts: Iterable[Path], settings: str = "") -> None:
+    def __init__(
+        self, experts: Iterable[Path], settings: str = "", profiles: Path | None = None
+    ) -> None:
         """Prepare a folder with links to the packages `experts`; nothing runs yet."""
+        self._profiles = f'profiles = ["{profiles}"]\n' if profiles else ""
         self.folder = Path(tempfile.mkdtemp(prefix="aiosd-"))
         self.experts = self.folder / "experts"
         self.experts.mkdir()
@@ -44,7 +47,8 @@ class PrivateDaemon:
             f'[paths]\nexperts = ["{self.experts}"]\n'
             f'state = "{self.folder / "state"}"\nsockets = "{self.sockets}"\n'
         )
-        self.config.write_text(paths + settings, encoding="utf-8")
+        text = paths + self._profiles + settings
+        self.config.write_text(text, encoding="utf-8")
 
     def start(self) -> None:
         """Start the daemon and wait until it answers.

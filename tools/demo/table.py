@@ -4,9 +4,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-WIDTHS = (17, 33, 5, 7, 7, 8, 8)
-HEADS = ("expert", "answer", "", "queue", "load", "run", "RAM")
-UNITS = ("", "", "", "ms", "ms", "ms", "MiB")
+WIDTHS = (16, 23, 4, 6, 6, 6, 6, 6)
+HEADS = ("expert", "answer", "", "queue", "load", "run", "RAM", "cost")
+UNITS = ("", "", "", "ms", "ms", "ms", "MiB", "mJ")
+# The three lines of text are to the left, numbers to the right.
+TEXTS = 3
 
 _BOLD, _DIM, _GREEN, _YELLOW, _BLUE, _RED, _END = (
     f"\033[{code}m" for code in ("1", "2", "32", "33", "34", "31", "0")
@@ -36,15 +38,17 @@ def heading(text: str) -> None:
     print(f"\n{paint(text, 'bold')}", flush=True)
 
 
-def columns() -> None:
-    """Print the heads of the table."""
-    heads = [f"{head} {unit}".strip() for head, unit in zip(HEADS, UNITS, strict=True)]
-    print(paint("  " + _aligned(heads), "dim"))
+def columns(*, joules: bool) -> None:
+    """Print the heads of the table; what an answer cost only where that is known."""
+    count = len(HEADS) if joules else len(HEADS) - 1
+    print(paint("  " + _aligned(HEADS[:count]), "dim"))
+    print(paint("  " + _aligned(UNITS[:count]), "dim"))
 
 
-def row(expert: str, answer: str, cold: str, numbers: Sequence[float]) -> None:
-    """Print one answer."""
-    cells = [expert, _cut(answer, WIDTHS[1]), cold, *(f"{number:.1f}" for number in numbers)]
+def row(expert: str, answer: str, cold: str, numbers: Sequence[float | None]) -> None:
+    """Print one answer; a last number that is None is not known on this board."""
+    shown = [f"{number:.1f}" for number in numbers if number is not None]
+    cells = [expert, _cut(answer, WIDTHS[1]), cold, *shown]
     line = _aligned(cells)
     print("  " + line.replace(f" {cold} ", f" {paint(cold, cold)} ", 1), flush=True)
 
@@ -57,8 +61,8 @@ def note(mark: str, text: str, style: str = "dim") -> None:
 def _aligned(cells: Sequence[str]) -> str:
     """Return cells under their heads: text to the left, numbers to the right."""
     parts = [
-        cell.ljust(width) if place < 3 else cell.rjust(width)
-        for place, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+        cell.ljust(width) if place < TEXTS else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(cells, WIDTHS, strict=False))
     ]
     return " ".join(parts).rstrip()
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 PROBATION = 0.15
 MERGE = 0.01
+LARGE = 8  # members of a family that is one fold of a cross-validation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """One series: its values (n,), its labelled windows [start, end) and samples per day."""
 
@@ -160,3 +161,22 @@ def tune(scores: dict[str, NDArray[np.float64]], series: list[Series]) -> float:
         total = sum((score(each, scores[each.name] >= threshold) for each in series), Count())
         best = max(best, (total.f1, float(threshold)))
     return best[1]
+
+
+def folds(series: list[Series]) -> list[list[Series]]:
+    """Return `series` by family, a family of more than eight in two halves."""
+    groups = []
+    for family in sorted({each.family for each in series}):
+        members = [each for each in series if each.family == family]
+        half = (len(members) + 1) // 2 if len(members) > LARGE else len(members)
+        groups += [part for part in (members[:half], members[half:]) if part]
+    return groups
+
+
+def crossed(scores: dict[str, NDArray[np.float64]], series: list[Series]) -> Count:
+    """Count events of each fold with the threshold tuned on the others, and add them up."""
+    total = Count()
+    for fold in folds(series):
+        threshold = tune(scores, [each for each in series if each not in fold])
+        total = sum((score(each, scores[each.name] >= threshold) for each in fold), total)
+    return total

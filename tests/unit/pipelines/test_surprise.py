@@ -131,6 +131,17 @@ def test_a_series_that_does_not_vary_has_no_outlier() -> None:
     assert output["score"] < 1e-3
 
 
+def test_calm_makes_a_restless_series_stand_out_from_its_own_unrest() -> None:
+    quiet = np.random.default_rng(1).normal(0, 0.02, (200, 3))
+    restless = np.random.default_rng(1).normal(0, 3, (200, 3))
+    quiet[100] += 0.4
+    assert outliers(quiet, hop=4)["anomaly"] is False
+    assert outliers(quiet, hop=4, calm=0.2)["spans"] == [[400, 404]]
+    plain, calmed = (outliers(restless, hop=4, calm=calm)["scores"] for calm in (0, 0.2))
+    assert np.median(calmed) < 1
+    assert calmed == pytest.approx(np.array(plain) / (0.2 + np.median(plain)))
+
+
 def test_alarms_close_together_are_one_span_and_short_spans_are_dropped() -> None:
     vectors = np.zeros((100, 2))
     vectors[40], vectors[44], vectors[80] = 5, 9, 14
@@ -174,6 +185,7 @@ def test_outlier_scores_are_one_per_window_and_finite(
         SeriesOutliers(threshold=1, length=4, share=0.6),
         SeriesOutliers(threshold=1, length=4, floor=0),
         SeriesOutliers(threshold=1, length=4, smooth=0),
+        SeriesOutliers(threshold=1, length=4, calm=-0.1),
     ],
 )
 def test_bad_parameters_are_the_packages_fault(spec: Step) -> None:

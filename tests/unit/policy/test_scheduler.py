@@ -150,6 +150,22 @@ def test_an_expert_that_holds_more_than_the_cap_is_refused_and_leaves(world: Fak
     assert not world.workers
 
 
+def test_an_idle_expert_that_turns_out_to_hold_too_much_leaves_at_once(world: FakeWorld) -> None:
+    warm(world, "one")
+    world.ask("one")
+    world.answered("one", 130)
+    assert world.workers["one"].closing
+
+
+def test_a_measurement_that_frees_room_lets_the_next_one_in(world: FakeWorld) -> None:
+    world.ask("one")
+    world.loaded("one", 90)
+    request = world.ask("two")
+    world.perform(world.scheduler.on_measured("one", 20 * MIB, world.now))
+    world.loaded("two")
+    assert world.code(request) == "served"
+
+
 def test_a_b_a_b_is_gathered_into_two_loads() -> None:
     world = FakeWorld()
     world.install(a=60, b=60)

@@ -72,3 +72,9 @@ def test_this_machines_own_cpus_can_be_read() -> None:
 @given(st.text(max_size=300))
 def test_any_text_is_cpus_or_nothing(text: str) -> None:
     assert all(busy >= 0 for _, busy in parse_stat(text, 100))
+
+
+def test_without_clocks_only_busy_seconds_are_read(tmp_path: Path) -> None:
+    FakeBoard(tmp_path).cpus([0, 0]).policy(0, [0, 1], max_khz=1500000)
+    reading = CpuGauge(tmp_path, clocks=False).read(0.0)
+    assert (len(reading.busy_seconds), reading.policies) == (2, ())

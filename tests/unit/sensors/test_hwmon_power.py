@@ -74,3 +74,16 @@ def test_a_chip_that_fails_says_so(tmp_path: Path) -> None:
     meter = open_hwmon_power(facts("ina226.power1"), tmp_path)
     with pytest.raises(SensorError, match="Input/output error"):
         meter.sample(0.0)
+
+
+def test_power_below_zero_counts_as_none(tmp_path: Path) -> None:
+    FakeBoard(tmp_path).write({f"{CHIP}/name": "ina226", f"{CHIP}/power1_input": -25000})
+    assert open_hwmon_power(facts("ina226.power1"), tmp_path).sample(0.0).watts == 0.0
+
+
+def test_a_channel_with_two_files_is_found_once(tmp_path: Path) -> None:
+    FakeBoard(tmp_path).write(
+        {f"{CHIP}/name": "x", f"{CHIP}/power1_input": 1, f"{CHIP}/power1_average": 1}
+    )
+    with pytest.raises(SensorError, match=r"\(found: x\.power1\)"):
+        open_hwmon_power(facts("VIN"), tmp_path)

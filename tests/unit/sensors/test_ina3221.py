@@ -144,3 +144,12 @@ def test_watts_are_volts_by_amperes(
     meter.close()
     assert sample.watts == pytest.approx(millivolts * milliamperes / 1e6)
     assert 0 <= sample.uncertainty_watts <= 0.03 * sample.watts + meter.step_watts
+
+
+def test_the_links_that_sysfs_is_made_of_are_followed(tmp_path: Path) -> None:
+    FakeBoard(tmp_path).orin_nano()
+    chip = tmp_path / CHIPS / "1-0040"
+    (tmp_path / "sys/devices").mkdir()
+    chip.rename(tmp_path / "sys/devices/1-0040")
+    chip.symlink_to("../../../../devices/1-0040")
+    assert open_ina3221(ORIN_NANO, tmp_path).sample(0.0).watts == pytest.approx(5.072 * 1.064)

@@ -234,3 +234,13 @@ def test_opening_and_closing_every_board_leaves_no_descriptor(repo: Path, tmp_pa
     for path in (repo / "board-profiles").glob("*.toml"):
         open_meter(read_profile(path).power, tmp_path, board=path.stem).close()
     assert len(list(DESCRIPTORS.iterdir())) == before
+
+
+def test_the_step_follows_the_last_sample(tmp_path: Path) -> None:
+    board = FakeBoard(tmp_path).orin_nano()
+    meter = orin_meter(tmp_path)
+    at_start = meter.step_watts
+    board.write({CURRENT: "4000"})
+    meter.sample(1.0)
+    assert at_start == pytest.approx(5.072 * 0.008 + 1.064 * 0.008)
+    assert meter.step_watts == pytest.approx(5.072 * 0.008 + 4.0 * 0.008)

@@ -204,3 +204,26 @@ def test_a_calibration_of_another_board_is_refused(tmp_path: Path) -> None:
     path.write_bytes(msgspec.json.encode(CALIBRATION))
     with pytest.raises(SensorError, match="is of the board 'raspberry-pi-4', this is 'rk3588'"):
         read_calibration(path, "rk3588")
+
+
+def test_a_cpu_that_comes_online_brings_no_past_with_it(tmp_path: Path) -> None:
+    board = FakeBoard(tmp_path).cpus([0])
+    meter = open_default_model(PI_4, tmp_path)
+    meter.sample(0.0)
+    board.cpus([0, 1000 * TICKS])
+    assert meter.sample(1.0).joules == pytest.approx(1.6)
+
+
+def test_a_poor_fit_is_a_larger_error_but_never_larger_than_the_defaults(tmp_path: Path) -> None:
+    pi_4(tmp_path)
+    shares = [
+        open_calibrated_model(msgspec.structs.replace(CALIBRATION, residual_watts=watts), tmp_path)
+        .sample(0.0)
+        .uncertainty_share
+        for watts in (0.0, 0.4, 5.0)
+    ]
+    assert shares == pytest.approx([0.10, 0.20, 0.30])
+
+
+def test_no_core_is_busy_for_longer_than_the_time_that_passed(tmp_path: Path) -> None:
+    assert run(pi_4(tmp_path), PI_4, [30.0] * 4, 10.0) == pytest.approx(10 * 5.0)

@@ -123,3 +123,28 @@ def test_an_input_output_error_passes_and_nothing_is_lost(tmp_path: Path) -> Non
         meter.sample(1.0)
     board.rapl(count=3_000_000)
     assert meter.sample(2.0).joules == pytest.approx(3.0)
+
+
+def test_joules_add_up_over_samples(tmp_path: Path) -> None:
+    board = FakeBoard(tmp_path)
+    board.rapl(count=0)
+    meter = open_rapl(N100, tmp_path)
+    joules = []
+    for now, count in enumerate((0, 2_000_000, 3_000_000, 7_000_000)):
+        board.rapl(count=count)
+        joules.append(meter.sample(float(now)).joules)
+    assert joules == pytest.approx([0.0, 2.0, 3.0, 7.0])
+
+
+def test_what_one_package_gained_while_the_other_failed_is_not_lost(tmp_path: Path) -> None:
+    board = FakeBoard(tmp_path)
+    board.rapl("intel-rapl:0", "package-0", count=9_000_000_000)
+    board.rapl("intel-rapl:1", "package-1", count=0)
+    meter = open_rapl(ANY, tmp_path)
+    meter.sample(0.0)
+    board.rapl("intel-rapl:0", "package-0", count=0)
+    board.rapl("intel-rapl:1", "package-1", count=5_000_000)
+    with pytest.raises(SensorError, match="package-0 was set back"):
+        meter.sample(1.0)
+    board.rapl("intel-rapl:1", "package-1", count=8_000_000)
+    assert meter.sample(2.0).joules == pytest.approx(8.0)

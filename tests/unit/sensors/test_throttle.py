@@ -10,6 +10,7 @@ from aiosd.sensors.kernel_file import SensorError
 from aiosd.sensors.throttle import ThrottleGauge, parse_throttled
 
 ALARM = "sys/class/hwmon/hwmon2"
+DESCRIPTORS = Path("/proc/self/fd")
 NAMES = ("under_voltage", "frequency_capped", "throttled", "soft_limit")
 
 
@@ -85,3 +86,13 @@ def test_an_answer_that_fails_is_none_for_now_and_comes_back(tmp_path: Path) -> 
     bits = gauge.read()
     assert bits is not None
     assert bits.under_voltage
+
+
+def test_a_node_that_does_not_answer_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/vcio").symlink_to("/dev/null")
+    before = len(list(DESCRIPTORS.iterdir()))
+    gauge = ThrottleGauge(tmp_path)
+    assert (gauge.source, gauge.read()) == ("", None)
+    assert "Inappropriate ioctl" in gauge.reason
+    assert len(list(DESCRIPTORS.iterdir())) == before

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tools.train.nab import Count, Series, episodes, score, seasonal, tune, zscore
+from tools.train.nab import Count, Series, crossed, episodes, folds, score, seasonal, tune, zscore
+from tools.train.plant import plant
 from tools.train.recurring import recurring
 
 
@@ -55,3 +56,32 @@ def test_our_own_series_have_a_fault_in_every_other_half_and_do_not_change() -> 
     one, two = recurring(12, seed=3), recurring(12, seed=3)
     assert [bool(each.windows) for each in one] == [False] * 6 + [True] * 6
     assert all(np.array_equal(a.values, b.values) for a, b in zip(one, two, strict=True))
+
+
+def test_folds_are_families_and_a_large_family_is_two() -> None:
+    members = [
+        Series(f"{family}/{place}", np.zeros(10), (), np.arange(10.0), held_out=False)
+        for family, count in (("a", 9), ("b", 8))
+        for place in range(count)
+    ]
+    assert [len(fold) for fold in folds(members)] == [5, 4, 8]
+
+
+def test_a_crossed_count_uses_no_threshold_tuned_on_the_series_it_judges() -> None:
+    low, high = (
+        Series(f"{family}/x", np.zeros(1000), ((500, 600),), np.arange(1000.0), held_out=False)
+        for family in "ab"
+    )
+    scores = {"a/x": low.labels * 1.0, "b/x": high.labels * 5.0}
+    assert tune(scores, [low, high]) == 1
+    # The threshold from b misses a's window; that from a finds b's.
+    assert crossed(scores, [low, high]) == Count(1, 0, 1)
+
+
+def test_plant_series_hold_finite_faults_within_them_and_do_not_change() -> None:
+    one, two = plant(16, seed=3), plant(16, seed=3)
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(one, two, strict=True))
+    assert {len(each.windows) for each in one} == {0, 1, 2}
+    for each in one:
+        assert np.isfinite(each.values).all()
+        assert all(0 <= start < end <= len(each.values) for start, end in each.windows)

@@ -1,0 +1,226 @@
+"""The broker between a fake client and workers that lie."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from aiosd.daemon.broker import Broker
+from aiosd.daemon.frontend import Client
+from aiosd.domain.confinement import Confinement
+from aiosd.domain.energy import EnergyFigure
+from aiosd.domain.errors import AiosdError
+from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
+from aiosd.domain.power import EnergySource, Scope
+from aiosd.domain.request import Options
+from aiosd.policy.governor import Ledger
+from aiosd.policy.router import RouteFacts
+from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.scheduler import Scheduler
+from aiosd.policy.slots import ExpertFacts
+from aiosd.protocol.codec import Envelope
+from aiosd.protocol.messages import Answer, Chunk, End, Error, Run
+from aiosd.protocol.pipe import Done, Failed, Piece, RunRequest, WorkerReady
+
+MIB = 2**20
+
+
+@dataclass(eq=False)
+class FakeFrontend:
+    name: str = "api"
+    sent: list[tuple[bytes, Answer]] = field(default_factory=list)
+
+    def send(self, _client: Client, request: bytes, answer: Answer) -> bool:
+        self.sent.append((request, answer))
+        return True
+
+
+@dataclass
+class FakeProcess:
+    release: int = 4
+
+
+class FakeWorkers:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, FakeProcess] = {}
+        self.runs: dict[str, RunRequest] = {}
+        self.killed: list[str] = []
+        self.cancelled: list[tuple[str, int]] = []
+
+    def listen(self, _listener: object) -> None: ...
+
+    def start(self, expert: str, _engine: str, _order: object) -> None:
+        self.workers[expert] = FakeProcess()
+
+    def run(self, expert: str, request: RunRequest, _payload: object) -> None:
+        self.runs[expert] = request
+
+    def cancel(self, expert: str, request: int) -> None:
+        self.cancelled.append((expert, request))
+
+    def stop(self, _expert: str) -> None: ...
+
+    def kill(self, expert: str, _why: str) -> None:
+        self.killed.append(expert)
+
+    def held(self, pss: int, _own: int) -> int:
+        return pss
+
+
+class FakeInventory:
+    """Two experts that take texts and one that takes chats."""
+
+    def __init__(self) -> None:
+        kinds = {"one": InputType.TEXT, "two": InputType.TEXT, "chat": InputType.CHAT}
+        self.routes = {name: RouteFacts(name, "echo", kind, 100) for name, kind in kinds.items()}
+
+    def order(self, expert: str) -> tuple[str, str]:
+        return "echo", expert
+
+    def on_loaded(self, _expert: str) -> None: ...
+
+
+class FakeEnergy:
+    """Knows that every answer costs two joules."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, tuple[str, str]] = {}
+
+    def started(self, request: int, expert: str, client: str) -> None:
+        self.running[request] = (expert, client)
+
+    def ended(
+        self, request: int, cpu_seconds: float | None = None, units: float = 0.0
+    ) -> EnergyFigure | None:
+        if self.running.pop(request, None) is None or (cpu_seconds, units) == (0.0, -1.0):
+            return None
+        return EnergyFigure(EnergySource.MEASURED_TOTAL, Scope.BOARD, 3.0, 2.0, 0.5, 20)
+
+
+@dataclass
+class FakeEvents:
+    subscriptions: int = 1
+    topics: list[str] = field(default_factory=list)
+
+    def publish(self, topic: str, _facts: dict[str, object]) -> None:
+        self.topics.append(topic)
+
+
+READY = WorkerReady(
+    pid=1,
+    engine="echo 1",
+    load_ms=1.0,
+    pss_bytes=MIB,
+    own_bytes=MIB,
+    verified=[],
+    confinement=Confinement(),
+)
+
+
+class Stage:
+    """A broker with everything around it made up."""
+
+    def __init__(self) -> None:
+        self.workers, self.frontend, self.events = FakeWorkers(), FakeFrontend(), FakeEvents()
+        scheduler = Scheduler(Ledger(100 * MIB), SchedulerRules())
+        self.broker = Broker(
+            asyncio.get_running_loop(),
+            scheduler,
+            FakeInventory(),  # type: ignore[arg-type]
+            self.workers,  # type: ignore[arg-type]
+            self.events,  # type: ignore[arg-type]
+            FakeEnergy(),
+        )
+        facts = [ExpertFacts(name, 10 * MIB) for name in ("one", "two", "chat")]
+        self.broker.perform(scheduler.on_catalogue(facts, [], 0.0))
+        self.client = Client(self.frontend, b"anna")  # type: ignore[arg-type]
+
+    def ask(self, ident: bytes, expert: str, text: str = "hello", **options: object) -> None:
+        run = Run(expert=expert, input=TextInput(text=text), options=Options(**options))  # type: ignore[arg-type]
+        self.broker.on_run(self.client, Envelope(ident, run), run)
+
+    def warm(self, expert: str) -> None:
+        self.broker.on_worker_ready(expert, READY)
+
+    def answers(self, ident: bytes) -> list[Answer]:
+        return [answer for request, answer in self.frontend.sent if request == ident]
+
+
+def done(number: int) -> Done:
+    return Done(id=number, output={"text": "forged"}, run_ms=1.0, engine_ms=1.0)
+
+
+async def test_an_answer_goes_to_who_asked_with_the_release_that_answered() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    stage.broker.on_piece("one", Piece(id=stage.workers.runs["one"].id, text="he"))
+    stage.broker.on_done("one", done(stage.workers.runs["one"].id))
+    chunk, end = stage.answers(b"1")
+    assert chunk == Chunk(n=0, text="he")
+    assert isinstance(end, End)
+    assert (end.outcome.expert, end.outcome.release) == ("one", 4)
+    usage = end.outcome.usage
+    assert (usage.joules, usage.joules_gross, usage.joules_uncertainty) == (2.0, 3.0, 0.5)
+    assert (usage.joules_source, usage.joules_scope) == ("measured_total", "board")
+    assert stage.broker.held_bytes == 0
+
+
+async def test_a_worker_that_answers_for_another_expert_is_killed_and_not_believed() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.ask(b"2", "two")
+    stage.warm("one")
+    stage.warm("two")
+    victim = stage.workers.runs["two"].id
+    stage.broker.on_piece("one", Piece(id=victim, text="lies"))
+    stage.broker.on_done("one", done(victim))
+    failed = Failed(id=victim, code="invalid", message="lies", details={})
+    stage.broker.on_failed("one", failed)
+    assert stage.answers(b"2") == []
+    assert set(stage.workers.killed) == {"one"}
+    stage.broker.on_done("two", done(victim))
+    assert isinstance(stage.answers(b"2")[0], End)
+
+
+async def test_a_worker_that_answers_twice_does_not_get_two_requests() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.ask(b"2", "one")
+    stage.ask(b"3", "one")
+    stage.warm("one")
+    first = stage.workers.runs["one"].id
+    stage.broker.on_done("one", done(first))
+    second = stage.workers.runs["one"].id
+    stage.broker.on_done("one", done(first))
+    assert stage.workers.runs["one"].id == second != first
+    assert stage.answers(b"2") == []
+
+
+async def test_a_client_that_is_gone_takes_all_its_requests_along() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    stage.ask(b"2", "one")
+    stage.broker.on_gone(stage.client)
+    codes = [answer.code for _, answer in stage.frontend.sent if isinstance(answer, Error)]
+    assert codes == ["cancelled", "cancelled"]
+    assert stage.workers.cancelled == [("one", 1)]
+    assert stage.broker.held_bytes == 0
+
+
+async def test_what_is_refused_on_arrival_leaves_nothing_behind() -> None:
+    stage = Stage()
+    with pytest.raises(AiosdError, match="at most 100"):
+        stage.ask(b"1", "one", "x" * 101)
+    with pytest.raises(AiosdError, match="not a number"):
+        stage.ask(b"1", "one", keep_alive_seconds=float("nan"))
+    turns = [Turn(role="user", content="é" * 30), Turn(role="user", content="é" * 30)]
+    run = Run(expert="chat", input=ChatInput(messages=turns))
+    with pytest.raises(AiosdError, match="has 120 bytes"):
+        stage.broker.on_run(stage.client, Envelope(b"1", run), run)
+    assert stage.broker.held_bytes == 0
+    stage.ask(b"1", "one")
+    assert stage.answers(b"1") == []

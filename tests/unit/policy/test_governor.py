@@ -1,0 +1,152 @@
+"""Room under the cap, and who leaves for it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiosd.policy.eviction import Candidate, choose
+from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
+
+MIB = 2**20
+
+
+def resident(  # noqa: PLR0913 - a resident has these sides
+    name: str,
+    mebibytes: int,
+    *,
+    busy: bool = False,
+    pinned: bool = False,
+    leaving: bool = False,
+    wanted: bool = False,
+    fresh: bool = False,
+) -> Resident:
+    candidate = Candidate(name, mebibytes * MIB, 0.1, 1)
+    return Resident(
+        candidate, busy=busy, pinned=pinned, leaving=leaving, wanted=wanted, fresh=fresh
+    )
+
+
+def room(cap: int, *residents: Resident) -> Room:
+    ledger = Ledger(cap * MIB)
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    return Room(ledger, residents)
+
+
+def test_what_is_free_fits_to_the_byte() -> None:
+    made = room(100, resident("a", 40))
+    assert made.admit(60 * MIB) == Fits()
+    assert made.admit(60 * MIB + 1) != Fits()
+
+
+def test_an_engine_host_is_not_room_that_can_ever_be_had() -> None:
+    ledger = Ledger(100 * MIB)
+    ledger.set_host("echo", 30 * MIB)
+    verdict = Room(ledger, []).admit(80 * MIB)
+    assert verdict == Never(80 * MIB, 70 * MIB, ())
+
+
+def test_only_as_many_leave_as_must() -> None:
+    made = room(100, resident("a", 20), resident("b", 60), resident("c", 20))
+    verdict = made.admit(50 * MIB)
+    assert isinstance(verdict, Evict)
+    assert [each.expert for each in verdict.victims] == ["b"]
+
+
+def test_the_pinned_are_named_when_they_are_in_the_way() -> None:
+    made = room(100, resident("a", 30, pinned=True), resident("b", 70))
+    assert made.admit(71 * MIB) == Never(71 * MIB, 70 * MIB, ("a",))
+    assert isinstance(made.admit(70 * MIB), Evict)
+
+
+def test_busy_and_fresh_ones_are_waited_for_and_named() -> None:
+    made = room(100, resident("a", 50, busy=True), resident("b", 50, wanted=True, fresh=True))
+    verdict = made.admit(80 * MIB)
+    assert isinstance(verdict, Wait)
+    assert set(verdict.victims) == {"a", "b"}
+
+
+def test_a_patient_newcomer_spares_those_who_are_wanted() -> None:
+    made = room(100, resident("a", 100, wanted=True))
+    assert isinstance(made.admit(MIB, patient=True), Wait)
+    assert isinstance(made.admit(MIB), Evict)
+
+
+def test_those_for_whom_it_waited_before_are_waited_for_again() -> None:
+    made = room(100, resident("a", 50, busy=True), resident("b", 50, busy=True))
+    for name in ("a", "b"):
+        assert made.admit(40 * MIB, prefer=(name,)) == Wait((name,))
+
+
+def test_claimed_room_is_not_there_for_the_next_although_it_is_free_now() -> None:
+    made = room(100, resident("a", 60, busy=True))
+    assert made.admit(90 * MIB) == Wait(("a",))
+    made.claim(90 * MIB, ["a"])
+    assert made.admit(20 * MIB) == Wait()
+    assert made.admit(10 * MIB) == Fits()
+
+
+def test_all_idle_ones_leave_when_measurements_went_over_the_cap_by_more() -> None:
+    ledger = Ledger(100 * MIB)
+    residents = [resident("a", 30), resident("b", 100, busy=True), resident("c", 40, busy=True)]
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    assert [each.expert for each in overweight(ledger, residents)] == ["a"]
+
+
+sides = st.tuples(st.integers(1, 60), *[st.booleans()] * 5)
+
+
+@given(many=st.lists(sides, max_size=6), need=st.integers(1, 150), patient=st.booleans())
+def test_a_verdict_keeps_its_word(
+    many: list[tuple[int, bool, bool, bool, bool, bool]], need: int, *, patient: bool
+) -> None:
+    residents = [
+        resident(str(n), size, busy=b, pinned=p, leaving=going, wanted=w, fresh=f)
+        for n, (size, b, p, going, w, f) in enumerate(many)
+    ]
+    ledger = Ledger(200 * MIB)
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    by_name = {each.candidate.expert: each for each in residents}
+    verdict = Room(ledger, residents).admit(need * MIB, patient=patient)
+    match verdict:
+        case Fits():
+            assert need * MIB <= ledger.free_bytes
+        case Evict(victims):
+            for victim in victims:
+                each = by_name[victim.expert]
+                spared = each.busy or each.pinned or each.leaving or each.fresh
+                assert not spared
+                assert not patient or not each.wanted
+                ledger.release(victim.expert)
+            for each in residents:
+                if each.leaving:
+                    ledger.release(each.candidate.expert)
+            assert need * MIB <= ledger.free_bytes
+        case Wait(names):
+            for name in names:
+                assert not by_name[name].pinned
+                assert not by_name[name].leaving
+        case Never():
+            assert need * MIB > verdict.best_bytes
+
+
+def test_what_costs_little_to_reload_and_is_large_leaves_first() -> None:
+    cheap = Candidate("cheap", 50 * MIB, 0.05, 3)
+    dear = Candidate("dear", 50 * MIB, 5.0, 3)
+    small = Candidate("small", 5 * MIB, 0.05, 3)
+    assert choose([dear, small, cheap], MIB) == [cheap]
+
+
+def test_a_frequent_one_stays_before_a_rare_one_of_its_size() -> None:
+    often, seldom = Candidate("often", MIB, 1.0, 5.0), Candidate("seldom", MIB, 1.0, 0.5)
+    assert choose([often, seldom], MIB) == [seldom]
+
+
+def test_the_worthiest_is_spared_when_a_larger_one_makes_room_alone() -> None:
+    candidates = [
+        Candidate("tiny", MIB, 0.01, 1.0),
+        Candidate("small", 2 * MIB, 0.1, 1.0),
+        Candidate("large", 50 * MIB, 5.0, 1.0),
+    ]
+    assert [each.expert for each in choose(candidates, 51 * MIB) or ()] == ["tiny", "large"]
