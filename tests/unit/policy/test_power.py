@@ -144,7 +144,7 @@ def test_the_capacity_is_learnt_while_it_drains() -> None:
         pace.on_battery(draining(round(1.0 - second * 4.0 / 360_000, 2), 4.0), None, float(second))
         if second < 2000:
             assert pace.watts(float(second)) is None
-    assert pace.capacity_joules == pytest.approx(360_000, rel=0.2)
+    assert pace.capacity_joules == pytest.approx(360_000, rel=0.02)
 
 
 def test_at_its_reserve_a_battery_gives_nothing_whatever_it_holds() -> None:
