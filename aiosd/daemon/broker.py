@@ -22,7 +22,7 @@ from aiosd.domain.errors import (
 )
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
-from aiosd.domain.request import Outcome, Usage
+from aiosd.domain.request import Outcome, Priority, Usage
 from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
 from aiosd.policy.queues import Ticket
 from aiosd.policy.router import Route, Standing, Wanted, route
@@ -106,6 +106,8 @@ class Broker:
         now = self._loop.time()
         chosen = self._route(run, size)
         number = next(self._numbers)
+        background = run.options.priority is Priority.BACKGROUND
+        self._energy.admit(number, chosen.expert, background=background)
         ticket = Ticket(
             id=number,
             client=client.name,

@@ -1,6 +1,7 @@
 """The verbs that are not `run`: looking for everybody, loading and the like for operators only."""
 
 import asyncio
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -299,6 +300,7 @@ class Control:
             "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
             "heat": {each.zone: each.celsius for each in telemetry.heat()},
             "battery": msgspec.to_builtins(battery) if battery else None,
+            "allowance": dataclasses.asdict(telemetry.allowance) if telemetry.allowance else None,
         }
 
     def _energy(self) -> dict[str, object]:

@@ -8,6 +8,13 @@ from aiosd.domain.energy import EnergyFigure
 class Energy(Protocol):
     """Who knows what a request costs; `Telemetry` does."""
 
+    def admit(self, request: int, expert: str, *, background: bool) -> None:
+        """Let a request begin.
+
+        Raises:
+            OverPowerError: the power cap does not allow it now.
+        """
+
     def started(self, request: int, expert: str, client: str) -> None:
         """Take note that a worker begins to answer."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import zmq
 
 from aiosd.domain.errors import AiosdError, InvalidError
-from aiosd.protocol.codec import Buffer, Envelope, decode, encode, message_id
+from aiosd.protocol.codec import MIN_FRAMES, Buffer, Envelope, decode, encode, message_id
 from aiosd.protocol.limits import Limits
 from aiosd.protocol.messages import Answer, error_message
 
@@ -24,7 +24,6 @@ BURST = 64
 # Plain numbers: pyzmq's enumerations take longer to convert than libzmq to answer.
 _NOBLOCK = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-_RCVMORE = int(zmq.RCVMORE)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 # Beyond this libzmq itself drops the connection: no frame of ours is ever so large.
@@ -126,15 +125,21 @@ class Frontend:
         return isinstance(events, int) and bool(events & _POLLIN)
 
     def _rest(self) -> list[Buffer]:
-        """Receive the frames after the identity; attachments are not copied."""
+        """Receive the frames after the identity; attachments are not copied.
+
+        A frame knows whether more follow it, which takes less than to ask the socket. After an
+        identity there always is one.
+        """
+        receive, most = self._socket.recv, self._limits.frames
         frames: list[Buffer] = []
-        while self._socket.getsockopt(_RCVMORE):
-            if len(frames) < 2:  # noqa: PLR2004 - id and header
-                frames.append(self._socket.recv(_NOBLOCK))
-            else:
-                frame = self._socket.recv(_NOBLOCK, copy=False)
-                if len(frames) <= self._limits.frames:
-                    frames.append(frame.buffer)
+        more = True
+        while more:
+            frame = receive(_NOBLOCK, copy=False)
+            more = frame.more
+            if len(frames) < MIN_FRAMES:
+                frames.append(frame.bytes)
+            elif len(frames) <= most:
+                frames.append(frame.buffer)
         return frames
 
     def _take(self, client: Client, frames: Sequence[Buffer]) -> None:

@@ -68,10 +68,14 @@ def look_around(settings: Settings) -> Surroundings:
         ConfigError: a profile is wrong, or the one named in the settings does not exist.
     """
     root = Path(settings.board.sysroot)
-    machine = read_machine()
+    machine = read_machine(root / "proc")
+    if not machine.ram_bytes:
+        # A folder with instruments only stands on the real machine.
+        machine = read_machine()
     layout = settings.layout()
     if settings.board.profile == "auto":
-        picked = pick_profile(layout.profiles, root / "proc" / "device-tree")
+        tree = root / "proc" / "device-tree"
+        picked = pick_profile(layout.profiles, tree, cpu_model=machine.cpu_model)
     else:
         profiles = read_profiles(layout.profiles)
         if settings.board.profile not in profiles:
@@ -174,6 +178,7 @@ class Daemon:
         gc.freeze()
         self._loop.call_soon(self._start_hosts)
         self._loop.call_soon(self._telemetry.start)
+        self._loop.call_soon(self._cap_power)
         await self._stopping.wait()
         await self._stop()
 
@@ -195,8 +200,19 @@ class Daemon:
             frontend.limit(self._limits())
         change = self._take_stock()
         self._tell_facts()
+        self._cap_power()
         log.info("reloaded: %s", self._status())
         return change
+
+    def _cap_power(self) -> None:
+        """Hold the board to the owner's caps."""
+        power = self._settings.power
+        self._telemetry.cap(
+            power.cap_watts,
+            power.joules_per_hour,
+            self._load_rules().threads,
+            lambda allowance: self._workers.pace(allowance.duty),
+        )
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""

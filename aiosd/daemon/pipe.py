@@ -52,7 +52,12 @@ class Pipe(Generic[T]):
         if self._end is None:
             _close_all(handles)
             return
-        self._unsent.append((memoryview(frame(self._encoder.encode(message))), handles))
+        data = frame(self._encoder.encode(message))
+        if not self._unsent and not handles:
+            data = data[self._send_now(data) :]
+            if not data:
+                return
+        self._unsent.append((memoryview(data), handles))
         if len(self._unsent) == 1:
             self._flush()
 
@@ -78,8 +83,7 @@ class Pipe(Generic[T]):
             return False
         try:
             data = end.recv(_RECEIVE_BYTES)
-            bodies = list(self._unframer.feed(data))
-            messages = [self._decoder.decode(body) for body in bodies]
+            messages = [self._decoder.decode(body) for body in self._unframer.feed(data)]
         except BlockingIOError:
             return False
         except ConnectionError:
@@ -94,6 +98,13 @@ class Pipe(Generic[T]):
         if not data:
             self._lost("")
         return bool(data)
+
+    def _send_now(self, data: bytes) -> int:
+        """Return how many bytes the kernel takes now: usually all of them."""
+        try:
+            return self._end.send(data) if self._end is not None else 0
+        except (BlockingIOError, ConnectionError):
+            return 0  # `_flush` meets it again
 
     def _flush(self) -> None:
         """Send as much as the kernel takes now, and come back for the rest."""

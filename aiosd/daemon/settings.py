@@ -70,6 +70,13 @@ class Board(_Table, frozen=True, kw_only=True):
     sysroot: str = "/"
 
 
+class Power(_Table, frozen=True, kw_only=True):
+    """Caps on the board's power, where it has a meter or a model of it; 0 is no cap."""
+
+    cap_watts: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    joules_per_hour: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+
+
 class Engines(_Table, frozen=True, kw_only=True):
     """How workers are made, and how many threads one may use (0: as the profile says)."""
 
@@ -133,6 +140,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     sockets: Sockets = Sockets()
     ram: Ram = Ram()
     board: Board = Board()
+    power: Power = Power()
     engines: Engines = Engines()
     experts: Experts = Experts()
     queue: Queue = Queue()

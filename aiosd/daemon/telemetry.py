@@ -6,10 +6,12 @@ idle daemon stays asleep.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
 from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
@@ -22,6 +24,7 @@ from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.kernel_file import SensorError
 from aiosd.sensors.meter import NoMeter, open_meter
 from aiosd.sensors.process_time import read_cpu_seconds
+from aiosd.sensors.throttle import ThrottleGauge
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ READ_SHARE = 0.02
 LINGER_SECONDS = 2.0
 # Between requests, for the idle baseline of a real instrument.
 IDLE_SECONDS = 30.0
+# How often the governor is asked while it has a cap to hold.
+DECIDE_SECONDS = 0.5
 # Two samples closer together than this say nothing more than one.
 FRESH_SECONDS = 0.02
 
@@ -54,6 +59,11 @@ class Telemetry:
         """Open what the board has below `root`; `pids` names the experts' workers."""
         self._loop = loop
         self._pids = pids
+        self._profile = profile
+        self._on_allowance: Callable[[Allowance], None] = lambda _allowance: None
+        self._throttle = ThrottleGauge(root)
+        self._asked = 0.0
+        self.allowance: Allowance | None = None
         self.meter = open_meter(
             profile.power, root, board=profile.name, calibration=calibration, clock=loop.time
         )
@@ -75,6 +85,48 @@ class Telemetry:
         self._spent: dict[str, tuple[int, float]] = {}
         self.watts: float | None = None
         self.silence = ""
+
+    def cap(
+        self,
+        watts: float,
+        joules_per_hour: float,
+        threads: int,
+        on_allowance: Callable[[Allowance], None],
+    ) -> None:
+        """Hold the board to a cap (0: none); `on_allowance` hears what follows from it."""
+        rules = PowerRules.of(self._profile, watts or None)
+        bucket = joules_per_hour or None
+        self.governor.on_rules(dataclasses.replace(rules, bucket_joules=bucket, threads=threads))
+        self._on_allowance = on_allowance
+        if not self.capped:
+            self.allowance = None
+        elif self.enabled:
+            self._decide()
+        else:
+            log.warning("the power cap cannot be held: this board has neither meter nor model")
+
+    @property
+    def capped(self) -> bool:
+        """Whether the owner has set a cap."""
+        rules = self.governor.rules
+        return rules.cap_watts is not None or rules.bucket_joules is not None
+
+    def admit(self, request: int, expert: str, *, background: bool) -> None:
+        """Draw a request's predicted joules.
+
+        Raises:
+            OverPowerError: it may not run now.
+        """
+        if not (self.capped and self.enabled):
+            return
+        self._decide()
+        if self.allowance is not None and self.allowance.admit is not Admission.NOW:
+            raise self.governor.refusal()
+        predicted = self.books.predict(expert)
+        joules = predicted.joules if predicted else None
+        draw = self.governor.draw(request, joules, self._loop.time(), background=background)
+        if draw.admit is not Admission.NOW:
+            raise self.governor.refusal(draw)
 
     @property
     def enabled(self) -> bool:
@@ -108,7 +160,10 @@ class Telemetry:
         if now - self._at > FRESH_SECONDS:
             self._read()
         self._busy_until = now + LINGER_SECONDS
-        return self.books.on_ended(request, self._loop.time(), cpu_seconds, units)
+        figure = self.books.on_ended(request, self._loop.time(), cpu_seconds, units)
+        if self.capped:
+            self.governor.reconcile(request, figure.marginal_joules if figure else None)
+        return figure
 
     def totals(self) -> EnergyTotals:
         """Return where all joules went, up to this moment."""
@@ -185,6 +240,22 @@ class Telemetry:
                 self.watts = metered.joules / span
             self.governor.on_interval(metered)
         self.governor.on_idle(self.books.idle_watts)
+        if self.capped and now - self._asked >= DECIDE_SECONDS:
+            self._decide()
+
+    def _decide(self) -> None:
+        """Ask the governor what is allowed now, and pass it on."""
+        now = self._loop.time()
+        if self.allowance is not None and now - self._asked < DECIDE_SECONDS:
+            return
+        self._asked = now
+        self.governor.on_heat(self._heat.read())
+        bits = self._throttle.read()
+        if bits is not None:
+            self.governor.on_throttle(bits, now)
+        self.governor.on_battery(self._battery.read(now), now)
+        self.allowance = self.governor.allowance(now)
+        self._on_allowance(self.allowance)
 
     def _worker_seconds(self) -> tuple[tuple[str, float], ...]:
         """Return the CPU seconds of each worker since the last call."""

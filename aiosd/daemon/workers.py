@@ -21,6 +21,7 @@ from aiosd.protocol.pipe import (
     LoadExpert,
     LoadFailed,
     Measured,
+    Pace,
     Piece,
     RunRequest,
     WorkerReady,
@@ -80,6 +81,7 @@ class Workers:
         self._hosts = hosts
         self._environment = environment
         self._listener: Listener | None = None
+        self._duty = 1.0
         self.workers: dict[str, Worker] = {}
 
     def pids(self) -> list[tuple[str, int]]:
@@ -121,6 +123,8 @@ class Workers:
         )
         self.workers[expert] = worker
         worker.pipe.send(order)
+        if self._duty < 1.0:
+            worker.pipe.send(Pace(duty=self._duty))
 
     def run(self, expert: str, request: RunRequest, payload: bytes | memoryview | None) -> None:
         """Hand a request to the expert's worker.
@@ -136,6 +140,15 @@ class Workers:
         else:
             sized = msgspec.structs.replace(request, descriptor_bytes=len(payload))
             pipe.send(sized, _in_memory(payload))
+
+    def pace(self, duty: float) -> None:
+        """Let every worker, also those still to come, work for this share of the time only."""
+        if duty == self._duty:
+            return
+        self._duty = duty
+        for worker in self.workers.values():
+            if worker.pipe is not None:
+                worker.pipe.send(Pace(duty=duty))
 
     def cancel(self, expert: str, request: int) -> None:
         """Tell the expert's worker to stop answering."""

@@ -31,7 +31,7 @@ def background_of(grey: Floats) -> tuple[Floats, float]:
     small = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BOX), dtype=np.float64)
     terms = _terms(small.shape)
     weight = _trimmed(small, terms)
-    factors = np.linalg.lstsq(terms[weight], small[weight], rcond=None)[0]
+    factors = _fitted(terms[weight], small[weight])
     surface = _surface(grey.shape, factors)
     paper = np.asarray(
         Image.fromarray(weight).resize((width, height), Image.Resampling.NEAREST), dtype=bool
@@ -55,6 +55,16 @@ def _terms(shape: tuple[int, ...]) -> NDArray[np.float64]:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
+def _fitted(terms: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the least squares' factors of the terms, by the normal equations.
+
+    Six well-scaled terms lose no digit that matters, and thousands of rows become six.
+    """
+    factors: NDArray[np.float64]
+    factors = np.linalg.lstsq(terms.T @ terms, terms.T @ values, rcond=None)[0]
+    return factors
+
+
 def _surface(shape: tuple[int, ...], factors: NDArray[np.float64]) -> Floats:
     """Evaluate `_terms(shape) @ factors` without holding six images."""
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, np.newaxis]
@@ -75,7 +85,7 @@ def _trimmed(small: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[
     for _ in range(_ROUNDS):
         if np.count_nonzero(keep) < small.size // 8:
             break
-        factors = np.linalg.lstsq(terms[keep], small[keep], rcond=None)[0]
+        factors = _fitted(terms[keep], small[keep])
         rest = small - terms @ factors
         spread = 1.4826 * float(np.median(np.abs(rest[keep])))
         keep = np.abs(rest) <= max(3 * spread, 3.0)

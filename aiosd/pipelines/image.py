@@ -4,6 +4,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ _DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+# At import, so that a host pays once for all the workers it forks.
+Image.preinit()
+import_module("PIL.WebPImagePlugin")
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -146,7 +150,8 @@ def ink(spec: ImageInk, _folder: Path) -> Callable[[Pixels], Pixels]:
         surface, deviation = background_of(grey)
         rest = grey - surface
         # Ink is what strays furthest from the background, and it strays to one side.
-        if float(np.sum(rest.astype(np.float64) ** 3)) < 0:
+        deep = rest.astype(np.float64)
+        if float(np.sum(deep * deep * deep)) < 0:
             rest = -rest
         # In a large image a few hot pixels must not count as ink; a small one has none to spare.
         strong = float(np.percentile(rest, 99.95) if rest.size > _LARGE else rest.max())

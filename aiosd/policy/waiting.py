@@ -28,6 +28,8 @@ class WaitingRoom:
     def full(self, client: str) -> BusyError | None:
         """Return why this client may not wait too, or None."""
         counts = (self._per_client.get(client, 0), self.count)
+        if counts[0] < self._bounds[0] and counts[1] < self._bounds[1]:
+            return None
         for count, bound, whose in zip(counts, self._bounds, ("you", "all clients"), strict=True):
             if count >= bound:
                 return BusyError(

@@ -15,14 +15,23 @@ def next_wake(
     That is a deadline, the end of a worker's grace, of a keep-alive, or of the patience that those
     who wait for a cold expert have with the loaded ones.
     """
-    times: list[float | None] = [waiting.next_deadline()]
     cold = [slot for slot in waiting.slots() if slot.state is ExpertState.COLD]
     turns = [(slot.queue.oldest() or 0.0) + gather_seconds for slot in cold]
+    first = waiting.next_deadline()
     for slot in live:
-        times += [slot.kill_at, slot.idle_until()]
+        first = _sooner(_sooner(first, slot.kill_at), slot.idle_until())
         if slot.serving and not slot.ended:
-            times.append(slot.serving.deadline)
+            first = _sooner(first, slot.serving.deadline)
         if cold and (slot.wanted or slot.returned):
             turns.append(slot.fresh_until(gather_seconds))
-    times += [turn for turn in turns if turn > now]
-    return min((time for time in times if time is not None), default=None)
+    for turn in turns:
+        if turn > now:
+            first = _sooner(first, turn)
+    return first
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    """Return the earlier of two times, either of which may be missing."""
+    if one is None or (other is not None and other < one):
+        return other
+    return one

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgpack
 import msgspec
@@ -19,17 +18,17 @@ _ENCODER = msgspec.msgpack.Encoder()
 _RUNS = msgspec.msgpack.Decoder(Run)
 # A header that begins like this (after its length) names the version it speaks.
 _USUAL_BEGINNING = b"\xa1t\xa3run\xa1v\x01"
+_USUAL_END = 1 + len(_USUAL_BEGINNING)
 _ANSWERS = msgspec.msgpack.Decoder(Answer)
 _PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """One decoded message: its id, what it says, and the attachments it came with."""
 
     id: bytes
     verb: Verb
-    attachments: tuple[Buffer, ...] = field(default=(), repr=False)
+    attachments: tuple[Buffer, ...] = ()
 
 
 def encode(message: Verb | Answer) -> bytes:
@@ -106,8 +105,7 @@ def _run_at_once(header: Buffer, limits: Limits) -> Run | None:
     break any limit: an item takes a byte at least, a pair of a map two. Values of any type (JSON, a
     schema) may nest or hold extension types, and a wrong header needs its field named.
     """
-    counts = (limits.array_items, 2 * limits.map_items, limits.string_bytes, limits.binary_bytes)
-    if len(header) > min(counts) or header[1 : 1 + len(_USUAL_BEGINNING)] != _USUAL_BEGINNING:
+    if len(header) > limits.harmless_bytes or header[1:_USUAL_END] != _USUAL_BEGINNING:
         return None
     try:
         run = _RUNS.decode(header)

@@ -4,7 +4,7 @@ A frame is a 4-byte big-endian length and that many bytes of MessagePack. The tw
 the only limit is one on the length, against a worker that has lost its mind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from struct import Struct
 
 _LENGTH = Struct(">I")
@@ -29,8 +29,8 @@ class Unframer:
         self._limit = limit
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take some bytes; yield every body that is now complete.
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """Take some bytes; return every body that is now complete.
 
         Raises:
             FrameError: a length is over the limit.
@@ -39,9 +39,9 @@ class Unframer:
         if not buffer and len(data) >= HEADER_BYTES:
             (length,) = _LENGTH.unpack_from(data)
             if len(data) == HEADER_BYTES + length and length <= self._limit:
-                yield data[HEADER_BYTES:]  # the usual case: one whole frame, copied once
-                return
+                return (data[HEADER_BYTES:],)  # the usual case: one whole frame, copied once
         buffer += data
+        bodies: list[bytes] = []
         start = 0
         while len(buffer) - start >= HEADER_BYTES:
             (length,) = _LENGTH.unpack_from(buffer, start)
@@ -50,6 +50,7 @@ class Unframer:
             end = start + HEADER_BYTES + length
             if len(buffer) < end:
                 break
-            yield bytes(buffer[start + HEADER_BYTES : end])
+            bodies.append(bytes(buffer[start + HEADER_BYTES : end]))
             start = end
         del buffer[:start]
+        return bodies

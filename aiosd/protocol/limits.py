@@ -5,6 +5,7 @@ is why pictures, recordings and long series travel as attachment frames and neve
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -23,6 +24,11 @@ class Limits:
     string_bytes: int = 256 * KIB
     binary_bytes: int = 256 * KIB
     depth: int = 16
+
+    @cached_property
+    def harmless_bytes(self) -> int:
+        """Up to how many bytes a header is too short to break a limit on counts or lengths."""
+        return min(self.array_items, 2 * self.map_items, self.string_bytes, self.binary_bytes)
 
 
 DEFAULT_LIMITS = Limits()

@@ -89,6 +89,12 @@ class CancelRequest(_Message, frozen=True, kw_only=True, tag="cancel"):
     id: int
 
 
+class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
+    """Work for this share of the time only (0.1 to 1), and rest for what is left of it."""
+
+    duty: float
+
+
 # ── worker → daemon ──────────────────────────────────────────────────────────────────────────
 
 
@@ -148,5 +154,5 @@ class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
 
 ToHost = Spawn
 FromHost = HostReady | HostFailed | Spawned | Exited
-ToWorker = LoadExpert | RunRequest | CancelRequest
+ToWorker = LoadExpert | RunRequest | CancelRequest | Pace
 FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Failed

@@ -1,6 +1,7 @@
 """A host's or worker's end of its pipe to the daemon: blocking, framed, with descriptors."""
 
 import os
+import select
 import socket
 from array import array
 from collections import deque
@@ -50,6 +51,11 @@ class Channel(Generic[T]):
                 raise EOFError
         return self._ready.popleft() if self._ready else None
 
+    def wait(self, seconds: float) -> None:
+        """Rest for so long, or until the daemon says something."""
+        if not self._ready:
+            select.select([self.socket], [], [], seconds)
+
     def send(self, message: msgspec.Struct) -> None:
         """Send one message; waits while the daemon is slow to read."""
         self.socket.sendall(frame(self._encoder.encode(message)))
@@ -80,5 +86,6 @@ class Channel(Generic[T]):
                 self.descriptors.extend(handles)
         if not data:
             return False
-        self._ready.extend(self._decoder.decode(body) for body in self._unframer.feed(data))
+        for body in self._unframer.feed(data):
+            self._ready.append(self._decoder.decode(body))
         return True

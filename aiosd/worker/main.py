@@ -14,6 +14,7 @@ from aiosd.protocol.pipe import (
     LoadExpert,
     LoadFailed,
     Measured,
+    Pace,
     Piece,
     RunRequest,
     ToWorker,
@@ -23,6 +24,7 @@ from aiosd.sensors.memory import read_process
 from aiosd.worker.channel import Channel
 from aiosd.worker.confine import confine_after_load, confine_at_start
 from aiosd.worker.expert import Expert, failure, map_payload
+from aiosd.worker.pace import Pacer
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Worker:
         self._expert: Expert | None = None
         self._answered = 0
         self._measured = 0.0
+        self._pacer = Pacer(time.perf_counter, channel.wait)
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
@@ -60,6 +63,8 @@ class Worker:
                     self._run(order)
                 case CancelRequest():
                     pass  # its request has ended already
+                case Pace():
+                    self._pacer.duty = order.duty
 
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
@@ -96,6 +101,8 @@ class Worker:
         payload: memoryview | bytes | None = order.payload
         if order.descriptor_bytes is not None:
             payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
+        self._pacer.settle()
+        self._pacer.begin()
         try:
             done = expert.answer(
                 order,
@@ -110,6 +117,7 @@ class Worker:
         else:
             self._channel.send(done)
             self._measure()
+        self._pacer.end()
 
     def _fail(self, request: int, error: AiosdError) -> None:
         self._channel.send(
@@ -128,11 +136,14 @@ class Worker:
             self._channel.send(Measured(pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes))
 
     def _cancelled(self, request: int) -> bool:
-        """Look for a word from the daemon while a request runs."""
+        """Rest if the pace asks for it, then look for a word from the daemon."""
+        self._pacer.pause()
         try:
             order = self._channel.poll()
         except EOFError:
             raise SystemExit(0) from None
+        if isinstance(order, Pace):
+            self._pacer.duty = order.duty
         return isinstance(order, CancelRequest) and order.id == request
 
 

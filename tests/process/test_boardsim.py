@@ -5,8 +5,15 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
+from fakes.running import DaemonProcess
+
+from aiosd.boards.machine import read_machine
+from aiosd.domain.power import Scope
+from aiosd.protocol.messages import Energy, Reply, Status
+from tools.boardsim.live import LiveBoard
 
 BURN = "import time\nwhile time.process_time() < 1.0: pass"
 
@@ -54,3 +61,32 @@ def test_an_unknown_board_is_refused_with_those_that_exist(repo: Path, tmp_path:
     assert done.returncode == 2
     assert done.stderr.startswith("boardsim: no board 'rpi6'; there are am625")
     assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("raspberry-pi-5", 0.1), ("jetson-orin-nano", 0.06), ("x86-n100", 0.1)]
+)
+def test_the_daemon_finds_the_board_and_counts_the_joules_that_are_true(
+    daemon: DaemonProcess, tmp_path: Path, name: str, error: float
+) -> None:
+    daemon.install()
+    with LiveBoard(name, tmp_path / "simulated") as live:
+        client = daemon.start(board={"sysroot": str(tmp_path / "simulated")}).client()
+        live.watch(daemon.pid)
+        status = client.ask(Status())
+        assert isinstance(status, Reply)
+        assert status.body["board"] == name
+        ram = read_machine(tmp_path / "simulated/proc").ram_bytes
+        assert 0 < cast("int", status.body["ram_cap_bytes"]) < ram
+        counts: list[tuple[float, float]] = []
+        for text in ("hello", "!tokens 400000"):
+            client.say("echo", text)
+            reply = client.ask(Energy())
+            assert isinstance(reply, Reply)
+            said, scope = reply.body["meter_joules"], Scope(str(reply.body["scope"]))
+            assert isinstance(said, float)
+            counts.append((said, live.state.joules[scope]))
+        said, true = (after - before for before, after in zip(*counts, strict=True))
+        # The truth moves in steps of 50 ms, and is read a moment after the answer, both times.
+        apart = 0.1 * live.state.watts[scope]
+        assert said == pytest.approx(true, abs=error * true + apart)

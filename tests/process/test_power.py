@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from fakes.board import CHIPS, FakeBoard
-from fakes.running import DaemonProcess
+from fakes.running import DaemonProcess, until
 
 from aiosd.client import Client
-from aiosd.protocol.messages import End, Energy, Reply, Status
+from aiosd.protocol.messages import End, Energy, Error, Reply, Status
 from tools.boardsim.live import LiveBoard
 
 pytestmark = pytest.mark.process
@@ -115,3 +115,42 @@ def test_the_client_reads_the_energy_books(daemon: DaemonProcess, board: FakeBoa
     with Client(str(daemon.sockets)) as client:
         client.run(text="hello", expert="echo")
         assert client.energy()["source"] == "measured_total"
+
+
+def test_a_watt_cap_slows_the_workers_until_the_simulated_board_keeps_it(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    with LiveBoard("raspberry-pi-5", tmp_path / "simulated") as simulated:
+        tables = {"board": {"sysroot": str(tmp_path / "simulated")}, "power": {"cap_watts": 3.3}}
+        client = daemon.start(**tables).client()
+        simulated.watch(daemon.pid)
+
+        def slowed() -> bool:
+            assert isinstance(client.say("echo", "!tokens 60000"), End)
+            power = body_of(client.ask(Status()))["power"]
+            assert isinstance(power, dict)
+            return bool(power["allowance"]["duty"] < 1.0)
+
+        until(slowed, "the governor to lower the duty")
+
+
+def test_a_cap_below_the_idle_refuses_with_the_watts_and_when_to_come_back(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    with LiveBoard("raspberry-pi-5", tmp_path / "simulated"):
+        tables = {"board": {"sysroot": str(tmp_path / "simulated")}, "power": {"cap_watts": 1.0}}
+        client = daemon.start(**tables).client()
+        answers: list[object] = []
+
+        def refused() -> bool:
+            answers.append(client.say("echo", "hello"))
+            return isinstance(answers[-1], Error)
+
+        until(refused, "the governor to have waited long enough")
+        error = answers[-1]
+        assert isinstance(error, Error)
+        assert error.code == "over_power"
+        assert error.details["cap_watts"] == pytest.approx(1.0)
+        assert float(str(error.details["retry_after_seconds"])) > 0

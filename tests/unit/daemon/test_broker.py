@@ -9,7 +9,7 @@ from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
 from aiosd.domain.confinement import Confinement
 from aiosd.domain.energy import EnergyFigure
-from aiosd.domain.errors import AiosdError
+from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
 from aiosd.domain.power import EnergySource, Scope
 from aiosd.domain.request import Options
@@ -87,6 +87,10 @@ class FakeEnergy:
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[str, str]] = {}
+
+    def admit(self, request: int, expert: str, *, background: bool) -> None:
+        if expert == "hungry" and not background:
+            raise OverPowerError("no", request=request)
 
     def started(self, request: int, expert: str, client: str) -> None:
         self.running[request] = (expert, client)

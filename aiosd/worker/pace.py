@@ -1,0 +1,44 @@
+"""How a worker keeps below its share of the time: it rests in proportion to what it has worked."""
+
+from collections.abc import Callable
+
+# Shorter rests than this cost more than they save; what is owed adds up until then.
+SHORTEST_SECONDS = 0.004
+
+
+class Pacer:
+    """Owes the board some rest; times are seconds of one clock."""
+
+    def __init__(self, clock: Callable[[], float], rest: Callable[[float], None]) -> None:
+        """Rest by calling `rest`, which may return early when there is news from the daemon."""
+        self.duty = 1.0
+        self._clock = clock
+        self._rest = rest
+        self._owed = 0.0
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """Work begins."""
+        self._since = self._clock()
+
+    def pause(self) -> None:
+        """Some work is done, more may follow: rest for it, if it is worth while."""
+        now = self._clock()
+        if self._since is not None and self.duty < 1.0:
+            self._owed += (now - self._since) * (1.0 / self.duty - 1.0)
+            if self._owed >= SHORTEST_SECONDS:
+                self._rest(self._owed)
+                self._owed = max(0.0, self._owed - (self._clock() - now))
+        self._since = self._clock()
+
+    def end(self) -> None:
+        """Work ends; what is owed is rested for before the next begins."""
+        self.pause()
+        self._since = None
+
+    def settle(self) -> None:
+        """Rest for all that is still owed."""
+        if self._owed >= SHORTEST_SECONDS:
+            now = self._clock()
+            self._rest(self._owed)
+            self._owed = max(0.0, self._owed - (self._clock() - now))
