@@ -10,6 +10,7 @@ from aiosd.domain.power import BatteryReading, BatteryState
 _GAUGE_STEP = 0.01
 # Capacity is learnt over at least this much of it.
 _LEARN_SHARE = 0.03
+_ROUNDING = 1e-6
 _SHORTEST_SECONDS = 3600.0
 
 
@@ -28,6 +29,7 @@ class BatteryPace:
         self._at: float | None = None
         self._anchor: float | None = None
         self._joules = 0.0
+        self._on_step = False
 
     @property
     def capacity_joules(self) -> float | None:
@@ -63,11 +65,14 @@ class BatteryPace:
         if self._known or watts is None:
             return
         if self._at is None or self._anchor is None or share > self._anchor:
-            self._at, self._anchor, self._joules = now, share, 0.0
+            self._at, self._anchor, self._joules, self._on_step = now, share, 0.0, False
             return
         self._joules += watts * (now - self._at)
         self._at = now
-        if self._anchor - share >= _LEARN_SHARE:
+        # Counting begins where the gauge moves: before that, nobody knows how far the step was.
+        if share < self._anchor and not self._on_step:
+            self._anchor, self._joules, self._on_step = share, 0.0, True
+        elif self._anchor - share >= _LEARN_SHARE - _ROUNDING:
             found = self._joules / (self._anchor - share)
             self._capacity = found if self._capacity is None else (self._capacity + found) / 2
             self._anchor, self._joules = share, 0.0

@@ -162,6 +162,10 @@ class EnergyBooks:
         self._settle()
         return self._figure(account)
 
+    def on_replaced(self, expert: str) -> None:
+        """Forget what was learnt of an expert's price: its package is another, or gone."""
+        self._fits.pop(expert, None)
+
     def predict(self, expert: str, units: float | None = None) -> Prediction | None:
         """Return what a request to this expert adds to the idle, or None before it is known."""
         fit = self._fits.get(expert)

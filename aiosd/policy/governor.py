@@ -8,7 +8,7 @@ estimated need is in the books before its worker starts, so that two loads at on
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from aiosd.policy.eviction import Candidate, Eviction
+from aiosd.policy.eviction import Candidate, choose
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Ledger:
         """Start empty under `cap_bytes`."""
         self.cap_bytes = cap_bytes
         self._held: dict[str, int] = {}
+        self._growth: dict[str, int] = {}
         self._hosts: dict[str, int] = {}
 
     @property
@@ -71,13 +72,23 @@ class Ledger:
         """Bytes left under the cap; negative when measurements went over it."""
         return self.cap_bytes - self.used_bytes
 
+    @property
+    def promised_bytes(self) -> int:
+        """Bytes that loaded experts are expected to grow by; a newcomer may not have them."""
+        return sum(self._growth.values())
+
     def held(self, expert: str) -> int:
         """Return the bytes in the books for one expert."""
         return self._held.get(expert, 0)
 
-    def set(self, expert: str, size: int) -> None:
-        """Reserve, or replace what was reserved by what was measured."""
+    def growth(self, expert: str) -> int:
+        """Return the bytes that one expert is expected to grow by."""
+        return self._growth.get(expert, 0)
+
+    def set(self, expert: str, size: int, growth: int = 0) -> None:
+        """Reserve, or replace what was reserved by what was measured and may still come."""
         self._held[expert] = size
+        self._growth[expert] = growth
 
     def set_host(self, engine: str, size: int) -> None:
         """Count an engine host; 0 once it is gone."""
@@ -86,6 +97,7 @@ class Ledger:
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""
         self._held.pop(expert, None)
+        self._growth.pop(expert, None)
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,8 @@ class Resident:
     """A loaded expert as the governor sees it.
 
     `wanted` ones have requests waiting and are spared by a patient newcomer; `fresh` ones were
-    loaded for those requests a moment ago and are spared by everybody.
+    loaded for those requests a moment ago, or came back right after they had left, and are spared
+    by everybody.
     """
 
     candidate: Candidate
@@ -115,14 +128,13 @@ class Room:
         """Start from what is free, and from what will be once those who leave are gone."""
         everybody = list(residents)
         self._best = ledger.room_bytes
-        self._now = ledger.free_bytes
+        self._now = ledger.free_bytes - ledger.promised_bytes
         self._soon = self._now + sum(each.candidate.bytes for each in everybody if each.leaving)
         self._staying = {each.candidate.expert: each for each in everybody if not each.leaving}
 
     def admit(
         self,
         need_bytes: int,
-        eviction: Eviction,
         *,
         patient: bool = False,
         prefer: Collection[str] = (),
@@ -144,11 +156,11 @@ class Room:
             return Wait()
         movable = [each for each in self._staying.values() if not each.pinned]
         idle = [each for each in movable if not _spared(each, patient=patient)]
-        victims = eviction.choose([each.candidate for each in idle], missing)
+        victims = choose([each.candidate for each in idle], missing)
         if victims is not None:
             return Evict(tuple(victims))
         first = prefer or [each.candidate.expert for each in idle]
-        awaited = eviction.choose([each.candidate for each in movable], missing, first=first)
+        awaited = choose([each.candidate for each in movable], missing, first=first)
         return Wait(tuple(each.expert for each in awaited or ()))
 
     def take(self, need_bytes: int) -> None:
@@ -169,23 +181,22 @@ class Room:
             self._staying[expert] = replace(self._staying[expert], busy=True)
 
 
-def overweight(
-    ledger: Ledger, residents: Collection[Resident], eviction: Eviction, spare: str = ""
-) -> list[Candidate]:
+def overweight(ledger: Ledger, residents: Collection[Resident], spare: str = "") -> list[Candidate]:
     """Return the idle ones who must leave because measurements, or a lower cap, went over it.
 
     That is all of them where they are not enough; those who are busy follow when they are done.
     """
-    coming = sum(each.candidate.bytes for each in residents if each.leaving)
+    coming = sum(ledger.held(each.candidate.expert) for each in residents if each.leaving)
     missing = -ledger.free_bytes - coming
     if missing <= 0:
         return []
+    # What was promised for growth is not there yet: only what they hold comes back.
     idle = [
-        each.candidate
+        replace(each.candidate, bytes=ledger.held(each.candidate.expert))
         for each in residents
         if not (each.busy or each.pinned or each.leaving or each.candidate.expert == spare)
     ]
-    chosen = eviction.choose(idle, missing)
+    chosen = choose(idle, missing)
     return idle if chosen is None else chosen
 
 

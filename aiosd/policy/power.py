@@ -70,7 +70,7 @@ class PowerGovernor:
             return
         self._average = _follow(self._average, watts, seconds / _AVERAGE_SECONDS)
         self._slow = _follow(self._slow, watts, seconds / _BATTERY_WATTS_SECONDS)
-        cap = self._cap.cap(interval.end).watts
+        cap = self._cap.cap(interval.end, self._idle).watts
         if cap is None:
             self._pace.forgive()
         else:
@@ -97,7 +97,7 @@ class PowerGovernor:
 
     def allowance(self, now: float) -> Allowance:
         """Return what is allowed now; to be asked once a second or so while anything runs."""
-        cap = self._cap.cap(now)
+        cap = self._cap.cap(now, self._idle)
         idle = self._idle or 0.0
         cores = self._cores(cap, idle)
         hopeless = cap.watts is not None and cap.watts <= idle

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
-from aiosd.policy.eviction import Candidate, Eviction
+from aiosd.policy.eviction import Candidate
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
 from aiosd.policy.queues import Ticket
 from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping, why_leaving
@@ -29,7 +29,6 @@ class Scheduler:
         self.slots: dict[str, Slot] = {}
         self.evictions = 0
         self.stopping = False
-        self._eviction = Eviction()
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
         self._leaving: set[str] = set()
         self._live: dict[str, Slot] = {}
@@ -90,10 +89,9 @@ class Scheduler:
         ticket, slot.serving, slot.ended = slot.serving, None, False
         if slot.state is ExpertState.READY:
             slot.kill_at = None
-        slot.uses += 1
+        slot.on_use(now)
         slot.idle_since = now
         slot.budget.on_answer()
-        self._eviction.on_used(expert)
         if ticket and ticket.keep_alive_seconds is not None:
             slot.keep_alive_seconds = ticket.keep_alive_seconds
         else:
@@ -115,7 +113,6 @@ class Scheduler:
         slot.ready_at = slot.idle_since = now
         slot.kill_at = None
         slot.advance(ExpertEvent.LOADED)
-        self._eviction.on_used(expert)
         effects: list[Effect] = self._reconcile(slot, held_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
@@ -136,10 +133,10 @@ class Scheduler:
         if slot.stale and state is ExpertState.LOADING:
             planned = True  # the release that could not be loaded is not the installed one
         slot.forget_worker()
+        slot.left_at = now
         self._live.pop(expert, None)
         self._leaving.discard(expert)
         self.ledger.release(expert)
-        self._eviction.on_gone(expert)
         effects: list[Effect] = []
         if serving and not ended:
             error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
@@ -268,9 +265,10 @@ class Scheduler:
 
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
-        expert, need, oldest = slot.facts.expert, slot.need_bytes, slot.queue.oldest()
+        expert, oldest = slot.facts.expert, slot.queue.oldest()
+        need = slot.expected_bytes()
         patient = oldest is not None and now < oldest + self.rules.gather_seconds
-        verdict = room.admit(need, self._eviction, patient=patient, prefer=slot.waits_for)
+        verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
         match verdict:
             case Fits():
                 room.take(need)
@@ -292,20 +290,19 @@ class Scheduler:
 
     def _load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
-        self.ledger.set(slot.facts.expert, slot.need_bytes)
-        slot.load_started = now
+        need = slot.expected_bytes()
+        self.ledger.set(slot.facts.expert, need)
         slot.kill_at = now + slot.facts.load_limit_seconds
-        slot.waits_for = ()
+        slot.on_load(now)
         slot.advance(ExpertEvent.LOAD)
         self._live[slot.facts.expert] = slot
-        return Load(slot.facts.expert, slot.need_bytes)
+        return Load(slot.facts.expert, need)
 
     def _reconcile(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
         """Take a measurement into the books; who holds too much is to leave, or others are."""
         expert = slot.facts.expert
-        self.ledger.set(expert, held_bytes)
-        if not slot.stale:  # else it says nothing of the release that will be loaded next
-            slot.need_bytes = held_bytes
+        slot.on_measured(held_bytes)
+        self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes))
         if held_bytes > self.ledger.room_bytes:
             slot.oversize = True
             self._leaving.add(expert)
@@ -314,21 +311,23 @@ class Scheduler:
 
     def _residents(self, now: float) -> list[Resident]:
         """Return every expert that holds RAM, as the governor sees them."""
-        gather, held = self.rules.gather_seconds, self.ledger.held
-        return [slot.resident(held(name), gather, now) for name, slot in self._live.items()]
+        gather, books = self.rules.gather_seconds, self.ledger
+        return [
+            slot.resident(books.held(name) + books.growth(name), gather, now)
+            for name, slot in self._live.items()
+        ]
 
     def _shrink(self, why: str, now: float, *, spare: str = "") -> list[Effect]:
         """Let idle experts leave until the books are under the cap, as far as that goes."""
         if self.ledger.free_bytes >= 0:
             return []
-        victims = overweight(self.ledger, self._residents(now), self._eviction, spare)
+        victims = overweight(self.ledger, self._residents(now), spare)
         return self._evict(victims, why, now)
 
     def _evict(self, victims: Iterable[Candidate], why: str, now: float) -> list[Effect]:
         """Send these experts away."""
         effects: list[Effect] = []
         for victim in victims:
-            self._eviction.on_evicted(victim)
             self.evictions += 1
             effects += self._drain(self.slots[victim.expert], f"evicted: {why}", now)
         return effects

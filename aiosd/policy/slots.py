@@ -1,5 +1,6 @@
 """One expert as the scheduler sees it: its state, who waits for it, and what it is doing."""
 
+import math
 from dataclasses import dataclass, field
 
 from aiosd.domain.expert import ExpertEvent, ExpertState, advance
@@ -9,6 +10,16 @@ from aiosd.policy.queues import FairQueue, Ticket
 from aiosd.policy.restart import RestartBudget, RestartRules
 
 DEFAULT_RELOAD_SECONDS = 0.1
+# An expert that is loaded again so soon after it left (in times of its load) should have stayed.
+_RETURN_LOADS = 10.0
+# It then stays for so many times of its load, so that loading takes at most a third of the time.
+_RESIDENCE_LOADS = 2.0
+# A worker may still grow by so much after it was measured first, never beyond the estimate;
+# once a release has answered so often, the most that it ever held is all that it will.
+_GROWTH_SHARE = 0.08
+_SEASONED = 8
+# A use counts half after so long.
+_HALF_LIFE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,12 @@ class Slot:
     keep_alive_seconds: float = 0.0
     kill_at: float | None = None
     reload_seconds: float = DEFAULT_RELOAD_SECONDS
-    uses: int = 0
+    peak_bytes: int = 0
+    answers: int = 0
+    left_at: float | None = None
+    returned: bool = False
+    uses: float = 0.0
+    used_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Start from the facts, with a full restart budget."""
@@ -78,6 +94,7 @@ class Slot:
     def renew(self) -> None:
         """Become another release: its worker, if any, is to leave, and its past is forgotten."""
         self.need_bytes = self.facts.need_bytes
+        self.peak_bytes = self.answers = 0
         self.budget.forgive()
         self.stale = self.loaded
         if self.state is ExpertState.FAILED:
@@ -88,22 +105,66 @@ class Slot:
         self.serving, self.kill_at = None, None
         self.ended = self.stale = self.oversize = self.unload_wanted = False
 
+    def on_load(self, now: float) -> None:
+        """Note that a load begins, and whether the expert had only just left."""
+        self.load_started = now
+        self.waits_for = ()
+        soon = _RETURN_LOADS * self.reload_seconds
+        self.returned = self.left_at is not None and now - self.left_at < soon
+
+    def on_measured(self, held_bytes: int) -> None:
+        """Remember what was measured; of a stale worker it says nothing of the next release."""
+        if not self.stale:
+            self.peak_bytes = max(self.peak_bytes, held_bytes)
+            self.need_bytes = self.peak_bytes
+
+    def on_use(self, now: float) -> None:
+        """Count an answer."""
+        self.answers += 1
+        self.uses = self.frequency(now) + 1.0
+        self.used_at = now
+
+    def frequency(self, now: float) -> float:
+        """Return how often it was used, a use of a while ago counting less."""
+        return self.uses * math.exp2((self.used_at - now) / _HALF_LIFE_SECONDS)
+
+    def expected_bytes(self) -> int:
+        """Return the most it is expected to hold once it is loaded."""
+        peak = self.peak_bytes
+        if not peak:
+            return self.need_bytes
+        if self.answers >= _SEASONED:
+            return peak
+        return max(peak, min(self.facts.need_bytes, int(peak * (1 + _GROWTH_SHARE))))
+
+    def growth_bytes(self, held_bytes: int) -> int:
+        """Return by how much it may still grow, now that it holds so much.
+
+        A little: one that has given back much more than that is not expected to take it again.
+        """
+        if self.stale:
+            return 0
+        most = int(held_bytes * _GROWTH_SHARE)
+        return max(0, min(self.expected_bytes() - held_bytes, most))
+
     def fresh_until(self, gather_seconds: float) -> float:
         """Return until when it is spared for those who wait for it: as long as its load took.
 
-        Without that, experts of which only one fits would be loaded anew for every request.
+        Without that, experts of which only one fits would be loaded anew for every request. One
+        that had only just left stays longer, and for those who have not asked yet.
         """
-        return self.ready_at + max(gather_seconds, self.reload_seconds)
+        loads = _RESIDENCE_LOADS if self.returned else 1.0
+        return self.ready_at + max(gather_seconds, loads * self.reload_seconds)
 
     def fresh(self, gather_seconds: float, now: float) -> bool:
         """Tell whether it is spared now."""
-        wanted = self.state is ExpertState.READY and self.wanted and not self.stale
-        return wanted and now < self.fresh_until(gather_seconds)
+        wanted = self.state is ExpertState.READY and (self.wanted or self.returned)
+        return wanted and not self.stale and now < self.fresh_until(gather_seconds)
 
-    def resident(self, held_bytes: int, gather_seconds: float, now: float) -> Resident:
-        """Return how the governor sees it."""
+    def resident(self, booked_bytes: int, gather_seconds: float, now: float) -> Resident:
+        """Return how the governor sees it; `booked_bytes` are held, or promised for growth."""
         return Resident(
-            Candidate(self.facts.expert, held_bytes, self.reload_seconds, self.uses),
+            Candidate(self.facts.expert, booked_bytes, self.reload_seconds, self.frequency(now)),
             busy=self.serving is not None or self.state is ExpertState.LOADING,
             pinned=self.pinned,
             leaving=self.state is ExpertState.DRAINING,

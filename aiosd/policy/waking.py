@@ -22,7 +22,7 @@ def next_wake(
         first = _sooner(_sooner(first, slot.kill_at), slot.idle_until())
         if slot.serving and not slot.ended:
             first = _sooner(first, slot.serving.deadline)
-        if cold and slot.wanted:
+        if cold and (slot.wanted or slot.returned):
             turns.append(slot.fresh_until(gather_seconds))
     for turn in turns:
         if turn > now:

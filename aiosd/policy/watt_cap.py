@@ -7,6 +7,9 @@ from aiosd.domain.power import BatteryReading, BatteryState, HeatReading, Thrott
 from aiosd.policy.battery_pace import BatteryPace
 from aiosd.policy.power_rules import PowerRules
 
+# Of what a battery can spare for work on average, so many times as much for a moment.
+_BURST = 6.0
+
 
 @dataclass(frozen=True)
 class Cap:
@@ -80,8 +83,13 @@ class WattCap:
         before = share if self._share is None else self._share
         self._share = min(share, max(before, share - slack))
 
-    def cap(self, now: float) -> Cap:
-        """Return the cap of this moment."""
+    def cap(self, now: float, idle_watts: float | None = None) -> Cap:
+        """Return the cap of this moment.
+
+        Of a battery's pace only what is beyond the idle is for work. That may be spent at a
+        multiple of its mean, because requests come in bursts: what is spent early is missing
+        later, and once the pace is the idle's nothing is left to spend.
+        """
         why: list[str] = []
         factor = min(self._heat(why), self._supplied(why, now), self._charged(why))
         whole = self.rules.cap_watts
@@ -89,11 +97,13 @@ class WattCap:
             whole = self.rules.load_watts if factor < 1.0 else None
         watts = None if whole is None else whole * factor
         pace = self._pace.watts(now)
+        if pace is not None and idle_watts is not None and pace > idle_watts:
+            pace = idle_watts + _BURST * (pace - idle_watts)
         if pace is not None and (watts is None or pace < watts):
             if pace <= 0:
                 why.insert(0, f"battery at its reserve of {self.rules.reserve_share:.0%}")
             else:
-                why.insert(0, f"battery: {pace:.2f} W until its day is over")
+                why.insert(0, f"battery: {pace:.2f} W, to last its day")
             watts = pace
         return Cap(watts, factor, tuple(why))
 

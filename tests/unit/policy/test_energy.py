@@ -327,3 +327,30 @@ def integral(samples: list[Sample], until: float) -> float:
             if part > 0 and seconds > 0:
                 total += (one.watts + two.watts) / 2 * part
     return total
+
+
+def test_the_price_of_another_release_is_learnt_anew() -> None:
+    board = Board()
+    board.run(100)
+    for number in range(10):
+        board.books.on_started(number, "cat", "anna", board.now)
+        board.run(2, cat=1.0)
+        board.books.on_ended(number, board.now, cpu_seconds=0.2, units=1)
+        board.run(1)
+    guess = board.books.predict("cat")
+    assert guess is not None
+    assert guess.joules == pytest.approx(0.3, rel=0.02)
+    board.books.on_replaced("cat")
+    assert board.books.predict("cat") is None
+
+
+def test_settled_intervals_are_handed_on_once_and_gaps_as_none() -> None:
+    kept = books()
+    kept.on_sample(power(4.0, 0.0))
+    kept.on_cpu(CpuInterval(0.0, 1.0, (("cat", 1.0),), 0.0))
+    assert kept.take_metered() == []
+    kept.on_sample(power(4.0, 1.0))
+    kept.on_cpu(CpuInterval(1.0, 2.0, (), 0.0))
+    kept.on_sample(NoSample("EIO", 2.0, 2.0))
+    assert [each.joules for each in kept.take_metered()] == [4.0, None]
+    assert kept.take_metered() == []

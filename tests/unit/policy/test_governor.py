@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.policy.eviction import Candidate, Eviction
+from aiosd.policy.eviction import Candidate, choose
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
 
 MIB = 2**20
@@ -34,55 +34,55 @@ def room(cap: int, *residents: Resident) -> Room:
 
 def test_what_is_free_fits_to_the_byte() -> None:
     made = room(100, resident("a", 40))
-    assert made.admit(60 * MIB, Eviction()) == Fits()
-    assert made.admit(60 * MIB + 1, Eviction()) != Fits()
+    assert made.admit(60 * MIB) == Fits()
+    assert made.admit(60 * MIB + 1) != Fits()
 
 
 def test_an_engine_host_is_not_room_that_can_ever_be_had() -> None:
     ledger = Ledger(100 * MIB)
     ledger.set_host("echo", 30 * MIB)
-    verdict = Room(ledger, []).admit(80 * MIB, Eviction())
+    verdict = Room(ledger, []).admit(80 * MIB)
     assert verdict == Never(80 * MIB, 70 * MIB, ())
 
 
 def test_only_as_many_leave_as_must() -> None:
     made = room(100, resident("a", 20), resident("b", 60), resident("c", 20))
-    verdict = made.admit(50 * MIB, Eviction())
+    verdict = made.admit(50 * MIB)
     assert isinstance(verdict, Evict)
     assert [each.expert for each in verdict.victims] == ["b"]
 
 
 def test_the_pinned_are_named_when_they_are_in_the_way() -> None:
     made = room(100, resident("a", 30, pinned=True), resident("b", 70))
-    assert made.admit(71 * MIB, Eviction()) == Never(71 * MIB, 70 * MIB, ("a",))
-    assert isinstance(made.admit(70 * MIB, Eviction()), Evict)
+    assert made.admit(71 * MIB) == Never(71 * MIB, 70 * MIB, ("a",))
+    assert isinstance(made.admit(70 * MIB), Evict)
 
 
 def test_busy_and_fresh_ones_are_waited_for_and_named() -> None:
     made = room(100, resident("a", 50, busy=True), resident("b", 50, wanted=True, fresh=True))
-    verdict = made.admit(80 * MIB, Eviction())
+    verdict = made.admit(80 * MIB)
     assert isinstance(verdict, Wait)
     assert set(verdict.victims) == {"a", "b"}
 
 
 def test_a_patient_newcomer_spares_those_who_are_wanted() -> None:
     made = room(100, resident("a", 100, wanted=True))
-    assert isinstance(made.admit(MIB, Eviction(), patient=True), Wait)
-    assert isinstance(made.admit(MIB, Eviction()), Evict)
+    assert isinstance(made.admit(MIB, patient=True), Wait)
+    assert isinstance(made.admit(MIB), Evict)
 
 
 def test_those_for_whom_it_waited_before_are_waited_for_again() -> None:
     made = room(100, resident("a", 50, busy=True), resident("b", 50, busy=True))
     for name in ("a", "b"):
-        assert made.admit(40 * MIB, Eviction(), prefer=(name,)) == Wait((name,))
+        assert made.admit(40 * MIB, prefer=(name,)) == Wait((name,))
 
 
 def test_claimed_room_is_not_there_for_the_next_although_it_is_free_now() -> None:
     made = room(100, resident("a", 60, busy=True))
-    assert made.admit(90 * MIB, Eviction()) == Wait(("a",))
+    assert made.admit(90 * MIB) == Wait(("a",))
     made.claim(90 * MIB, ["a"])
-    assert made.admit(20 * MIB, Eviction()) == Wait()
-    assert made.admit(10 * MIB, Eviction()) == Fits()
+    assert made.admit(20 * MIB) == Wait()
+    assert made.admit(10 * MIB) == Fits()
 
 
 def test_all_idle_ones_leave_when_measurements_went_over_the_cap_by_more() -> None:
@@ -90,7 +90,7 @@ def test_all_idle_ones_leave_when_measurements_went_over_the_cap_by_more() -> No
     residents = [resident("a", 30), resident("b", 100, busy=True), resident("c", 40, busy=True)]
     for each in residents:
         ledger.set(each.candidate.expert, each.candidate.bytes)
-    assert [each.expert for each in overweight(ledger, residents, Eviction())] == ["a"]
+    assert [each.expert for each in overweight(ledger, residents)] == ["a"]
 
 
 sides = st.tuples(st.integers(1, 60), *[st.booleans()] * 5)
@@ -108,7 +108,7 @@ def test_a_verdict_keeps_its_word(
     for each in residents:
         ledger.set(each.candidate.expert, each.candidate.bytes)
     by_name = {each.candidate.expert: each for each in residents}
-    verdict = Room(ledger, residents).admit(need * MIB, Eviction(), patient=patient)
+    verdict = Room(ledger, residents).admit(need * MIB, patient=patient)
     match verdict:
         case Fits():
             assert need * MIB <= ledger.free_bytes
@@ -132,23 +132,21 @@ def test_a_verdict_keeps_its_word(
 
 
 def test_what_costs_little_to_reload_and_is_large_leaves_first() -> None:
-    eviction = Eviction()
     cheap = Candidate("cheap", 50 * MIB, 0.05, 3)
     dear = Candidate("dear", 50 * MIB, 5.0, 3)
     small = Candidate("small", 5 * MIB, 0.05, 3)
-    assert eviction.choose([dear, small, cheap], MIB) == [cheap]
+    assert choose([dear, small, cheap], MIB) == [cheap]
 
 
-def test_one_that_was_used_much_long_ago_leaves_in_the_end() -> None:
-    """GreedyDual's clock ages those that are not used."""
-    eviction = Eviction()
-    old = Candidate("old", MIB, 1.0, 50)
-    eviction.on_used("old")
-    for number in range(200):
-        new = Candidate(f"new{number}", MIB, 1.0, 1)
-        eviction.on_used(new.expert)
-        (leaves,) = eviction.choose([old, new], MIB) or ()
-        eviction.on_evicted(leaves)
-        if leaves is old:
-            return
-    raise AssertionError("old stays for ever")
+def test_a_frequent_one_stays_before_a_rare_one_of_its_size() -> None:
+    often, seldom = Candidate("often", MIB, 1.0, 5.0), Candidate("seldom", MIB, 1.0, 0.5)
+    assert choose([often, seldom], MIB) == [seldom]
+
+
+def test_the_worthiest_is_spared_when_a_larger_one_makes_room_alone() -> None:
+    candidates = [
+        Candidate("tiny", MIB, 0.01, 1.0),
+        Candidate("small", 2 * MIB, 0.1, 1.0),
+        Candidate("large", 50 * MIB, 5.0, 1.0),
+    ]
+    assert [each.expert for each in choose(candidates, 51 * MIB) or ()] == ["tiny", "large"]

@@ -626,3 +626,88 @@ def test_deadlines_of_requests_long_gone_are_not_kept(world: FakeWorld) -> None:
         world.ask("one", deadline=3600)
         world.answered("one")
     assert len(world.scheduler._waiting._deadlines) < 100
+
+
+def test_an_expert_that_had_only_just_left_stays_for_requests_still_to_come() -> None:
+    world = FakeWorld()
+    world.install(a=60, b=60)
+
+    def load(expert: str) -> None:
+        world.now += 1.0
+        world.loaded(expert)
+
+    world.ask("a")
+    load("a")
+    world.answered("a")
+    world.ask("b")
+    world.gone("a")
+    load("b")
+    world.answered("b")
+    world.ask("a")
+    world.gone("b")
+    load("a")  # loaded again two seconds after it left: it should have stayed
+    world.answered("a")
+    world.ask("b")
+    assert not world.workers["a"].closing
+    served = world.ask("a")
+    assert world.ended[served] == "served"
+    world.answered("a")
+    world.pass_time(1.9)
+    assert not world.workers["a"].closing
+    world.pass_time(0.2)
+    assert world.workers["a"].closing
+
+
+def test_nobody_gets_the_room_that_a_young_worker_may_still_grow_into(world: FakeWorld) -> None:
+    """One was said to need 40 MiB and holds 38: it may take two more, and 62 do not fit beside."""
+    world.install(other=61, less=60)
+    world.ask("one")
+    world.loaded("one", 38)
+    world.ask("other")
+    assert "other" not in world.workers
+    world.answered("one")
+    world.pass_time(1)
+    assert world.workers["one"].closing
+
+
+def test_an_estimate_that_is_far_too_large_is_not_kept_free(world: FakeWorld) -> None:
+    world.ask("three")
+    world.loaded("three", 10)
+    world.ask("big")
+    assert world.scheduler.ledger.promised_bytes < MIB
+    assert "big" not in world.workers  # 90 + 10 + 0.8
+    world.install(fits=89)
+    world.ask("fits")
+    assert "fits" in world.workers
+
+
+def test_the_most_that_a_release_ever_held_is_reserved_next_time(world: FakeWorld) -> None:
+    world.ask("one")
+    world.loaded("one", 30)
+    world.answered("one", 36)
+    for _ in range(8):
+        world.ask("one")
+        world.answered("one", 33)
+    world.perform(world.scheduler.on_unload("one", world.now))
+    world.gone("one")
+    world.log.clear()
+    world.ask("one")
+    assert world.last(Load) == [Load("one", 36 * MIB)]
+
+
+def test_frequent_use_of_long_ago_counts_less_than_some_of_today(world: FakeWorld) -> None:
+    def use(expert: str, times: int) -> None:
+        for _ in range(times):
+            world.ask(expert)
+            world.answered(expert)
+
+    warm(world, "one")
+    use("one", 10)
+    world.scheduler.on_pin("one", pinned=True)
+    world.pass_time(7200)
+    world.scheduler.on_pin("one", pinned=False)
+    warm(world, "two")
+    use("two", 2)
+    world.ask("three")
+    assert world.workers["two"].closing is False
+    assert world.workers["one"].closing

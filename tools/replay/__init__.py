@@ -1,0 +1,1 @@
+"""Replays traces of requests through the real, pure policies in simulated time."""
