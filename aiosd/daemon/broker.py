@@ -98,8 +98,8 @@ class Broker:
         Raises:
             AiosdError: it is refused at once; nothing of it is kept.
         """
-        mine = self._by_client.get(client, {})
-        if envelope.id in mine:
+        mine = self._by_client.get(client)
+        if mine and envelope.id in mine:
             raise InvalidError("a request of this id is still running", field="id")
         payload, size = payload_of(run, envelope.attachments)
         check_bytes(size, self.held_bytes, self.max_held_bytes)

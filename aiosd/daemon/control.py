@@ -93,11 +93,12 @@ class Control:
             AiosdError: it is refused; the frontend answers with it.
         """
         verb = envelope.verb
+        if isinstance(verb, Run):
+            self._broker.on_run(client, envelope, verb)
+            return
         if isinstance(verb, ADMIN_ONLY) and client.frontend.name != ADMIN:
             raise ForbiddenError("this verb is for the admin socket", socket="admin.sock")
         match verb:
-            case Run():
-                self._broker.on_run(client, envelope, verb)
             case Cancel():
                 self._broker.on_cancel(client, envelope.id)
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):

@@ -43,7 +43,11 @@ class FairQueue:
     def push(self, ticket: Ticket) -> None:
         """Add a ticket behind those of its client and priority."""
         lane = self._lanes[ticket.priority]
-        lane.setdefault(ticket.client, deque()).append(ticket)
+        waiting = lane.get(ticket.client)
+        if waiting is None:
+            lane[ticket.client] = deque((ticket,))
+        else:
+            waiting.append(ticket)
         self._size += 1
 
     def pop(self) -> Ticket:
