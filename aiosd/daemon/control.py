@@ -16,6 +16,7 @@ from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
+from aiosd.domain.power import EnergySource
 from aiosd.policy.slots import Slot
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import (
@@ -309,6 +310,8 @@ class Control:
         if self.telemetry is None:
             return {}
         totals = self.telemetry.totals()
+        if totals.source is EnergySource.NONE:
+            return {"source": totals.source.value}  # and no zeros that look like joules
         experts = {
             name: {
                 "joules": each.joules,

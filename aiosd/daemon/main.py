@@ -227,6 +227,8 @@ class Daemon:
         """Scan the packages and tell the scheduler what changed."""
         change = self._inventory.scan(self._settings.layout(), self._load_rules())
         now = self._loop.time()
+        for name in change.changed:
+            self._telemetry.books.on_replaced(name)
         effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
         self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
         self._broker.max_held_bytes = self._settings.queue_bytes

@@ -14,7 +14,7 @@ from pathlib import Path
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
-from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
+from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample
 from aiosd.policy.energy import EnergyBooks
 from aiosd.policy.power import PowerGovernor
 from aiosd.policy.power_rules import PowerRules
@@ -35,11 +35,18 @@ READ_SHARE = 0.02
 LINGER_SECONDS = 2.0
 # Between requests, for the idle baseline of a real instrument.
 IDLE_SECONDS = 30.0
+# The watts that people are shown are a mean over so long.
+SHOWN_SECONDS = 1.0
 # How often the governor is asked while it has a cap to hold.
 DECIDE_SECONDS = 0.5
 # Two samples closer together than this say nothing more than one.
 FRESH_SECONDS = 0.02
 
+COUNTERS = {
+    EnergySource.RAPL_PACKAGE,
+    EnergySource.CALIBRATED_MODEL,
+    EnergySource.DEFAULT_MODEL,
+}
 MODELS = {EnergySource.CALIBRATED_MODEL, EnergySource.DEFAULT_MODEL, EnergySource.NONE}
 
 Pids = Callable[[], Iterable[tuple[str, int]]]
@@ -67,6 +74,7 @@ class Telemetry:
         self.meter = open_meter(
             profile.power, root, board=profile.name, calibration=calibration, clock=loop.time
         )
+        self._counts = self.meter.source in COUNTERS
         self.books = EnergyBooks(self.meter.source, self.meter.scope, profile.power.idle_watts)
         self.governor = PowerGovernor(PowerRules.of(profile))
         self._cpu: CpuGauge | None = None
@@ -143,7 +151,7 @@ class Telemetry:
         """Take note that a worker begins to answer a request."""
         if not self.enabled:
             return
-        if self._loop.time() - self._at > FRESH_SECONDS:
+        if self._loop.time() - self._at > self._stale_seconds():
             self._read()
         self._running.add(request)
         self.books.on_started(request, expert, client, self._loop.time())
@@ -157,7 +165,7 @@ class Telemetry:
             return None
         self._running.discard(request)
         now = self._loop.time()
-        if now - self._at > FRESH_SECONDS:
+        if self._counts and now - self._at > FRESH_SECONDS:
             self._read()
         self._busy_until = now + LINGER_SECONDS
         figure = self.books.on_ended(request, self._loop.time(), cpu_seconds, units)
@@ -188,6 +196,18 @@ class Telemetry:
         if self._cpu is not None:
             self._cpu.close()
 
+    def _stale_seconds(self) -> float:
+        """Return how old a reading may be when a request begins.
+
+        A counter may be read at any moment. A meter of watts is read by the clock alone while
+        requests run: read at their ends, where the load changes, it would err by 1 to 15 %.
+        """
+        return FRESH_SECONDS if self._counts else 2 * self._busy_wait()
+
+    def _busy_wait(self) -> float:
+        """Return the seconds between two readings while requests run."""
+        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE)
+
     # ── sampling ──────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
@@ -199,7 +219,7 @@ class Telemetry:
         """Set the timer for the next sample, if there is to be one."""
         now = self._loop.time()
         if self._running or now < self._busy_until:
-            wait = max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE)
+            wait = self._busy_wait()
         elif self.meter.source not in MODELS:
             wait = IDLE_SECONDS
         else:
@@ -218,8 +238,6 @@ class Telemetry:
         now = self._loop.time()
         sample = self.meter.sample(now)
         self.silence = sample.reason if isinstance(sample, NoSample) else ""
-        if isinstance(sample, PowerSample):
-            self.watts = sample.watts
         try:
             busy = sum(seconds for _, seconds in self._cpu.read(now).busy_seconds)
         except SensorError as error:
@@ -237,11 +255,17 @@ class Telemetry:
         for metered in self.books.take_metered():
             span = metered.interval.end - metered.interval.start
             if metered.joules is not None and span > 0:
-                self.watts = metered.joules / span
+                self._show(metered.joules / span, span)
             self.governor.on_interval(metered)
         self.governor.on_idle(self.books.idle_watts)
         if self.capped and now - self._asked >= DECIDE_SECONDS:
             self._decide()
+
+    def _show(self, watts: float, seconds: float) -> None:
+        """Keep the watts that people are shown: a mean over the last second or so."""
+        if self.watts is None:
+            self.watts = watts
+        self.watts += (watts - self.watts) * min(1.0, seconds / SHOWN_SECONDS)
 
     def _decide(self) -> None:
         """Ask the governor what is allowed now, and pass it on."""

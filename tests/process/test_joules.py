@@ -107,6 +107,7 @@ def test_a_board_without_meter_or_model_gives_no_joules_and_never_zeros(
     assert isinstance(answer, End)
     assert answer.outcome.usage.joules is None
     assert answer.outcome.usage.joules_source == "none"
+    assert body_of(client.ask(Energy())) == {"source": "none"}
 
 
 def test_the_client_reads_the_energy_books(daemon: DaemonProcess, board: FakeBoard) -> None:
