@@ -14,7 +14,7 @@ from pathlib import Path
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
-from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample
+from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
 from aiosd.policy.energy import EnergyBooks
 from aiosd.policy.power import PowerGovernor
 from aiosd.policy.power_rules import PowerRules
@@ -238,6 +238,8 @@ class Telemetry:
         now = self._loop.time()
         sample = self.meter.sample(now)
         self.silence = sample.reason if isinstance(sample, NoSample) else ""
+        if isinstance(sample, PowerSample) and self.watts is None:
+            self.watts = sample.watts
         try:
             busy = sum(seconds for _, seconds in self._cpu.read(now).busy_seconds)
         except SensorError as error:
