@@ -33,7 +33,7 @@ format: dev-environment ## put the code into its one form
 	@$(BIN)/ruff format .
 
 bench: dev-environment ## the figures of docs/figures.md, measured on this machine
-	@$(BIN)/python -m tools.bench
+	@$(BIN)/python -m tools.bench --json bench.json && echo "as JSON: bench.json"
 
 clean: ## remove the environment and caches of this checkout
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

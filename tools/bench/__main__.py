@@ -22,7 +22,9 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
 def main() -> int:
     """Measure what is asked for; the exit status is 0 whatever the figures are."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the figures there too; - prints them after the table"
+    )
     parser.add_argument("--only", choices=BENCHES, action="append", help="measure only this")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, ten seconds of idling")
     options = parser.parse_args()
@@ -36,7 +38,11 @@ def main() -> int:
     print(table(figures))
     if options.json:
         content = {"machine": facts, "figures": [each.plain() for each in figures]}
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2)
+        if options.json == "-":
+            print(text)
+        else:
+            Path(options.json).write_text(text + "\n", encoding="utf-8")
     return 0
 
 
