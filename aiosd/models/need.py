@@ -1,10 +1,10 @@
 """How much RAM an expert will need, from the header of its model alone, before anything is loaded.
 
-An upper bound, to admit by; what is measured after the load replaces it. The formulas follow what
-llama.cpp and XNNPACK allocate; their constants were fitted to the private memory of forked workers
-on x86-64 (`tools/calibrate_ram.py` makes the table again), where the bound held within +10 % and
-2 MB of a bare worker of 3 MB. What the pipeline around the model needs is a constant by kind of
-input.
+To admit by; what is measured after the load replaces it. The formulas for the model follow what
+llama.cpp and XNNPACK allocate; fitted to bare forked processes of 3 MB on x86-64
+(`tools/calibrate_ram.py`), they held within +10 % and 2 MB. What the worker and the pipeline around
+the model take are round constants, chosen to lie above the bundled experts on one such machine: no
+bound was shown for other packages, and for small models the estimate is mostly these constants.
 """
 
 import functools

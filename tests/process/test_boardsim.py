@@ -33,7 +33,7 @@ def simulate(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def true_joules(live: LiveBoard, scope: Scope) -> float:
-    """The truth at this moment: that of the last step, which may be 50 ms old, and what followed."""
+    """The truth now: that of the last step, which may be 50 ms old, and what followed."""
     state, at = live.state, live.now
     return state.joules[scope] + state.watts[scope] * (time.monotonic() - at)
 
