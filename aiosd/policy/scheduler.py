@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
-from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
-from aiosd.policy.eviction import Candidate
-from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
+from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
+from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping, why_leaving
+from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
 from aiosd.policy.waiting import WaitingRoom
@@ -27,11 +27,13 @@ class Scheduler:
         self.ledger = ledger
         self.rules = rules
         self.slots: dict[str, Slot] = {}
-        self.evictions = 0
         self.stopping = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self._leaving: set[str] = set()
-        self._live: dict[str, Slot] = {}
+        self._residency = Residency(
+            ledger,
+            gather_seconds=rules.gather_seconds,
+            grace_seconds=rules.interrupt_grace_seconds,
+        )
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -53,24 +55,26 @@ class Scheduler:
                 renewed.add(name)
         for name in renewed & known.keys():
             self.slots[name].renew()
-            self._leaving.add(name)
+            self._residency.ask_to_leave(self.slots[name])
         for name in [name for name in self.slots if name not in known]:
             slot = self.slots[name]
             slot.removed = True
-            self._leaving.add(name)
+            self._residency.ask_to_leave(slot)
             gone = UnknownExpertError(f"expert {name!r} was removed", expert=name)
             effects += self._refuse_all(slot, gone)
             if not slot.loaded:
                 del self.slots[name]
-        return effects + self._sweep(now) + self._plan(now)
+        return effects + self._residency.sweep(now) + self._plan(now)
 
     def on_rules(self, rules: SchedulerRules, cap_bytes: int, now: float) -> list[Effect]:
         """Use other rules and another cap from now on; over a lower cap, idle experts leave."""
         self.rules, self.ledger.cap_bytes = rules, cap_bytes
+        self._residency.gather_seconds = rules.gather_seconds
+        self._residency.grace_seconds = rules.interrupt_grace_seconds
         self._waiting.bound(rules.queue_per_client, rules.queue_total)
         for slot in self.slots.values():
             slot.budget.rules = rules.restart
-        return self._shrink("the cap was lowered", now) + self._plan(now)
+        return self._residency.shrink("the cap was lowered", now) + self._plan(now)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
 
@@ -96,8 +100,8 @@ class Scheduler:
             slot.keep_alive_seconds = ticket.keep_alive_seconds
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
-        over = self._shrink("the experts hold more than was estimated", now)
-        return over + self._sweep(now) + self._plan(now)
+        over = self._residency.shrink("the experts hold more than was estimated", now)
+        return over + self._residency.sweep(now) + self._plan(now)
 
     def on_cancel(self, request: int, expert: str, now: float) -> list[Effect]:
         """End a request that nobody wants any more, queued or running."""
@@ -113,17 +117,17 @@ class Scheduler:
         slot.ready_at = slot.idle_since = now
         slot.kill_at = None
         slot.advance(ExpertEvent.LOADED)
-        effects: list[Effect] = self._reconcile(slot, held_bytes, now)
+        effects: list[Effect] = self._measured(slot, held_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
             effects.append(Settle(expert, None))
-        return effects + self._sweep(now) + self._plan(now)
+        return effects + self._residency.sweep(now) + self._plan(now)
 
     def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
-        effects = self._reconcile(self.slots[expert], held_bytes, now)
-        return effects + self._sweep(now) + self._plan(now)
+        effects = self._measured(self.slots[expert], held_bytes, now)
+        return effects + self._residency.sweep(now) + self._plan(now)
 
     def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
         """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
@@ -132,11 +136,7 @@ class Scheduler:
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
         if slot.stale and state is ExpertState.LOADING:
             planned = True  # the release that could not be loaded is not the installed one
-        slot.forget_worker()
-        slot.left_at = now
-        self._live.pop(expert, None)
-        self._leaving.discard(expert)
-        self.ledger.release(expert)
+        self._residency.on_exited(slot, now)
         effects: list[Effect] = []
         if serving and not ended:
             error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
@@ -178,8 +178,8 @@ class Scheduler:
         if not slot.loaded:
             return [Settle(expert, None)]
         slot.unload_wanted = True
-        self._leaving.add(expert)
-        return self._sweep(now)
+        self._residency.ask_to_leave(slot)
+        return self._residency.sweep(now)
 
     def on_pin(self, expert: str, *, pinned: bool) -> None:
         """Keep an expert loaded once it is, or no longer."""
@@ -195,7 +195,7 @@ class Scheduler:
         error = CancelledError("the daemon is stopping", retry_after_seconds=2.0)
         for slot in self._waiting.slots():
             effects += self._refuse_all(slot, error)
-        for slot in self._live.values():
+        for slot in self._residency:
             if slot.serving and not slot.ended:
                 effects += self._interrupt(slot, slot.serving, error, now)
         return effects
@@ -209,7 +209,7 @@ class Scheduler:
             loading = self.slots[ticket.expert].state is ExpertState.LOADING
             error = late(ticket, "loading" if loading else "queued", now)
             effects += self._abandon(ticket.id, ticket.expert, error, now)
-        for slot in list(self._live.values()):
+        for slot in self._residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
                 slot.kill_at = None
@@ -218,19 +218,24 @@ class Scheduler:
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
             until = slot.idle_until()
             if until is not None and until <= now:
-                effects += self._drain(slot, "idle", now)
+                effects += self._residency.drain(slot, "idle", now)
         return effects + self._plan(now)
 
     def next_wake(self, now: float) -> float | None:
         """Return when `on_tick` is due, or None while nothing depends on time."""
         return next_wake(
-            self._waiting, self._live.values(), gather_seconds=self.rules.gather_seconds, now=now
+            self._waiting, self._residency, gather_seconds=self.rules.gather_seconds, now=now
         )
 
     @property
     def busy(self) -> bool:
         """Whether any request waits or runs."""
-        return self._waiting.count > 0 or any(slot.serving for slot in self._live.values())
+        return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
+
+    @property
+    def evictions(self) -> int:
+        """How many experts had to leave for others."""
+        return self._residency.evictions
 
     @property
     def queued(self) -> int:
@@ -251,7 +256,7 @@ class Scheduler:
                     if room:
                         room.on_served(slot.facts.expert)
             elif slot.state is ExpertState.COLD:
-                room = room or Room(self.ledger, self._residents(now))
+                room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects
 
@@ -272,10 +277,10 @@ class Scheduler:
         match verdict:
             case Fits():
                 room.take(need)
-                return [self._load(slot, now)]
+                return [self._residency.load(slot, now)]
             case Evict(victims):
                 room.claim(need, [each.expert for each in victims])
-                return self._evict(victims, f"room for {expert}", now)
+                return self._residency.evict(victims, f"room for {expert}", now)
             case Wait(names):
                 if not (patient and names):
                     room.claim(need, names)
@@ -288,67 +293,11 @@ class Scheduler:
                 error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
                 return self._refuse_all(slot, error)
 
-    def _load(self, slot: Slot, now: float) -> Load:
-        """Reserve what an expert needs and have its worker started."""
-        need = slot.expected_bytes()
-        self.ledger.set(slot.facts.expert, need)
-        slot.kill_at = now + slot.facts.load_limit_seconds
-        slot.on_load(now)
-        slot.advance(ExpertEvent.LOAD)
-        self._live[slot.facts.expert] = slot
-        return Load(slot.facts.expert, need)
-
-    def _reconcile(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
-        """Take a measurement into the books; who holds too much is to leave, or others are."""
-        expert = slot.facts.expert
-        slot.on_measured(held_bytes)
-        self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes))
+    def _measured(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+        """Take a measurement into the books; nobody can be answered by one that is too large."""
+        effects = self._residency.on_measured(slot, held_bytes, now)
         if held_bytes > self.ledger.room_bytes:
-            slot.oversize = True
-            self._leaving.add(expert)
-            return self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
-        return self._shrink(f"{expert} holds more than was estimated", now, spare=expert)
-
-    def _residents(self, now: float) -> list[Resident]:
-        """Return every expert that holds RAM, as the governor sees them."""
-        gather, books = self.rules.gather_seconds, self.ledger
-        return [
-            slot.resident(books.held(name) + books.growth(name), gather, now)
-            for name, slot in self._live.items()
-        ]
-
-    def _shrink(self, why: str, now: float, *, spare: str = "") -> list[Effect]:
-        """Let idle experts leave until the books are under the cap, as far as that goes."""
-        if self.ledger.free_bytes >= 0:
-            return []
-        victims = overweight(self.ledger, self._residents(now), spare)
-        return self._evict(victims, why, now)
-
-    def _evict(self, victims: Iterable[Candidate], why: str, now: float) -> list[Effect]:
-        """Send these experts away."""
-        effects: list[Effect] = []
-        for victim in victims:
-            self.evictions += 1
-            effects += self._drain(self.slots[victim.expert], f"evicted: {why}", now)
-        return effects
-
-    def _drain(self, slot: Slot, why: str, now: float) -> list[Effect]:
-        """Ask an idle worker to leave; it is killed if it does not."""
-        slot.advance(ExpertEvent.DRAIN)
-        slot.kill_at = now + self.rules.interrupt_grace_seconds
-        return [Unload(slot.facts.expert, why)]
-
-    def _sweep(self, now: float) -> list[Effect]:
-        """Let those leave whose leaving was asked for, once they are idle."""
-        effects: list[Effect] = []
-        for name in list(self._leaving):
-            slot = self._live.get(name)
-            if slot is None:
-                self._leaving.discard(name)
-            elif slot.state is ExpertState.READY and not slot.serving:
-                why = why_leaving(slot)
-                if why:
-                    effects += self._drain(slot, why, now)
+            effects += self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects
 
     def _on_failure(self, slot: Slot, reason: str, now: float) -> list[Effect]:
