@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from aiosd.daemon.control import own_version
+from aiosd.daemon.loop import DirectLoop
 from aiosd.daemon.main import Daemon, Options, look_around
 from aiosd.daemon.settings import environment_variables, read_settings
 from aiosd.daemon.sockets import TakenError
@@ -29,7 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.check:
             return _check(chosen)
-        return asyncio.run(_serve(chosen))
+        with asyncio.Runner(loop_factory=DirectLoop) as runner:
+            return runner.run(_serve(chosen))
     except ConfigError as error:
         print(f"aiosd: {error}", file=sys.stderr)  # noqa: T201 - before there is a journal
         return EX_CONFIG

@@ -4,6 +4,7 @@ import math
 
 from aiosd.domain.errors import BusyError, DeadlineError, InvalidError
 from aiosd.domain.inputs import ChatInput, TextInput, attachment_index
+from aiosd.domain.request import Options
 from aiosd.protocol.codec import Buffer
 from aiosd.protocol.messages import Run
 
@@ -13,11 +14,11 @@ RETRY_SECONDS = 0.5
 def payload_of(run: Run, attachments: tuple[Buffer, ...]) -> tuple[Buffer | None, int]:
     """Return the bytes that travel beside the header, and the size of the input."""
     value = run.input
+    if isinstance(value, TextInput):
+        return None, len(value.text.encode())
     index = attachment_index(value)
     if index is not None:
         return attachments[index], len(attachments[index])
-    if isinstance(value, TextInput):
-        return None, len(value.text.encode())
     if isinstance(value, ChatInput):
         return None, sum(len(turn.content.encode()) for turn in value.messages)
     return None, len(getattr(value, "data", None) or b"")
@@ -36,27 +37,27 @@ def check_bytes(size: int, held: int, most: int) -> None:
         )
 
 
-def keep_alive_of(run: Run) -> float | None:
+def keep_alive_of(options: Options) -> float | None:
     """Return how long the expert is to stay loaded, if the request says so.
 
     Raises:
         InvalidError: that is not a number, and no clock could ever reach it.
     """
-    seconds = run.options.keep_alive_seconds
+    seconds = options.keep_alive_seconds
     if seconds is not None and math.isnan(seconds):
         field = "options.keep_alive_seconds"
         raise InvalidError(f"{field} is not a number", field=field)
     return seconds
 
 
-def deadline_of(run: Run, longest: float, now: float) -> float | None:
+def deadline_of(options: Options, longest: float, now: float) -> float | None:
     """Return when the request's time is up.
 
     Raises:
         InvalidError: the deadline is longer than the owner allows, or not a number.
         DeadlineError: it has passed already.
     """
-    seconds = run.options.deadline_seconds
+    seconds = options.deadline_seconds
     if seconds is None:
         return None
     if not seconds <= longest:

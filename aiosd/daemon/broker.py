@@ -9,6 +9,8 @@ import itertools
 import logging
 from dataclasses import dataclass, field
 
+import msgspec
+
 from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
 from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
@@ -34,11 +36,11 @@ from aiosd.protocol.pipe import Done, Failed, Measured, Piece, RunRequest, Worke
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Pending:
-    """A request that has not been answered yet."""
+class Pending(msgspec.Struct):
+    """A request that has not been answered yet; `name` is its client's."""
 
     client: Client
+    name: str
     id: bytes
     run: Run
     payload: Buffer | None
@@ -102,24 +104,28 @@ class Broker:
         if mine and envelope.id in mine:
             raise InvalidError("a request of this id is still running", field="id")
         payload, size = payload_of(run, envelope.attachments)
-        check_bytes(size, self.held_bytes, self.max_held_bytes)
+        if self.held_bytes:
+            check_bytes(size, self.held_bytes, self.max_held_bytes)
         now = self._loop.time()
         chosen = self._route(run, size)
-        number = next(self._numbers)
-        background = run.options.priority is Priority.BACKGROUND
+        number, options, name = next(self._numbers), run.options, client.name
+        background = options.priority is Priority.BACKGROUND
         self._energy.admit(number, chosen.expert, background=background)
         ticket = Ticket(
             id=number,
-            client=client.name,
+            client=name,
             expert=chosen.expert,
             arrived=now,
-            priority=run.options.priority,
-            deadline=deadline_of(run, self.max_deadline_seconds, now),
-            keep_alive_seconds=keep_alive_of(run),
+            priority=options.priority,
+            deadline=deadline_of(options, self.max_deadline_seconds, now),
+            keep_alive_seconds=keep_alive_of(options),
         )
-        self._requests[number] = Pending(client, envelope.id, run, payload, size, chosen)
+        self._requests[number] = Pending(client, name, envelope.id, run, payload, size, chosen)
         self.held_bytes += size
-        self._by_client.setdefault(client, {})[envelope.id] = number
+        if mine is None:
+            self._by_client[client] = {envelope.id: number}
+        else:
+            mine[envelope.id] = number
         self.perform(self.scheduler.on_request(ticket, now))
 
     def on_cancel(self, client: Client, request: bytes) -> None:
@@ -250,7 +256,7 @@ class Broker:
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
         pending = self._requests[effect.request]
-        self._energy.started(effect.request, effect.expert, pending.client.name)
+        self._energy.started(effect.request, effect.expert, pending.name)
         pending.queue_seconds = effect.queue_seconds
         pending.load_seconds = effect.load_seconds
         options = pending.run.options
@@ -341,12 +347,12 @@ class Broker:
     def _route(self, run: Run, size: int) -> Route:
         """Choose the expert."""
         wanted = Wanted(run.expert, run.task, type_of(run.input), size)
+        return route(wanted, self._inventory.routes, self._standing)
 
-        def standing(name: str) -> Standing:
-            slot = self.scheduler.slots[name]
-            return Standing(slot.state is ExpertState.READY, slot.need_bytes)
-
-        return route(wanted, self._inventory.routes, standing)
+    def _standing(self, expert: str) -> Standing:
+        """Tell how an expert stands right now."""
+        slot = self.scheduler.slots[expert]
+        return Standing(slot.state is ExpertState.READY, slot.need_bytes)
 
     def _set_timer(self) -> None:
         """Wake the scheduler when it asked to be, and not before."""

@@ -56,6 +56,9 @@ class Frontend:
         self.name = name
         self._loop = loop
         self._socket = socket
+        # libzmq's own: pyzmq's layer above it adds nothing to frames that are bytes.
+        self._send_frame = super(zmq.Socket, socket).send
+        self._receive = super(zmq.Socket, socket).recv
         self._limits = limits
         self._on_message: Callable[[Client, Envelope], None] | None = None
         self._on_gone: Callable[[Client], None] | None = None
@@ -78,9 +81,11 @@ class Frontend:
         if self._socket.closed:
             return False  # the daemon is on its way out
         try:
-            self._socket.send(client.identity, _MORE)
-            self._socket.send(request, _MORE)
-            self._socket.send(encode(answer), _NOBLOCK)
+            header = encode(answer)
+            send = self._send_frame
+            send(client.identity, _MORE)
+            send(request, _MORE)
+            send(header, _NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise
@@ -111,7 +116,7 @@ class Frontend:
             self._again = None
         for _ in range(BURST):
             try:
-                identity = self._socket.recv(_NOBLOCK)
+                identity = self._receive(_NOBLOCK)
             except zmq.Again:
                 return
             self._take(Client(self, identity), self._rest())
@@ -130,7 +135,7 @@ class Frontend:
         A frame knows whether more follow it, which takes less than to ask the socket. After an
         identity there always is one.
         """
-        receive, most = self._socket.recv, self._limits.frames
+        receive, most = self._receive, self._limits.frames
         frames: list[Buffer] = []
         more = True
         while more:

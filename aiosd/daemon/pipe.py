@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_RECEIVE_BYTES = 65_536
+# Where all pipes receive: what came is decoded before anybody receives again.
+_BUFFER = memoryview(bytearray(65_536))
 
 
 class Pipe(Generic[T]):
@@ -39,8 +40,8 @@ class Pipe(Generic[T]):
         self._end: socket.socket | None = end
         self._on_message = on_message
         self._on_closed = on_closed
-        self._decoder = decoder
-        self._encoder = msgspec.msgpack.Encoder()
+        self._decode = decoder.decode
+        self._encode = msgspec.msgpack.Encoder().encode
         self._unframer = Unframer()
         self._writing = False
         self._unsent: deque[tuple[memoryview, list[int]]] = deque()
@@ -49,14 +50,19 @@ class Pipe(Generic[T]):
     def send(self, message: msgspec.Struct, descriptor: int | None = None) -> None:
         """Send a message, with a descriptor that is closed here once it has gone over."""
         handles = [] if descriptor is None else [descriptor]
-        if self._end is None:
+        end = self._end
+        if end is None:
             _close_all(handles)
             return
-        data = frame(self._encoder.encode(message))
+        data = frame(self._encode(message))
         if not self._unsent and not handles:
-            data = data[self._send_now(data) :]
-            if not data:
-                return
+            try:
+                sent = end.send(data)
+            except (BlockingIOError, ConnectionError):
+                sent = 0  # `_flush` meets it again
+            if sent == len(data):
+                return  # the usual case
+            data = data[sent:]
         self._unsent.append((memoryview(data), handles))
         if len(self._unsent) == 1:
             self._flush()
@@ -82,8 +88,9 @@ class Pipe(Generic[T]):
         if end is None:
             return False
         try:
-            data = end.recv(_RECEIVE_BYTES)
-            messages = [self._decoder.decode(body) for body in self._unframer.feed(data)]
+            size = end.recv_into(_BUFFER)
+            bodies = self._unframer.feed(_BUFFER[:size])
+            messages = list(map(self._decode, bodies))
         except BlockingIOError:
             return False
         except ConnectionError:
@@ -95,16 +102,9 @@ class Pipe(Generic[T]):
             return False
         for message in messages:
             self._on_message(message)
-        if not data:
+        if not size:
             self._lost("")
-        return bool(data)
-
-    def _send_now(self, data: bytes) -> int:
-        """Return how many bytes the kernel takes now: usually all of them."""
-        try:
-            return self._end.send(data) if self._end is not None else 0
-        except (BlockingIOError, ConnectionError):
-            return 0  # `_flush` meets it again
+        return size > 0
 
     def _flush(self) -> None:
         """Send as much as the kernel takes now, and come back for the rest."""

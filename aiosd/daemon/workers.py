@@ -134,7 +134,7 @@ class Workers:
         """
         pipe = self._pipe(expert)
         if payload is None:
-            pipe.send(request)
+            pipe.send(request)  # the usual case
         elif len(payload) < INLINE_BYTES:
             pipe.send(msgspec.structs.replace(request, payload=bytes(payload)))
         else:

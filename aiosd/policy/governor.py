@@ -53,14 +53,11 @@ class Ledger:
     def __init__(self, cap_bytes: int) -> None:
         """Start empty under `cap_bytes`."""
         self.cap_bytes = cap_bytes
+        self.used_bytes = 0
+        """Bytes reserved or measured for all experts and hosts together."""
         self._held: dict[str, int] = {}
         self._growth: dict[str, int] = {}
         self._hosts: dict[str, int] = {}
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes reserved or measured for all experts and hosts together."""
-        return sum(self._held.values()) + sum(self._hosts.values())
 
     @property
     def room_bytes(self) -> int:
@@ -87,16 +84,18 @@ class Ledger:
 
     def set(self, expert: str, size: int, growth: int = 0) -> None:
         """Reserve, or replace what was reserved by what was measured and may still come."""
+        self.used_bytes += size - self._held.get(expert, 0)
         self._held[expert] = size
         self._growth[expert] = growth
 
     def set_host(self, engine: str, size: int) -> None:
         """Count an engine host; 0 once it is gone."""
+        self.used_bytes += size - self._hosts.get(engine, 0)
         self._hosts[engine] = size
 
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""
-        self._held.pop(expert, None)
+        self.used_bytes -= self._held.pop(expert, 0)
         self._growth.pop(expert, None)
 
 

@@ -28,6 +28,11 @@ class Residency:
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._live.values())
 
+    @property
+    def settled(self) -> bool:
+        """Whether nobody has to leave: not because it was asked for, nor for want of room."""
+        return not self._leaving and self.ledger.free_bytes >= 0
+
     def room(self, now: float) -> Room:
         """Return the books as a plan begins with them."""
         return Room(self.ledger, self._residents(now))

@@ -60,9 +60,10 @@ def route(
         facts = catalogue.get(wanted.expert)
         if facts is None:
             raise _unknown(wanted.expert, catalogue)
-        unfit = _unfit(facts, wanted)
-        if unfit:
-            raise unfit
+        if facts.input_type is not wanted.input_type or facts.max_bytes < wanted.input_bytes:
+            unfit = _unfit(facts, wanted)
+            if unfit:
+                raise unfit
         return Route(facts.expert, "named")
     return _choose(wanted, catalogue, standing)
 

@@ -16,7 +16,7 @@ from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
 from aiosd.policy.waiting import WaitingRoom
-from aiosd.policy.waking import next_wake
+from aiosd.policy.waking import next_wake, sooner
 
 
 class Scheduler:
@@ -28,6 +28,8 @@ class Scheduler:
         self.rules = rules
         self.slots: dict[str, Slot] = {}
         self.stopping = False
+        self._wake: float | None = None
+        self._wake_known = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
         self._residency = Residency(
             ledger,
@@ -79,8 +81,16 @@ class Scheduler:
     # ── requests ──────────────────────────────────────────────────────────────────────────────
 
     def on_request(self, ticket: Ticket, now: float) -> list[Effect]:
-        """Queue a request, or refuse it: stopping, too many waiting, or the expert rests."""
+        """Queue a request, or refuse it: stopping, too many waiting, or the expert rests.
+
+        Where its expert is free and nobody waits for anything it is served at once, which is what
+        queue and plan would come to.
+        """
         slot = self.slots[ticket.expert]
+        if slot.free and self._waiting.empty and not self.stopping:
+            slot.serving = ticket
+            self._wake_by(ticket.deadline)
+            return [Serve(ticket.id, ticket.expert, 0.0, 0.0)]
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
@@ -98,8 +108,12 @@ class Scheduler:
         slot.budget.on_answer()
         if ticket and ticket.keep_alive_seconds is not None:
             slot.keep_alive_seconds = ticket.keep_alive_seconds
+            self._wake_known = False
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
+        if self._waiting.empty and self._residency.settled:
+            self._wake_by(slot.idle_until())
+            return []
         over = self._residency.shrink("the experts hold more than was estimated", now)
         return over + self._residency.sweep(now) + self._plan(now)
 
@@ -178,12 +192,14 @@ class Scheduler:
         if not slot.loaded:
             return [Settle(expert, None)]
         slot.unload_wanted = True
+        self._wake_known = False
         self._residency.ask_to_leave(slot)
         return self._residency.sweep(now)
 
     def on_pin(self, expert: str, *, pinned: bool) -> None:
         """Keep an expert loaded once it is, or no longer."""
         self.slots[expert].pinned = pinned
+        self._wake_known = False
 
     def on_stop(self) -> None:
         """Refuse what comes from now on; what waits and runs may still end."""
@@ -222,10 +238,15 @@ class Scheduler:
         return effects + self._plan(now)
 
     def next_wake(self, now: float) -> float | None:
-        """Return when `on_tick` is due, or None while nothing depends on time."""
-        return next_wake(
-            self._waiting, self._residency, gather_seconds=self.rules.gather_seconds, now=now
-        )
+        """Return when `on_tick` is due, or None while nothing depends on time.
+
+        It may be due a little early: a request that is served at once only adds its own times.
+        """
+        if not self._wake_known:
+            gather = self.rules.gather_seconds
+            self._wake = next_wake(self._waiting, self._residency, gather_seconds=gather, now=now)
+            self._wake_known = True
+        return self._wake
 
     @property
     def busy(self) -> bool:
@@ -246,6 +267,7 @@ class Scheduler:
 
     def _plan(self, now: float) -> list[Effect]:
         """Serve and load whatever can be, the longest-waiting expert first."""
+        self._wake_known = False
         effects: list[Effect] = []
         held: set[str] = set()
         room: Room | None = None
@@ -259,6 +281,11 @@ class Scheduler:
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects
+
+    def _wake_by(self, when: float | None) -> None:
+        """See to it that `on_tick` comes no later than that."""
+        if self._wake_known:
+            self._wake = sooner(self._wake, when)
 
     def _serve(self, slot: Slot, now: float) -> Serve:
         """Take the expert's next request and say how long it waited for what."""
@@ -336,6 +363,7 @@ class Scheduler:
     def _interrupt(self, slot: Slot, ticket: Ticket, error: AiosdError, now: float) -> list[Effect]:
         """End a running request; its worker is killed if it does not let go in time."""
         slot.ended = True
+        self._wake_known = False
         slot.kill_at = now + self.rules.interrupt_grace_seconds
         return [Interrupt(ticket.id, ticket.expert), Refuse(ticket.id, error)]
 

@@ -83,6 +83,11 @@ class Slot:
         return self.state in (ExpertState.LOADING, ExpertState.READY, ExpertState.DRAINING)
 
     @property
+    def free(self) -> bool:
+        """Whether its worker can take a request now."""
+        return self.serving is None and self.state is ExpertState.READY and not self.stale
+
+    @property
     def wanted(self) -> bool:
         """Whether somebody waits for it: a request, or the operator."""
         return self.load_wanted or len(self.queue) > 0

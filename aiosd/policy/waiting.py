@@ -21,6 +21,11 @@ class WaitingRoom:
         self._per_client: dict[str, int] = {}
         self.count = 0
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody waits, no operator either."""
+        return not self._slots
+
     def bound(self, per_client: int, total: int) -> None:
         """Use other bounds from now on; who waits already may go on waiting."""
         self._bounds = (per_client, total)

@@ -19,18 +19,18 @@ def next_wake(
     turns = [(slot.queue.oldest() or 0.0) + gather_seconds for slot in cold]
     first = waiting.next_deadline()
     for slot in live:
-        first = _sooner(_sooner(first, slot.kill_at), slot.idle_until())
+        first = sooner(sooner(first, slot.kill_at), slot.idle_until())
         if slot.serving and not slot.ended:
-            first = _sooner(first, slot.serving.deadline)
+            first = sooner(first, slot.serving.deadline)
         if cold and (slot.wanted or slot.returned):
             turns.append(slot.fresh_until(gather_seconds))
     for turn in turns:
         if turn > now:
-            first = _sooner(first, turn)
+            first = sooner(first, turn)
     return first
 
 
-def _sooner(one: float | None, other: float | None) -> float | None:
+def sooner(one: float | None, other: float | None) -> float | None:
     """Return the earlier of two times, either of which may be missing."""
     if one is None or (other is not None and other < one):
         return other

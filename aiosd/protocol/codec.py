@@ -62,12 +62,14 @@ def decode(frames: Sequence[Buffer], limits: Limits = DEFAULT_LIMITS) -> Envelop
     Raises:
         InvalidError: too large on some axis, not MessagePack, another version, or not a message.
     """
-    _check_frames(frames, limits)
-    verb = _run_at_once(frames[1], limits) or _convert(_unpack(frames[1], limits), limits)
-    attachments = tuple(frames[MIN_FRAMES:])
-    if isinstance(verb, Run):
-        _check_attachment(verb, len(attachments))
-    return Envelope(bytes(frames[0]), verb, attachments)
+    usual = len(frames) == MIN_FRAMES and 1 <= len(frames[0]) <= limits.id_bytes
+    if not usual or len(frames[1]) > limits.harmless_bytes:
+        _check_frames(frames, limits)
+    request, header = frames[0], frames[1]
+    verb = _run_at_once(header, limits) or _convert(_unpack(header, limits), limits)
+    if isinstance(verb, Run) and attachment_index(verb.input) is not None:
+        _check_attachment(verb, len(frames) - MIN_FRAMES)
+    return Envelope(bytes(request), verb, tuple(frames[MIN_FRAMES:]))
 
 
 def _check_frames(frames: Sequence[Buffer], limits: Limits) -> None:

@@ -29,8 +29,10 @@ class Unframer:
         self._limit = limit
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Sequence[bytes]:
+    def feed(self, data: bytes | memoryview) -> Sequence[bytes | memoryview]:
         """Take some bytes; return every body that is now complete.
+
+        A body may be a part of `data` itself: use it before the bytes change.
 
         Raises:
             FrameError: a length is over the limit.
@@ -39,7 +41,7 @@ class Unframer:
         if not buffer and len(data) >= HEADER_BYTES:
             (length,) = _LENGTH.unpack_from(data)
             if len(data) == HEADER_BYTES + length and length <= self._limit:
-                return (data[HEADER_BYTES:],)  # the usual case: one whole frame, copied once
+                return (data[HEADER_BYTES:],)  # the usual case: one whole frame, not copied
         buffer += data
         bodies: list[bytes] = []
         start = 0

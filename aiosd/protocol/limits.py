@@ -27,8 +27,9 @@ class Limits:
 
     @cached_property
     def harmless_bytes(self) -> int:
-        """Up to how many bytes a header is too short to break a limit on counts or lengths."""
-        return min(self.array_items, 2 * self.map_items, self.string_bytes, self.binary_bytes)
+        """Up to how many bytes a header is too short to break any limit."""
+        counts = (self.array_items, 2 * self.map_items, self.string_bytes, self.binary_bytes)
+        return min(self.header_bytes, *counts)
 
 
 DEFAULT_LIMITS = Limits()

@@ -13,7 +13,8 @@ from aiosd.protocol.framing import Unframer, frame
 
 T = TypeVar("T")
 
-_RECEIVE_BYTES = 65_536
+# What came is decoded before more is received.
+_BUFFERS = [memoryview(bytearray(65_536))]
 _ANCILLARY_BYTES = socket.CMSG_LEN(4 * array("i").itemsize)
 
 
@@ -74,8 +75,8 @@ class Channel(Generic[T]):
         """Receive once; False at the end of the stream."""
         try:
             # socket.recv_fds() ignores its flags (CPython 3.11), and would wait here.
-            data, ancillary, _, _ = self.socket.recvmsg(
-                _RECEIVE_BYTES, _ANCILLARY_BYTES, flags | socket.MSG_CMSG_CLOEXEC
+            size, ancillary, _, _ = self.socket.recvmsg_into(
+                _BUFFERS, _ANCILLARY_BYTES, flags | socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return False
@@ -84,8 +85,8 @@ class Channel(Generic[T]):
                 handles = array("i")
                 handles.frombytes(content[: len(content) - len(content) % handles.itemsize])
                 self.descriptors.extend(handles)
-        if not data:
+        if not size:
             return False
-        for body in self._unframer.feed(data):
+        for body in self._unframer.feed(_BUFFERS[0][:size]):
             self._ready.append(self._decoder.decode(body))
         return True

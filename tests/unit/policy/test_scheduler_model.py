@@ -10,6 +10,7 @@ from aiosd.domain.request import Priority
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts
+from aiosd.policy.waking import next_wake
 
 NAMES = ("asr", "big", "cat", "dog")
 NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
@@ -130,6 +131,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         for slot in slots:
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
                 assert cold
+
+    @invariant()
+    def time_is_never_missed(self) -> None:
+        """What requests served at once add to the next wake-up keeps it early enough."""
+        scheduler, now = self.world.scheduler, self.world.now
+        told = scheduler.next_wake(now)
+        exact = next_wake(
+            scheduler._waiting,
+            scheduler._residency,
+            gather_seconds=scheduler.rules.gather_seconds,
+            now=now,
+        )
+        assert exact is None or (told is not None and told <= exact)
 
     def teardown(self) -> None:
         """Let the workers work: every request ends, and then there is nothing left to wake for."""
