@@ -26,16 +26,17 @@ class Channel(Generic[T]):
         self.socket = socket.socket(fileno=handle)
         self.descriptors: deque[int] = deque()
         self._decoder = decoder
-        self._encoder = msgspec.msgpack.Encoder()
+        self._encode = msgspec.msgpack.Encoder().encode
         self._unframer = Unframer()
         self._ready: deque[T] = deque()
 
     def receive(self) -> T | None:
         """Wait for the next message; None once the daemon has closed its end."""
-        while not self._ready:
+        ready = self._ready
+        while not ready:
             if not self._fill(0):
                 return None
-        return self._ready.popleft()
+        return ready.popleft()
 
     def poll(self) -> T | None:
         """Return the next message if one is there already; never waits.
@@ -59,7 +60,7 @@ class Channel(Generic[T]):
 
     def send(self, message: msgspec.Struct) -> None:
         """Send one message; waits while the daemon is slow to read."""
-        self.socket.sendall(frame(self._encoder.encode(message)))
+        self.socket.sendall(frame(self._encode(message)))
 
     def take_descriptor(self) -> int:
         """Return the descriptor that came with the last message, which the caller must close."""

@@ -45,22 +45,24 @@ class Worker:
         self._channel = channel
         self._pid = pid
         self._expert: Expert | None = None
+        self._request = 0
         self._answered = 0
         self._measured = 0.0
         self._pacer = Pacer(time.perf_counter, channel.wait)
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
+        receive, run = self._channel.receive, self._run
         while True:
-            order = self._channel.receive()
+            order = receive()
             match order:
+                case RunRequest():
+                    run(order)
                 case None:
                     return 0
                 case LoadExpert():
                     if not self._load(order):
                         return 1
-                case RunRequest():
-                    self._run(order)
                 case CancelRequest():
                     pass  # its request has ended already
                 case Pace():
@@ -101,15 +103,10 @@ class Worker:
         payload: memoryview | bytes | None = order.payload
         if order.descriptor_bytes is not None:
             payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
-        self._pacer.settle()
         self._pacer.begin()
+        self._request = order.id
         try:
-            done = expert.answer(
-                order,
-                payload,
-                lambda text: self._channel.send(Piece(id=order.id, text=text)),
-                lambda: self._cancelled(order.id),
-            )
+            done = expert.answer(order, payload, self._emit, self._cancelled)
         except (AiosdError, PackageError) as error:
             self._fail(order.id, failure(error))
         except MemoryError:
@@ -135,7 +132,11 @@ class Worker:
         if memory:
             self._channel.send(Measured(pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes))
 
-    def _cancelled(self, request: int) -> bool:
+    def _emit(self, text: str) -> None:
+        """Send a piece of streamed text."""
+        self._channel.send(Piece(id=self._request, text=text))
+
+    def _cancelled(self) -> bool:
         """Rest if the pace asks for it, then look for a word from the daemon."""
         self._pacer.pause()
         try:
@@ -144,7 +145,7 @@ class Worker:
             raise SystemExit(0) from None
         if isinstance(order, Pace):
             self._pacer.duty = order.duty
-        return isinstance(order, CancelRequest) and order.id == request
+        return isinstance(order, CancelRequest) and order.id == self._request
 
 
 def run_worker(handle: int, pid: int) -> int:

@@ -18,17 +18,19 @@ class Pacer:
         self._since: float | None = None
 
     def begin(self) -> None:
-        """Work begins."""
-        self._since = self._clock()
+        """Work begins, after the rest that is still owed for what came before."""
+        self._pay()
+        self._since = self._clock() if self.duty < 1.0 else None
 
     def pause(self) -> None:
         """Some work is done, more may follow: rest for it, if it is worth while."""
+        if self.duty >= 1.0:
+            self._since = None
+            return
         now = self._clock()
-        if self._since is not None and self.duty < 1.0:
+        if self._since is not None:
             self._owed += (now - self._since) * (1.0 / self.duty - 1.0)
-            if self._owed >= SHORTEST_SECONDS:
-                self._rest(self._owed)
-                self._owed = max(0.0, self._owed - (self._clock() - now))
+            self._pay()
         self._since = self._clock()
 
     def end(self) -> None:
@@ -36,8 +38,8 @@ class Pacer:
         self.pause()
         self._since = None
 
-    def settle(self) -> None:
-        """Rest for all that is still owed."""
+    def _pay(self) -> None:
+        """Rest for what is owed, if it is worth while."""
         if self._owed >= SHORTEST_SECONDS:
             now = self._clock()
             self._rest(self._owed)
