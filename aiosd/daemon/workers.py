@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -117,7 +118,7 @@ class Workers:
             self._loop,
             end,
             msgspec.msgpack.Decoder(FromWorker),
-            lambda message: self._on_message(worker, message),
+            partial(self._on_message, worker),
             # Else its exit is what counts, and says more.
             lambda reason: self._end(worker, reason) if reason else None,
         )
