@@ -6,10 +6,11 @@ The scheduler asks; nothing here knows of requests beyond what a slot says of th
 from collections.abc import Iterable, Iterator
 
 from aiosd.domain.expert import ExpertEvent, ExpertState
-from aiosd.policy.effects import Effect, Load, Unload
-from aiosd.policy.eviction import Candidate
+from aiosd.policy.effects import Effect, Kill, Limit, Load, Refuse, Unload
+from aiosd.policy.eviction import Candidate, choose
 from aiosd.policy.governor import Ledger, Resident, Room, overweight
-from aiosd.policy.refusals import why_leaving
+from aiosd.policy.pressure import who_leaves
+from aiosd.policy.refusals import overgrown, why_leaving
 from aiosd.policy.slots import Slot
 
 
@@ -33,6 +34,20 @@ class Residency:
         """Whether nobody has to leave: not because it was asked for, nor for want of room."""
         return not self._leaving and self.ledger.free_bytes >= 0
 
+    @property
+    def loading_bytes(self) -> int:
+        """What is reserved for experts that load, and may not be taken yet."""
+        return sum(each.reserved_bytes for each in self if each.state is ExpertState.LOADING)
+
+    def watched(self) -> list[tuple[str, int]]:
+        """Return who answers or loads, with the bytes in the books: they may grow meanwhile."""
+        books = self.ledger
+        return [
+            (name, books.held(name) + books.growth(name))
+            for name, slot in self._live.items()
+            if (slot.serving or slot.state is ExpertState.LOADING) and not slot.doomed
+        ]
+
     def room(self, now: float) -> Room:
         """Return the books as a plan begins with them."""
         return Room(self.ledger, self._residents(now))
@@ -41,6 +56,7 @@ class Residency:
         """Reserve what an expert needs and have its worker started."""
         need = slot.expected_bytes()
         self.ledger.set(slot.facts.expert, need)
+        slot.reserved_bytes = slot.booked_bytes = need
         slot.kill_at = now + slot.facts.load_limit_seconds
         slot.on_load(now)
         slot.advance(ExpertEvent.LOAD)
@@ -51,7 +67,8 @@ class Residency:
         """Strike out a worker that is gone."""
         expert = slot.facts.expert
         slot.forget_worker()
-        slot.left_at = now
+        if not slot.lacking:  # else it never came
+            slot.left_at = now
         self._live.pop(expert, None)
         self._leaving.pop(expert, None)
         self.ledger.release(expert)
@@ -64,11 +81,71 @@ class Residency:
         expert = slot.facts.expert
         slot.on_measured(held_bytes)
         self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes))
+        effects = self._limit(slot)
         if held_bytes > self.ledger.room_bytes:
             slot.oversize = True
             self.ask_to_leave(slot)
+            return effects
+        return effects + self.shrink(f"{expert} holds more than was estimated", now, spare=expert)
+
+    def on_growth(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+        """Take into the books what a worker holds that answers or loads."""
+        if slot.state is ExpertState.READY:
+            return self.on_measured(slot, held_bytes, now)
+        expert = slot.facts.expert
+        slot.on_measured(held_bytes)
+        self.ledger.set(expert, max(held_bytes, self.ledger.held(expert)))
+        effects = self._limit(slot)
+        return effects + self.shrink(f"{expert} takes more than was estimated", now, spare=expert)
+
+    def end_worst(self) -> list[Effect]:
+        """End the one that has grown most, if all together are over the cap for good."""
+        slot = self._worst()
+        if slot is None:
             return []
-        return self.shrink(f"{expert} holds more than was estimated", now, spare=expert)
+        slot.doomed, slot.kill_at = True, None
+        expert, effects = slot.facts.expert, list[Effect]()
+        error = overgrown(slot, self.ledger.held(expert), self.ledger)
+        if slot.serving and not slot.ended:
+            slot.ended = True
+            effects.append(Refuse(slot.serving.id, error))
+        return [*effects, Kill(expert, error.message)]
+
+    def _worst(self) -> Slot | None:
+        """Return who must end because all together are over the cap and leaving is not enough.
+
+        That is the busy one that is furthest over what was reserved for it. While nobody is over
+        its own (the cap was lowered), all may finish what they do.
+        """
+        held = self.ledger.held
+        gone = [slot for slot in self if slot.doomed or slot.state is ExpertState.DRAINING]
+        if self.ledger.free_bytes + sum(held(slot.facts.expert) for slot in gone) >= 0:
+            return None
+        over = {
+            slot.facts.expert: held(slot.facts.expert) - slot.reserved_bytes
+            for slot in self
+            if slot not in gone
+        }
+        name = max(over, key=lambda each: (over[each], each), default=None)
+        return self._live[name] if name is not None and over[name] > 0 else None
+
+    def relieve(self, why: str, now: float) -> list[Effect]:
+        """Let idle experts go, few at a time: the machine is short of memory."""
+        return self.evict(who_leaves(self._residents(now)), why, now)
+
+    def make_way(self, need_bytes: int, why: str, now: float) -> list[Effect] | None:
+        """Let idle experts go until so many bytes come free; None if they are not enough."""
+        residents = self._residents(now)
+        held = self.ledger.held
+        coming = sum(held(each.candidate.expert) for each in residents if each.leaving)
+        if coming >= need_bytes:
+            return []
+        idle = [
+            Candidate(each.expert, held(each.expert), each.reload_seconds, each.frequency)
+            for each in who_leaves(residents, len(residents))
+        ]
+        victims = choose(idle, need_bytes - coming)
+        return None if victims is None else self.evict(victims, why, now)
 
     def ask_to_leave(self, slot: Slot) -> None:
         """Let an expert go as soon as it is idle; the slot says why."""
@@ -109,6 +186,19 @@ class Residency:
                 if why:
                     effects += self.drain(slot, why, now)
         return effects
+
+    def _limit(self, slot: Slot) -> list[Effect]:
+        """Tell the kernel when the books give an expert more, or what it had at first again.
+
+        What was reserved for it stays its own as long as it lives, though it holds less now: an
+        answer may take all of it.
+        """
+        expert = slot.facts.expert
+        booked = max(slot.reserved_bytes, self.ledger.held(expert) + self.ledger.growth(expert))
+        if booked == slot.booked_bytes:
+            return []
+        slot.booked_bytes = booked
+        return [Limit(expert, booked)]
 
     def _residents(self, now: float) -> list[Resident]:
         """Return every expert that holds RAM, as the governor sees them."""

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
+from aiosd.policy.allotment import outgrown_need
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.refusals import hung, late, machine_full, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
@@ -94,6 +95,7 @@ class Scheduler:
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
+        slot.lacking = False
         self._waiting.push(slot, ticket)
         return self._plan(now)
 
@@ -143,13 +145,51 @@ class Scheduler:
         effects = self._measured(self.slots[expert], held_bytes, now)
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
-        """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
+    def on_growth(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
+        """Take note that one that answers or loads holds more than the books say.
+
+        Over the cap idle experts leave; where that is not enough, who grew most is ended.
+        """
+        slot = self.slots[expert]
+        if slot.doomed:
+            return []
+        effects = self._residency.on_growth(slot, held_bytes, now)
+        effects += self._residency.end_worst()
+        return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_pressure(self, now: float) -> list[Effect]:
+        """Let idle experts go: the machine is short of memory, whatever the cap says."""
+        return self._residency.relieve("the machine is short of memory", now) + self._plan(now)
+
+    def on_lack(self, expert: str, lacking_bytes: int, now: float) -> list[Effect]:
+        """Take note that a load was not begun: the machine lacks so many bytes for it now.
+
+        It waits for those who leave, if that will be enough, and is refused if not.
+        """
+        slot = self.slots[expert]
+        way = self._residency.make_way(lacking_bytes, f"the machine lacks RAM for {expert}", now)
+        if way is None:
+            need = self.ledger.held(expert)
+            way = self._refuse_all(slot, machine_full(slot, need, lacking_bytes))
+        slot.lacking = True
+        return way + self.on_exited(expert, "not begun", now)
+
+    def on_exited(
+        self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is gone: as asked, by a failed load, or by a crash.
+
+        The kernel may have ended it for going over a limit of `outgrown_bytes`.
+        """
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if slot.stale and state is ExpertState.LOADING:
+        if state is ExpertState.LOADING and (slot.stale or slot.lacking):
             planned = True  # the release that could not be loaded is not the installed one
+        if outgrown_bytes:
+            slot.on_outgrown(outgrown_need(outgrown_bytes, self.ledger.room_bytes))
+        for each in self.slots.values():
+            each.lacking = each.lacking and each is slot and state is ExpertState.LOADING
         self._residency.on_exited(slot, now)
         effects: list[Effect] = []
         if serving and not ended:
@@ -176,7 +216,7 @@ class Scheduler:
         if self.stopping:
             return [Settle(expert, stopping())]
         slot.budget.forgive()
-        slot.unload_wanted = False
+        slot.unload_wanted = slot.lacking = False
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
@@ -254,6 +294,11 @@ class Scheduler:
         return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
 
     @property
+    def residency(self) -> Residency:
+        """Who is loaded."""
+        return self._residency
+
+    @property
     def evictions(self) -> int:
         """How many experts had to leave for others."""
         return self._residency.evictions
@@ -273,11 +318,11 @@ class Scheduler:
         room: Room | None = None
         for slot in self._waiting.slots():
             if slot.state is ExpertState.READY:
-                if slot.queue and not (slot.facts.expert in held or slot.serving or slot.stale):
+                if slot.queue and slot.free and slot.facts.expert not in held:
                     effects.append(self._serve(slot, now))
                     if room:
                         room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD:
+            elif slot.state is ExpertState.COLD and not slot.lacking:
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects

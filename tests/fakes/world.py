@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.effects import Effect, Interrupt, Kill, Limit, Load, Refuse, Serve, Settle, Unload
 from aiosd.policy.governor import Ledger
 from aiosd.policy.queues import Ticket
 from aiosd.policy.rules import SchedulerRules
@@ -147,6 +147,9 @@ class FakeWorld:
                     assert expert not in self.workers, "loaded twice"
                     assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
                     self.workers[expert] = FakeWorker(size)
+                case Limit(expert, size):
+                    assert expert in self.workers, "a limit for nobody"
+                    assert size >= self.workers[expert].reserved, "less than was promised"
                 case Unload(expert, why):
                     self._unload(expert, why)
                 case Kill(expert):

@@ -12,7 +12,7 @@ from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
 from aiosd.domain.power import EnergySource, Scope
-from aiosd.domain.request import Options
+from aiosd.domain.request import Options, Priority
 from aiosd.policy.governor import Ledger
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.rules import SchedulerRules
@@ -40,10 +40,22 @@ class FakeProcess:
     release: int = 4
 
 
+class FakeWatch:
+    """A machine that lacks `short` bytes for any load."""
+
+    short = 0
+
+    def lacks(self, _need: int) -> int:
+        return self.short
+
+
 class FakeWorkers:
     """Notes what it is told."""
 
     def __init__(self) -> None:
+        self.watch = FakeWatch()
+        self.limits: list[tuple[str, int]] = []
+        self.weights: list[tuple[str, Priority]] = []
         self.workers: dict[str, FakeProcess] = {}
         self.runs: dict[str, RunRequest] = {}
         self.killed: list[str] = []
@@ -51,8 +63,17 @@ class FakeWorkers:
 
     def listen(self, _listener: object) -> None: ...
 
-    def start(self, expert: str, _engine: str, _order: object) -> None:
+    def start(self, expert: str, _engine: str, _order: object, _booked: int) -> None:
         self.workers[expert] = FakeProcess()
+
+    def pid(self, expert: str) -> int | None:
+        return 77 if expert in self.workers else None
+
+    def limit(self, expert: str, booked: int) -> None:
+        self.limits.append((expert, booked))
+
+    def weigh(self, expert: str, priority: Priority) -> None:
+        self.weights.append((expert, priority))
 
     def run(self, expert: str, request: RunRequest, _payload: object) -> None:
         self.runs[expert] = request
