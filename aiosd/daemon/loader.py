@@ -14,6 +14,7 @@ from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.expert import ExpertState
 from aiosd.policy.effects import Effect, Limit, Load, Unload
+from aiosd.policy.pressure import Growth, Lack, Short
 from aiosd.policy.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Loader:
         lacking = self._lacking()
         if lacking:
             log.warning("%s is not loaded: %d MiB are lacking", effect.expert, lacking >> 20)
-            self.perform(self._scheduler.on_lack(effect.expert, lacking, self._loop.time()))
+            self.perform(self._scheduler.on_memory(Lack(effect.expert, lacking), self._loop.time()))
         else:
             self._load(effect)
 
@@ -93,10 +94,10 @@ class Loader:
 
     def on_growth(self, expert: str, held_bytes: int) -> None:
         """A worker grew while it answers or loads."""
-        self.perform(self._scheduler.on_growth(expert, held_bytes, self._loop.time()))
+        self.perform(self._scheduler.on_memory(Growth(expert, held_bytes), self._loop.time()))
 
     def on_pressure(self) -> bool:
         """The machine is short of memory; tell whether anybody goes."""
-        effects = self._scheduler.on_pressure(self._loop.time())
+        effects = self._scheduler.on_memory(Short(), self._loop.time())
         self.perform(effects)
         return any(isinstance(effect, Unload) for effect in effects)

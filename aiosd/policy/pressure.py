@@ -8,6 +8,8 @@ leave one at a time, with a pause in which the kernel can take note of what came
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from aiosd.policy.eviction import Candidate, worth
 from aiosd.policy.governor import Resident
 
@@ -39,6 +41,30 @@ class PressureRules:
             return cls(0, 0, 0)
         low = min(max(int(total_bytes * _LOW_SHARE), _LEAST_LOW), _MOST_LOW, total_bytes)
         return cls(low, int(low * _HIGH_TIMES), max(low, int(total_bytes * _STALL_SHARE)))
+
+
+class Growth(msgspec.Struct, frozen=True):
+    """One that answers or loads holds so much, which is more than the books say."""
+
+    expert: str
+    held_bytes: int
+
+
+class Short(msgspec.Struct, frozen=True):
+    """The machine is short of memory, whatever the cap says: somebody idle is to go."""
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """A load was not begun: the machine lacks so many bytes for it now.
+
+    It waits for those who leave, if that will be enough, and is refused if not.
+    """
+
+    expert: str
+    lacking_bytes: int
+
+
+MemoryNews = Growth | Short | Lack
 
 
 class MemoryPressure:

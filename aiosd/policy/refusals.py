@@ -41,6 +41,11 @@ def overgrown(slot: Slot, held_bytes: int, ledger: Ledger) -> OverRamError:
     )
 
 
+def crashed(expert: str, reason: str) -> ExpertFailedError:
+    """Say that a worker ended while it answered."""
+    return ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
+
+
 def machine_full(slot: Slot, need_bytes: int, lacking_bytes: int) -> OverRamError:
     """Say that other programs have taken the RAM that the cap would give."""
     expert = slot.facts.expert

@@ -5,12 +5,14 @@ The scheduler asks; nothing here knows of requests beyond what a slot says of th
 
 from collections.abc import Iterable, Iterator
 
+from aiosd.domain.errors import OverRamError
 from aiosd.domain.expert import ExpertEvent, ExpertState
+from aiosd.policy.allotment import outgrown_need
 from aiosd.policy.effects import Effect, Kill, Limit, Load, Refuse, Unload
 from aiosd.policy.eviction import Candidate, choose
 from aiosd.policy.governor import Ledger, Resident, Room, overweight
 from aiosd.policy.pressure import who_leaves
-from aiosd.policy.refusals import overgrown, why_leaving
+from aiosd.policy.refusals import machine_full, overgrown, why_leaving
 from aiosd.policy.slots import Slot
 
 
@@ -25,6 +27,7 @@ class Residency:
         self.evictions = 0
         self._live: dict[str, Slot] = {}
         self._leaving: dict[str, Slot] = {}
+        self._lacking: set[str] = set()
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._live.values())
@@ -63,12 +66,18 @@ class Residency:
         self._live[slot.facts.expert] = slot
         return Load(slot.facts.expert, need)
 
-    def on_exited(self, slot: Slot, now: float) -> None:
-        """Strike out a worker that is gone."""
+    def on_exited(self, slot: Slot, outgrown_bytes: int, now: float) -> None:
+        """Strike out a worker that is gone.
+
+        Unless that is 0, the kernel ended it for going over a limit of so many bytes.
+        """
         expert = slot.facts.expert
-        slot.forget_worker()
-        if not slot.lacking:  # else it never came
+        if slot.state is not ExpertState.LOADING or expert not in self._lacking:
             slot.left_at = now
+            self._lacking.clear()  # there may be memory now
+        if outgrown_bytes:
+            slot.on_outgrown(outgrown_need(outgrown_bytes, self.ledger.room_bytes))
+        slot.forget_worker()
         self._live.pop(expert, None)
         self._leaving.pop(expert, None)
         self.ledger.release(expert)
@@ -89,7 +98,16 @@ class Residency:
         return effects + self.shrink(f"{expert} holds more than was estimated", now, spare=expert)
 
     def on_growth(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
-        """Take into the books what a worker holds that answers or loads."""
+        """Take into the books what a worker holds that answers or loads.
+
+        Over the cap idle experts leave; where that is not enough, who grew most is ended.
+        """
+        if slot.doomed:
+            return []
+        return self._grown(slot, held_bytes, now) + self._end_worst()
+
+    def _grown(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+        """Take what a busy worker holds into the books; idle experts leave for it."""
         if slot.state is ExpertState.READY:
             return self.on_measured(slot, held_bytes, now)
         expert = slot.facts.expert
@@ -98,7 +116,7 @@ class Residency:
         effects = self._limit(slot)
         return effects + self.shrink(f"{expert} takes more than was estimated", now, spare=expert)
 
-    def end_worst(self) -> list[Effect]:
+    def _end_worst(self) -> list[Effect]:
         """End the one that has grown most, if all together are over the cap for good."""
         slot = self._worst()
         if slot is None:
@@ -133,8 +151,20 @@ class Residency:
         """Let idle experts go, few at a time: the machine is short of memory."""
         return self.evict(who_leaves(self._residents(now)), why, now)
 
-    def make_way(self, need_bytes: int, why: str, now: float) -> list[Effect] | None:
-        """Let idle experts go until so many bytes come free; None if they are not enough."""
+    def lacks(self, slot: Slot) -> bool:
+        """Tell whether the machine had no memory for an expert, and nobody has left since."""
+        return slot.facts.expert in self._lacking
+
+    def try_again(self, slot: Slot) -> None:
+        """Let an expert be loaded though the machine had no memory for it a while ago."""
+        self._lacking.discard(slot.facts.expert)
+
+    def make_way(self, slot: Slot, need_bytes: int, now: float) -> list[Effect] | OverRamError:
+        """Let idle experts go until the machine has so many bytes more for a load.
+
+        The error if they are not enough. Either way it is not begun before somebody has left.
+        """
+        self._lacking.add(slot.facts.expert)
         residents = self._residents(now)
         held = self.ledger.held
         coming = sum(held(each.candidate.expert) for each in residents if each.leaving)
@@ -145,7 +175,10 @@ class Residency:
             for each in who_leaves(residents, len(residents))
         ]
         victims = choose(idle, need_bytes - coming)
-        return None if victims is None else self.evict(victims, why, now)
+        why = f"the machine lacks RAM for {slot.facts.expert}"
+        if victims is None:
+            return machine_full(slot, held(slot.facts.expert), need_bytes)
+        return self.evict(victims, why, now)
 
     def ask_to_leave(self, slot: Slot) -> None:
         """Let an expert go as soon as it is idle; the slot says why."""

@@ -6,13 +6,13 @@ them waits, logs or looks at the world.
 
 from collections.abc import Iterable
 
-from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
+from aiosd.domain.errors import AiosdError, CancelledError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
-from aiosd.policy.allotment import outgrown_need
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
+from aiosd.policy.pressure import Growth, Lack, MemoryNews
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import hung, late, machine_full, over_ram, passed, resting, stopping
+from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
@@ -32,11 +32,8 @@ class Scheduler:
         self._wake: float | None = None
         self._wake_known = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self._residency = Residency(
-            ledger,
-            gather_seconds=rules.gather_seconds,
-            grace_seconds=rules.interrupt_grace_seconds,
-        )
+        gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
+        self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -95,7 +92,7 @@ class Scheduler:
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
-        slot.lacking = False
+        self._residency.try_again(slot)
         self._waiting.push(slot, ticket)
         return self._plan(now)
 
@@ -145,34 +142,18 @@ class Scheduler:
         effects = self._measured(self.slots[expert], held_bytes, now)
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_growth(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
-        """Take note that one that answers or loads holds more than the books say.
-
-        Over the cap idle experts leave; where that is not enough, who grew most is ended.
-        """
-        slot = self.slots[expert]
-        if slot.doomed:
-            return []
-        effects = self._residency.on_growth(slot, held_bytes, now)
-        effects += self._residency.end_worst()
+    def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
+        """Take note of what memory does beside the books: see `MemoryNews`."""
+        if isinstance(news, Growth):
+            effects = self._residency.on_growth(self.slots[news.expert], news.held_bytes, now)
+        elif isinstance(news, Lack):
+            slot = self.slots[news.expert]
+            way = self._residency.make_way(slot, news.lacking_bytes, now)
+            effects = way if isinstance(way, list) else self._refuse_all(slot, way)
+            effects += self.on_exited(news.expert, "not begun", now)
+        else:
+            effects = self._residency.relieve("the machine is short of memory", now)
         return effects + self._residency.sweep(now) + self._plan(now)
-
-    def on_pressure(self, now: float) -> list[Effect]:
-        """Let idle experts go: the machine is short of memory, whatever the cap says."""
-        return self._residency.relieve("the machine is short of memory", now) + self._plan(now)
-
-    def on_lack(self, expert: str, lacking_bytes: int, now: float) -> list[Effect]:
-        """Take note that a load was not begun: the machine lacks so many bytes for it now.
-
-        It waits for those who leave, if that will be enough, and is refused if not.
-        """
-        slot = self.slots[expert]
-        way = self._residency.make_way(lacking_bytes, f"the machine lacks RAM for {expert}", now)
-        if way is None:
-            need = self.ledger.held(expert)
-            way = self._refuse_all(slot, machine_full(slot, need, lacking_bytes))
-        slot.lacking = True
-        return way + self.on_exited(expert, "not begun", now)
 
     def on_exited(
         self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
@@ -184,17 +165,12 @@ class Scheduler:
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if state is ExpertState.LOADING and (slot.stale or slot.lacking):
-            planned = True  # the release that could not be loaded is not the installed one
-        if outgrown_bytes:
-            slot.on_outgrown(outgrown_need(outgrown_bytes, self.ledger.room_bytes))
-        for each in self.slots.values():
-            each.lacking = each.lacking and each is slot and state is ExpertState.LOADING
-        self._residency.on_exited(slot, now)
+        if state is ExpertState.LOADING and (slot.stale or self._residency.lacks(slot)):
+            planned = True  # what could not be loaded is not installed now, or was never begun
+        self._residency.on_exited(slot, outgrown_bytes, now)
         effects: list[Effect] = []
         if serving and not ended:
-            error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
-            effects.append(Refuse(serving.id, error))
+            effects.append(Refuse(serving.id, crashed(expert, reason)))
         if planned:
             slot.advance(ExpertEvent.EXITED)
         else:
@@ -216,7 +192,8 @@ class Scheduler:
         if self.stopping:
             return [Settle(expert, stopping())]
         slot.budget.forgive()
-        slot.unload_wanted = slot.lacking = False
+        slot.unload_wanted = False
+        self._residency.try_again(slot)
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
@@ -322,7 +299,7 @@ class Scheduler:
                     effects.append(self._serve(slot, now))
                     if room:
                         room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD and not slot.lacking:
+            elif slot.state is ExpertState.COLD and not self._residency.lacks(slot):
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects

@@ -41,10 +41,9 @@ class Slot:
 
     `ended` says that the request being served was ended already (cancelled, too late), and that
     only its worker has not let go of it. `stale`, `oversize` and `unload_wanted` say why the worker
-    is to leave, `doomed` that it is being killed; they end with it. `lacking` says that the machine
-    could not hold it when it was to load. `waits_for` names those whose leaving this expert waits
-    for. `reserved_bytes` were in the books when it began to load; the kernel was last told to hold
-    it to `booked_bytes`.
+    is to leave, `doomed` that it is being killed; they end with it. `waits_for` names those
+    whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
+    the kernel was last told to hold it to `booked_bytes`.
     """
 
     facts: ExpertFacts
@@ -59,7 +58,6 @@ class Slot:
     stale: bool = False
     oversize: bool = False
     doomed: bool = False
-    lacking: bool = False
     reserved_bytes: int = 0
     booked_bytes: int = 0
     waits_for: tuple[str, ...] = ()
