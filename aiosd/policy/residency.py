@@ -214,7 +214,7 @@ class Residency:
             slot = self._live.get(name)
             if slot is None:
                 del self._leaving[name]
-            elif slot.state is ExpertState.READY and not slot.serving:
+            elif slot.state is ExpertState.READY and not (slot.serving or slot.doomed):
                 why = why_leaving(slot)
                 if why:
                     effects += self.drain(slot, why, now)

@@ -193,6 +193,6 @@ class Slot:
         """Return when it may be unloaded for want of work, or None."""
         if self.state is not ExpertState.READY or self.serving or self.wanted or self.pinned:
             return None
-        if self.keep_alive_seconds < 0:
+        if self.keep_alive_seconds < 0 or self.doomed:
             return None
         return self.idle_since + self.keep_alive_seconds

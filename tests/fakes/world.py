@@ -7,6 +7,7 @@ from aiosd.domain.errors import AiosdError
 from aiosd.domain.request import Priority
 from aiosd.policy.effects import Effect, Interrupt, Kill, Limit, Load, Refuse, Serve, Settle, Unload
 from aiosd.policy.governor import Ledger
+from aiosd.policy.pressure import Growth, Lack, Short
 from aiosd.policy.queues import Ticket
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
@@ -104,6 +105,19 @@ class FakeWorld:
         """Have a worker's process end."""
         del self.workers[expert]
         self.perform(self.scheduler.on_exited(expert, reason, self.now))
+
+    def grow(self, expert: str, mebibytes: int) -> None:
+        """Have a worker that answers or loads be found to hold so much."""
+        self.perform(self.scheduler.on_memory(Growth(expert, mebibytes * MIB), self.now))
+
+    def short(self) -> None:
+        """Have the machine be short of memory."""
+        self.perform(self.scheduler.on_memory(Short(), self.now))
+
+    def lack(self, expert: str, mebibytes: int) -> None:
+        """Have the machine lack memory for a load, which is then not begun."""
+        assert not self.workers.pop(expert).ready
+        self.perform(self.scheduler.on_memory(Lack(expert, mebibytes * MIB), self.now))
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; the scheduler is woken when it asked to be."""
