@@ -151,8 +151,8 @@ class ControlGroups:
             return
         folder, files = group.folders["memory"], MEMORY[ground.version]
         wanted = max(limit_bytes, memory_limit(files.unreclaimable(folder)))
-        if wanted == group.limit_bytes:
-            return
+        if wanted == group.limit_bytes or files.was_ended(folder):
+            return  # of one that was just ended, the limit that it went over is to be told
         # Memory and swap together may never be less than memory alone: which one goes first
         # depends on the direction.
         names = [files.limit, *files.with_swap]
@@ -223,11 +223,15 @@ class ControlGroups:
 
     @contextlib.contextmanager
     def _noting(self, what: str) -> Iterator[None]:
-        """Note what the kernel refuses, and go on."""
+        """Note what the kernel refuses, and go on; what is done after all is no problem."""
         try:
             yield
+        except ProcessLookupError:
+            log.debug("a worker was gone before it was moved")
         except OSError as error:
             self._note(what, error)
+        else:
+            self._problems.pop(what, None)
 
     def _note(self, what: str, error: OSError) -> None:
         if what not in self._problems:
