@@ -245,7 +245,7 @@ class Scheduler:
         for slot in self._residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
+                slot.kill_at, slot.doomed = None, True
                 effects.append(Kill(slot.facts.expert, hung(slot)))
             elif serving and not slot.ended and passed(serving.deadline, now):
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)

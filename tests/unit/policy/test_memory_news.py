@@ -94,6 +94,14 @@ def test_one_that_is_being_ended_gets_nothing_more_to_do(world: FakeWorld) -> No
     assert world.scheduler.ledger.held("one") == 0
 
 
+def test_one_that_hangs_and_is_killed_is_not_killed_again_for_growing(world: FakeWorld) -> None:
+    world.ask("one")
+    world.pass_time(70)  # longer than a load may take
+    assert [each.expert for each in world.last(Kill)] == ["one"]  # type: ignore[union-attr]
+    world.grow("one", 120)
+    assert world.last(Kill) == []
+
+
 def test_the_books_remember_how_large_it_grew(world: FakeWorld) -> None:
     warm(world, "one")
     world.ask("one")
