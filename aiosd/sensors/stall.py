@@ -29,12 +29,12 @@ class StallTrigger:
             raise OSError(0, "a simulated board has no triggers")
         path = root / "proc" / "pressure" / "memory"
         self._file = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._epoll = select.epoll()
         try:
             os.write(self._file, f"some {STALL_US} {WINDOW_US}\0".encode())
-            self._epoll = select.epoll()
             self._epoll.register(self._file, select.EPOLLPRI)
         except OSError:
-            os.close(self._file)
+            self.close()
             raise
 
     def fileno(self) -> int:
