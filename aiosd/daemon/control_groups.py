@@ -16,6 +16,7 @@ from aiosd.daemon.memory_files import MEMORY
 from aiosd.domain.request import Priority
 from aiosd.policy.allotment import WEIGHTS, memory_limit
 from aiosd.sensors.hierarchy import UNIFIED
+from aiosd.sensors.kernel_text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +119,25 @@ class ControlGroups:
                     write_file(group.folders["memory"] / name, text)
             self.limit_memory(expert, limit_bytes)
 
-    def admit(self, expert: str, pid: int) -> None:
-        """Move a worker into its group; from here on its memory is counted there."""
+    def entrances(self, expert: str) -> list[str]:
+        """Return the files to which an expert's worker is to write its pid, before all else.
+
+        It moves itself because the kernel waits for a grace period meanwhile, some milliseconds in
+        which the daemon would answer nobody.
+        """
+        group = self._groups.get(expert)
+        folders = dict.fromkeys(group.folders.values()) if group else {}
+        return [str(folder / "cgroup.procs") for folder in folders]
+
+    def check(self, expert: str, pid: int) -> None:
+        """Note it if a worker that is ready is not in its group."""
         group = self._groups.get(expert)
         for controller, folder in group.folders.items() if group else ():
-            with self._noting(f"{controller} limit"):
-                write_file(folder / "cgroup.procs", str(pid))
+            what = f"{controller} limit"
+            if str(pid) in read_text(folder / "cgroup.procs").split():
+                self._problems.pop(what, None)
+            else:
+                self._note(what, OSError(0, "a worker could not enter its group"))
 
     def close(self, expert: str) -> Ending:
         """Remove the group of a worker that is gone, and return what it tells of the end."""
@@ -226,8 +240,6 @@ class ControlGroups:
         """Note what the kernel refuses, and go on; what is done after all is no problem."""
         try:
             yield
-        except ProcessLookupError:
-            log.debug("a worker was gone before it was moved")
         except OSError as error:
             self._note(what, error)
         else:

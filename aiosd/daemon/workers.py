@@ -116,16 +116,17 @@ class Workers:
     def start(self, expert: str, engine: str, order: LoadExpert, booked_bytes: int) -> None:
         """Start a worker and have it load; `on_worker_ready` or `on_worker_exited` follows.
 
-        It is told to load only once it is in its group, so that nothing of the model is counted
-        elsewhere; `booked_bytes` are what the books reserve for it.
+        Before anything else it enters the group that is made for it, so that nothing of the model
+        is counted elsewhere; `booked_bytes` are what the books reserve for it.
 
         Raises:
             OSError: no process or pipe can be made.
         """
         worker = Worker(expert, order.manifest.release)
         self.groups.open(expert, memory_limit(booked_bytes))
+        entrances = self.groups.entrances(expert)
         try:
-            end = self._launch(worker, engine, order)
+            end = self._launch(worker, engine, entrances)
         except OSError:
             self.groups.close(expert)
             raise
@@ -138,47 +139,30 @@ class Workers:
             lambda reason: self._end(worker, reason) if reason else None,
         )
         self.workers[expert] = worker
+        worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
+        if self._duty < 1.0:
+            worker.pipe.send(Pace(duty=self._duty))
         self.watch.wake()
-        if isinstance(worker.process, Child):
-            self._admit(worker, order, worker.process.pid)
-        elif not self.groups.active:
-            self._command(worker, order)
 
-    def _launch(self, worker: Worker, engine: str, order: LoadExpert) -> socket.socket:
+    def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
         """Start the process, and return our end of its pipe.
 
         Raises:
             OSError: no process or pipe can be made.
         """
         if self._hosts is None:
-            parent = ["--parent", str(os.getpid())]
+            arguments = ["--parent", str(os.getpid())]
+            for each in entrances:
+                arguments += ["--group", each]
             child = Child(
-                self._loop, parent, self._environment, lambda how: self._gone(worker, how)
+                self._loop, arguments, self._environment, lambda how: self._gone(worker, how)
             )
             worker.process = child
             return child.end
         end, far = socket.socketpair()
         with far:
-            worker.process = self._hosts.fork(
-                engine,
-                far,
-                lambda how: self._gone(worker, how),
-                lambda pid: self._admit(worker, order, pid) if self.groups.active else None,
-            )
+            worker.process = self._hosts.fork(engine, far, lambda how: self._gone(worker, how))
         return end
-
-    def _admit(self, worker: Worker, order: LoadExpert, pid: int) -> None:
-        """Move a new worker into its group, and only then have it load."""
-        self.groups.admit(worker.expert, pid)
-        self._command(worker, order)
-
-    def _command(self, worker: Worker, order: LoadExpert) -> None:
-        """Give a new worker its first orders."""
-        if worker.pipe is None:
-            return
-        worker.pipe.send(order)
-        if self._duty < 1.0:
-            worker.pipe.send(Pace(duty=self._duty))
 
     def run(self, expert: str, request: RunRequest, payload: bytes | memoryview | None) -> None:
         """Hand a request to the expert's worker.
@@ -265,6 +249,7 @@ class Workers:
                 listener.on_failed(worker.expert, message)
             case WorkerReady():
                 worker.ready = message
+                self.groups.check(worker.expert, message.pid)
                 listener.on_worker_ready(worker.expert, message)
             case LoadFailed():
                 worker.failure = message.reason

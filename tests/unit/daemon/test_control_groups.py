@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from fakes.control_groups import SERVICE, FakeTree
 
-from aiosd.daemon import control_groups
 from aiosd.daemon.control_groups import ControlGroups, Ending
 from aiosd.daemon.workers import explain
 from aiosd.domain.request import Priority
@@ -18,7 +17,7 @@ def text(folder: Path, name: str) -> str:
     return (folder / name).read_text().strip()
 
 
-def test_a_worker_gets_a_group_with_its_limit_before_it_is_moved_in(tmp_path: Path) -> None:
+def test_a_worker_gets_a_group_with_its_limit_before_it_enters_it(tmp_path: Path) -> None:
     tree = FakeTree(tmp_path)
     groups = ControlGroups(tmp_path)
     groups.open("echo", 48 * MIB)
@@ -27,8 +26,9 @@ def test_a_worker_gets_a_group_with_its_limit_before_it_is_moved_in(tmp_path: Pa
     assert text(worker, "memory.swap.max") == "0"
     assert text(worker, "memory.oom.group") == "1"
     assert groups.limit_of("echo") == 48 * MIB
-    groups.admit("echo", 4242)
-    assert text(worker, "cgroup.procs") == "4242"
+    assert groups.entrances("echo") == [str(worker / "cgroup.procs")]
+    (worker / "cgroup.procs").write_text("4242\n")
+    groups.check("echo", 4242)
     assert groups.problems == []
 
 
@@ -58,10 +58,10 @@ def test_version_1_has_a_folder_for_each_controller_and_limits_swap_as_well(
     assert text(worker, "memory.limit_in_bytes") == str(48 * MIB)
     assert text(worker, "memory.memsw.limit_in_bytes") == str(48 * MIB)
     assert text(worker, "memory.swappiness") == "0"
-    groups.admit("echo", 4242)
     groups.weigh("echo", Priority.BACKGROUND)
     cpu = tree.cpu / tree.ours / worker.name
-    assert (text(cpu, "cgroup.procs"), text(cpu, "cpu.shares")) == ("4242", "256")
+    assert groups.entrances("echo") == [str(each / "cgroup.procs") for each in (worker, cpu)]
+    assert text(cpu, "cpu.shares") == "256"
     assert groups.quota(0.5)
     assert text(tree.cpu / tree.ours, "cpu.cfs_quota_us") == "50000"
     assert groups.quota(None)
@@ -174,7 +174,8 @@ def test_switched_off_nothing_is_touched(tmp_path: Path) -> None:
     tree = FakeTree(tmp_path)
     groups = ControlGroups(tmp_path, wanted=False)
     groups.open("echo", MIB)
-    groups.admit("echo", 1)
+    assert groups.entrances("echo") == []
+    groups.check("echo", 1)
     groups.limit_memory("echo", MIB)
     groups.weigh("echo", Priority.BACKGROUND)
     assert (groups.active, groups.has_quota, groups.quota(1.0)) == (False, False, False)
@@ -232,18 +233,14 @@ def test_a_limit_that_is_refused_is_said_and_the_worker_goes_on(tmp_path: Path) 
     assert groups.mechanism.startswith("memory.max per worker")
 
 
-def test_a_worker_that_is_gone_before_it_is_moved_is_no_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    FakeTree(tmp_path)
+def test_a_worker_that_did_not_enter_its_group_is_told_of(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path)
     groups = ControlGroups(tmp_path)
     groups.open("echo", MIB)
-
-    def gone(_path: Path, _text: str) -> None:
-        raise ProcessLookupError
-
-    monkeypatch.setattr(control_groups, "write_file", gone)
-    groups.admit("echo", 4242)
+    groups.check("echo", 4242)
+    assert "a worker could not enter its group" in groups.mechanism
+    (tree.workers()[0] / "cgroup.procs").write_text("4242\n")
+    groups.check("echo", 4242)
     assert groups.problems == []
 
 
