@@ -108,7 +108,7 @@ class ControlGroups:
         group = Group({})
         for ground in self._grounds.grounds:
             folder = ground.folder / f"{expert}.{self._made}"
-            with self._noting(f"group {folder}"):
+            with self._noting("group"):
                 folder.mkdir()
                 group.folders |= dict.fromkeys(ground.controllers, folder)
         self._groups[expert] = group

@@ -6,7 +6,7 @@ with it the hosts that it starts, moves into a leaf of its own first. Version 1 
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Grounds:
         return next((each for each in self.grounds if controller in each.controllers), None)
 
 
-def take_ground(root: Path, pid: int) -> Grounds:
+def take_ground(root: Path, pid: int, wanted: Sequence[str] = CONTROLLERS) -> Grounds:
     """Make groups of our own below this process's; what cannot be had is told in `lacking`.
 
     `root` may be a simulated board's, `pid` is this process. What daemons left behind who are gone
@@ -56,7 +56,7 @@ def take_ground(root: Path, pid: int) -> Grounds:
     taken = Grounds(simulated=(root / "SIMULATED").exists())
     found: dict[tuple[int, Path], list[str]] = {}
     places: dict[tuple[int, Path], Hierarchy] = {}
-    for controller in CONTROLLERS:
+    for controller in wanted:
         place = find_hierarchy(controller, root)
         if place is None:
             taken.lacking[controller] = f"the {controller} controller is off on this machine"
