@@ -115,7 +115,7 @@ class ControlGroups:
         memory = self._grounds.of("memory")
         if memory is not None and "memory" in group.folders:
             for name, text in MEMORY[memory.version].at_start:
-                with self._noting(name):
+                with self._noting(name, group.folders["memory"] / name):
                     write_file(group.folders["memory"] / name, text)
             self.limit_memory(expert, limit_bytes)
 
@@ -173,7 +173,7 @@ class ControlGroups:
         if group.limit_bytes is not None and wanted > group.limit_bytes:
             names.reverse()
         for name in names:
-            with self._noting("memory limit" if name == files.limit else name):
+            with self._noting("memory limit" if name == files.limit else name, folder / name):
                 write_file(folder / name, str(wanted))
                 if name == files.limit:
                     group.limit_bytes = wanted
@@ -186,10 +186,12 @@ class ControlGroups:
     def weigh(self, expert: str, priority: Priority) -> None:
         """Give an expert's worker the processor share of a priority, where there is a fight."""
         group, weight = self._groups.get(expert), WEIGHTS[priority]
-        ground = self._grounds.of("cpu")
-        if group is None or group.weight == weight or ground is None or "cpu" not in group.folders:
-            return
+        if group is None or group.weight == weight:
+            return  # the usual case, with every request
         group.weight = weight
+        ground = self._grounds.of("cpu")
+        if ground is None or "cpu" not in group.folders:
+            return
         text = str(weight if ground.version == UNIFIED else round(weight * _SHARES_PER_WEIGHT))
         name = "cpu.weight" if ground.version == UNIFIED else "cpu.shares"
         with self._noting(name):
@@ -236,12 +238,16 @@ class ControlGroups:
         self._stuck = [each for each in self._stuck if not remove_group(each, simulated=simulated)]
 
     @contextlib.contextmanager
-    def _noting(self, what: str) -> Iterator[None]:
-        """Note what the kernel refuses, and go on; what is done after all is no problem."""
+    def _noting(self, what: str, file: Path | None = None) -> Iterator[None]:
+        """Note what the kernel refuses, and go on; what is done after all is no problem.
+
+        A `file` that does not exist at all is none either: a kernel without swap has none for it.
+        """
         try:
             yield
         except OSError as error:
-            self._note(what, error)
+            if file is None or file.exists() or what == "memory limit":
+                self._note(what, error)
         else:
             self._problems.pop(what, None)
 

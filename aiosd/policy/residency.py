@@ -15,6 +15,9 @@ from aiosd.policy.pressure import who_leaves
 from aiosd.policy.refusals import machine_full, overgrown, why_leaving
 from aiosd.policy.slots import Slot
 
+# What a process holds is never twice the same; nobody is ended for less.
+_WOBBLE_BYTES = 2**20
+
 
 class Residency:
     """The slots that have a worker, beside the ledger of what they hold."""
@@ -137,7 +140,8 @@ class Residency:
         """
         held = self.ledger.held
         gone = [slot for slot in self if slot.doomed or slot.state is ExpertState.DRAINING]
-        if self.ledger.free_bytes + sum(held(slot.facts.expert) for slot in gone) >= 0:
+        coming = sum(held(slot.facts.expert) for slot in gone)
+        if self.ledger.free_bytes + coming >= -_WOBBLE_BYTES:
             return None
         over = {
             slot.facts.expert: held(slot.facts.expert) - slot.reserved_bytes

@@ -6,6 +6,7 @@ from fakes.world import MIB, FakeWorld
 from aiosd.domain.errors import OverRamError
 from aiosd.domain.expert import ExpertState
 from aiosd.policy.effects import Kill, Limit, Load, Refuse, Serve, Unload
+from aiosd.policy.pressure import Growth
 
 
 @pytest.fixture
@@ -70,6 +71,18 @@ def test_nobody_is_ended_who_holds_what_was_reserved(world: FakeWorld) -> None:
     world.log.clear()
     world.grow("one", 40)
     assert world.last(Kill) == []
+
+
+def test_nobody_is_ended_for_a_few_pages(world: FakeWorld) -> None:
+    world.install(four=60)
+    warm(world, "one", "four")
+    world.ask("one")
+    world.ask("four")
+    world.log.clear()
+    effects = world.scheduler.on_memory(Growth("one", 40 * MIB + 65_536), world.now)
+    assert not any(isinstance(each, Kill) for each in effects)
+    world.grow("one", 42)
+    assert len(world.last(Kill)) == 1
 
 
 def test_one_that_grows_too_much_while_it_loads_is_ended(world: FakeWorld) -> None:
