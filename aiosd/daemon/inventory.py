@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ExpertFailedError, PackageError
-from aiosd.models.need import RamNeed, ram_need
+from aiosd.models.need import ram_need
+from aiosd.models.ram_need import RamNeed
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.slots import ExpertFacts
 from aiosd.protocol.pipe import LoadExpert

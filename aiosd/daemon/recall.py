@@ -1,4 +1,4 @@
-"""What was measured, kept over restarts: asked at each scan, written rarely and never in a hurry."""
+"""What was measured, kept over restarts: asked at each scan, and written rarely."""
 
 import asyncio
 import hashlib
@@ -60,7 +60,7 @@ class Recall:
             self._timer = self._loop.call_later(WRITE_SECONDS, self._write)
 
     def close(self) -> None:
-        """Write what is new, however little, and stop."""
+        """Write what is new and stop."""
         if self._timer is not None:
             self._timer.cancel()
         self._write()

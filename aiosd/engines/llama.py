@@ -49,6 +49,7 @@ class LlamaEngine:
         self._limit = 0
         self._batch = 0
         self._threads = 1
+        self._cache = "f16"
         self._reusable = False
         self._past: list[int] = []
         self._whole: list[int] = []
@@ -77,6 +78,7 @@ class LlamaEngine:
         self._tokens = Tokens(self._vocab)
         self._limit = llama_library.context_limit(self._model, need.context)
         self._batch, self._threads = min(need.batch, self._limit), threads
+        self._cache = need.cache
         # A window or a recurrent state cannot be wound back to an earlier place.
         self._reusable = not (
             lib.llama_model_n_swa(self._model)
@@ -117,7 +119,9 @@ class LlamaEngine:
         if self._context:
             lib.llama_free(self._context)
             self._context = 0
-        params = llama_library.context_params(self._limit, self._batch, self._threads, embed=embed)
+        params = llama_library.context_params(
+            self._limit, self._batch, self._threads, embed=embed, cache=self._cache
+        )
         self._context = llama_library.open_context(self._model, params, self._path)
         self._embeds = embed
         self._past, self._whole = [], []

@@ -136,13 +136,20 @@ def context_limit(model: int, wanted: int) -> int:
     return wanted
 
 
-def context_params(context: int, batch: int, threads: int, *, embed: bool) -> ctypes.Structure:
+# ggml.h, enum ggml_type: the types that keys and values may be kept in.
+_CACHE_TYPES = {"f16": 1, "q8_0": 8}
+
+
+def context_params(
+    context: int, batch: int, threads: int, *, embed: bool, cache: str = "f16"
+) -> ctypes.Structure:
     """Return the settings of a context for one sequence of `context` tokens.
 
     An embedding is taken of one whole batch, so there the context is no larger than the batch;
     the pooling is the model's own. A model with a sliding window keeps the window only.
     """
     params: ctypes.Structure = lib.llama_context_default_params()
+    params.type_k = params.type_v = _CACHE_TYPES[cache]
     params.n_batch = params.n_ubatch = min(batch, context)
     params.n_ctx = params.n_batch if embed else context
     params.n_threads = params.n_threads_batch = threads

@@ -17,7 +17,7 @@ _RESIDENCE_LOADS = 2.0
 # A worker may still grow by so much after it was measured first, never beyond the estimate;
 # once a release has answered so often, the most that it ever held is all that it will.
 _GROWTH_SHARE = 0.08
-_SEASONED = 8
+SEASONED = 8
 # A use counts half after so long.
 _HALF_LIFE_SECONDS = 600.0
 
@@ -150,7 +150,7 @@ class Slot:
         peak = self.peak_bytes
         if not peak:
             return self.need_bytes
-        if self.answers >= _SEASONED:
+        if self.answers >= SEASONED:
             return peak
         return max(peak, min(self.facts.need_bytes, int(peak * (1 + _GROWTH_SHARE))))
 

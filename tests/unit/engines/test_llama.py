@@ -21,7 +21,7 @@ from aiosd.engines import llama_sampler
 from aiosd.engines.llama import LlamaEngine
 from aiosd.engines.llama_plan import plan_memory
 from aiosd.models.gguf import read_gguf
-from aiosd.models.need import gguf_need
+from aiosd.models.llama_need import gguf_need
 
 PROMPT = TextPrompt(text="once upon a time", sampling=Sampling(max_tokens=24, seed=1))
 NEED = EngineNeed(name="llama", context=256, batch=16)
@@ -374,7 +374,8 @@ def test_a_real_model_tells_a_story(assets: Path, kind: str) -> None:
     assert len(end.text.split()) > 40
     assert re.search(r"\b(little|girl|boy|bird|day)\b", end.text)
     plan, own = plan_memory(path, need), gguf_need(read_gguf(path), need)
-    assert plan.weights_bytes == own.weights_bytes
+    # What is copied into another layout stays mapped only as far as it lies between the others.
+    assert 0 <= own.weights_bytes + own.packed_bytes - plan.weights_bytes <= own.packed_bytes
     assert plan.compute_bytes <= own.compute_bytes
 
 
