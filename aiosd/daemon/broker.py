@@ -17,6 +17,7 @@ from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.loader import Loader
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import (
     AiosdError,
@@ -87,6 +88,7 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self.max_deadline_seconds = 3600.0
         self.max_held_bytes = 2**26
+        self.recall: Recall | None = None
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
@@ -161,6 +163,8 @@ class Broker:
         log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
+            if self.recall and not self.recall.on_engine(expert, ready.engine):
+                self.scheduler.on_other_engine(expert)
             now = self._loop.time()
             self.perform(self.scheduler.on_loaded(expert, held, now))
 
@@ -187,6 +191,8 @@ class Broker:
         if slot is not None and slot.state is ExpertState.READY:
             held = self._workers.held(measured.pss_bytes, measured.own_bytes)
             self.perform(self.scheduler.on_measured(expert, held, self._loop.time()))
+            if self.recall:
+                self.recall.on_news(expert)
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered: tell its client, then see who is next."""

@@ -2,11 +2,13 @@
 
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ExpertFailedError, PackageError
+from aiosd.domain.footprint import Footprint
+from aiosd.domain.manifest import Manifest
 from aiosd.models.need import ram_need
 from aiosd.models.ram_need import RamNeed
 from aiosd.policy.router import RouteFacts
@@ -28,14 +30,22 @@ SECONDS_PER_BYTE = 20 / 2**30
 INTERPRETER_BYTES = 48 * 2**20
 
 
+# Engines of which the need is the sum of what they allocate, and not a bound.
+PLANNED = {"llama"}
+
+
 @dataclass(frozen=True)
 class LoadRules:
-    """What the settings and the board say about loading."""
+    """What the settings and the board say about loading.
+
+    `needs` are bytes by expert, of which the owner says that they are enough.
+    """
 
     keep_alive_seconds: float
     load_limit_seconds: float
     threads: int
     own_process: bool
+    needs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,10 +60,17 @@ class Change:
 class Inventory:
     """The installed experts."""
 
-    def __init__(self, layout: Layout, machine: Machine, rules: LoadRules) -> None:
-        """Scan nothing yet."""
+    def __init__(
+        self,
+        layout: Layout,
+        machine: Machine,
+        rules: LoadRules,
+        known: Callable[[Manifest], Footprint | None] = lambda _: None,
+    ) -> None:
+        """Scan nothing yet; `known` tells what was measured of a release before."""
         self._layout = layout
         self._machine = machine
+        self._known = known
         self._digests = Digests(layout.digests)
         self._needs: dict[str, RamNeed] = {}
         self._unseen: dict[str, dict[str, os.stat_result]] = {}
@@ -108,11 +125,15 @@ class Inventory:
                 need_bytes=self._need_bytes(installed),
                 keep_alive_seconds=self.rules.keep_alive_seconds,
                 load_limit_seconds=self.rules.load_limit_seconds + size * SECONDS_PER_BYTE,
+                planned=installed.manifest.engine.name in PLANNED,
+                known=self._known(installed.manifest),
             )
 
     def _need_bytes(self, installed: Installed) -> int:
-        """Return the larger of what the files say and what the publisher measured."""
+        """Return the owner's word, or the larger of what the files and the publisher say."""
         manifest = installed.manifest
+        if manifest.name in self.rules.needs:
+            return self.rules.needs[manifest.name]
         computed = self._needs[manifest.name].total_bytes
         if self.rules.own_process:
             computed += INTERPRETER_BYTES

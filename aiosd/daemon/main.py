@@ -25,6 +25,7 @@ from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.telemetry import Telemetry
@@ -38,6 +39,7 @@ from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.sensors.memory import read_limits
+from aiosd.store.footprints import Footprints
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,10 @@ class Daemon:
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
         _make_folder(layout.state)
-        self._inventory = Inventory(layout, self._around.machine, self._load_rules())
+        self._recall = Recall(loop, Footprints(layout.footprints), self._board())
+        self._inventory = Inventory(
+            layout, self._around.machine, self._load_rules(), self._recall.find
+        )
         self._open(environment)
 
     def _open(self, environment: Mapping[str, str]) -> None:
@@ -157,10 +162,12 @@ class Daemon:
             settings.layout().state / "calibration.json",
             self._workers.pids,
         )
+        self._recall.watch(self.scheduler.slots)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
         self._watch.listen(self._broker.loader)
+        self._broker.recall = self._recall
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.on_reload = self.reload
@@ -247,6 +254,8 @@ class Daemon:
                 effects += self.scheduler.on_load(name, now)
             else:
                 log.warning("%s is to be loaded at start, but is not installed", name)
+        for name in self._settings.ram.needs.keys() - self.scheduler.slots.keys():
+            log.warning("ram.needs names %s, which is not installed", name)
         self._broker.perform(effects)
         return change
 
@@ -276,6 +285,7 @@ class Daemon:
             self._hosts.stop(CHILD_SECONDS)
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
+        self._recall.close()
         self._events.close()
         self._watch.close()
         self._groups.shut()
@@ -290,7 +300,14 @@ class Daemon:
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
             own_process=not self._resident(),
+            needs=settings.needs,
         )
+
+    def _board(self) -> str:
+        """Name what a measured footprint depends on beside its package and engine."""
+        processor = self._around.machine.cpu_model[:100]
+        hosts = "forked workers" if self._resident() else "workers of their own"
+        return f"{self._around.picked.profile.name}, {processor}, {hosts}"
 
     def _resident(self) -> bool:
         """Whether engine hosts stay resident: the owner's word, else the profile's."""

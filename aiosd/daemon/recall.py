@@ -32,6 +32,7 @@ class Recall:
         self._engines: dict[str, str] = {}
         self._slots: Mapping[str, Slot] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._dirty = False
 
     def watch(self, slots: Mapping[str, Slot]) -> None:
         """Take what is to be remembered from these."""
@@ -40,7 +41,7 @@ class Recall:
     def find(self, manifest: Manifest) -> Footprint | None:
         """Return what was measured of this release on this board, if anything was."""
         if manifest.name in self._under:
-            self._note(manifest.name)  # of the release that may be replaced now
+            self._note(manifest.name)  # of the release that may be replaced now, before it is
         under = circumstances(manifest, self._board)
         if self._under.get(manifest.name) != under:
             self._under[manifest.name] = under
@@ -76,16 +77,20 @@ class Recall:
             return None
         return under, found
 
-    def _note(self, expert: str) -> bool:
-        """Put an expert's news into the book; tell whether there was any."""
+    def _note(self, expert: str) -> None:
+        """Put an expert's news into the book, if there is any."""
         news = self._news(expert)
         if news is not None:
             self._book.keep(*news)
-        return news is not None
+            self._dirty = True
 
     def _write(self) -> None:
+        """Write the book if it is not what was written last."""
         self._timer = None
-        if [name for name in self._engines if self._note(name)]:
+        for name in self._engines:
+            self._note(name)
+        if self._dirty:
+            self._dirty = False
             self._book.write()
 
 

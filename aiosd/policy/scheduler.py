@@ -123,6 +123,10 @@ class Scheduler:
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
+    def on_other_engine(self, expert: str) -> None:
+        """Forget what was measured before: it was of another engine than the one that runs it."""
+        self.slots[expert].forget_measured()
+
     def on_loaded(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
         """Take note that a worker is ready, and what it really holds."""
         slot = self.slots[expert]
@@ -186,11 +190,13 @@ class Scheduler:
 
     # ── the operator ──────────────────────────────────────────────────────────────────────────
 
-    def on_load(self, expert: str, now: float) -> list[Effect]:
-        """Load an expert now; a `Settle` follows."""
+    def on_load(self, expert: str, now: float, *, allowed_bytes: int | None = None) -> list[Effect]:
+        """Load an expert now, at most with the RAM that the operator allows; a `Settle` follows."""
         slot = self.slots[expert]
         if self.stopping:
             return [Settle(expert, stopping())]
+        if allowed_bytes is not None:
+            slot.allow(allowed_bytes)
         slot.budget.forgive()
         slot.unload_wanted = False
         self._residency.try_again(slot)

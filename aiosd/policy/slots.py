@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from aiosd.domain.expert import ExpertEvent, ExpertState, advance
+from aiosd.domain.footprint import Footprint
 from aiosd.policy.eviction import Candidate
 from aiosd.policy.governor import Resident
 from aiosd.policy.queues import FairQueue, Ticket
@@ -26,13 +27,17 @@ _HALF_LIFE_SECONDS = 600.0
 class ExpertFacts:
     """What the catalogue says of an expert, as far as scheduling cares.
 
-    `load_limit_seconds` is how long a load may take before it counts as failed.
+    `load_limit_seconds` is how long a load may take before it counts as failed. `planned` says that
+    `need_bytes` is what the engine allocates, and not a bound: what a worker does not hold of it
+    yet, any request may make it hold. `known` is what was measured of this release before.
     """
 
     expert: str
     need_bytes: int
     keep_alive_seconds: float = 300.0
     load_limit_seconds: float = 60.0
+    planned: bool = False
+    known: Footprint | None = None
 
 
 @dataclass
@@ -43,7 +48,8 @@ class Slot:
     only its worker has not let go of it. `stale`, `oversize` and `unload_wanted` say why the worker
     is to leave, `doomed` that it is being killed; they end with it. `waits_for` names those
     whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
-    the kernel was last told to hold it to `booked_bytes`.
+    the kernel was last told to hold it to `booked_bytes`. `allowed_bytes` is what the operator says
+    that this release needs, until it is measured.
     """
 
     facts: ExpertFacts
@@ -70,6 +76,7 @@ class Slot:
     kill_at: float | None = None
     reload_seconds: float = DEFAULT_RELOAD_SECONDS
     peak_bytes: int = 0
+    allowed_bytes: int | None = None
     answers: int = 0
     left_at: float | None = None
     returned: bool = False
@@ -79,8 +86,13 @@ class Slot:
     def __post_init__(self) -> None:
         """Start from the facts, with a full restart budget."""
         self.budget = RestartBudget(self.rules)
-        self.need_bytes = self.facts.need_bytes
         self.keep_alive_seconds = self.facts.keep_alive_seconds
+        self._recall()
+
+    @property
+    def estimate_bytes(self) -> int:
+        """What it is reckoned to need before it is measured: as the operator says, or the facts."""
+        return self.facts.need_bytes if self.allowed_bytes is None else self.allowed_bytes
 
     @property
     def loaded(self) -> bool:
@@ -104,13 +116,31 @@ class Slot:
         self.state = advance(self.state, event)
 
     def renew(self) -> None:
-        """Become another release: its worker, if any, is to leave, and its past is forgotten."""
-        self.need_bytes = self.facts.need_bytes
-        self.peak_bytes = self.answers = 0
+        """Become another release: its worker, if any, is to leave, and its past is another."""
+        self.allowed_bytes = None
+        self._recall()
         self.budget.forgive()
         self.stale = self.loaded
         if self.state is ExpertState.FAILED:
             self.advance(ExpertEvent.RETRY)
+
+    def allow(self, size: int) -> None:
+        """Take the operator's word for what it needs, until it is measured again."""
+        self.allowed_bytes = size
+        self.forget_measured()
+
+    def forget_measured(self) -> None:
+        """Strike out what was measured: it was of another engine, or the operator knows better."""
+        self.need_bytes = self.estimate_bytes
+        self.peak_bytes = self.answers = 0
+
+    def _recall(self) -> None:
+        """Start from what was measured before, if anything was."""
+        self.forget_measured()
+        known = self.facts.known
+        if known is not None:
+            self.need_bytes = self.peak_bytes = known.peak_bytes
+            self.answers, self.reload_seconds = known.answers, known.reload_seconds
 
     def forget_worker(self) -> None:
         """Strike out what was noted about a worker that is gone."""
@@ -150,17 +180,22 @@ class Slot:
         peak = self.peak_bytes
         if not peak:
             return self.need_bytes
+        if self.facts.planned:
+            return max(peak, self.estimate_bytes)
         if self.answers >= SEASONED:
             return peak
-        return max(peak, min(self.facts.need_bytes, int(peak * (1 + _GROWTH_SHARE))))
+        return max(peak, min(self.estimate_bytes, int(peak * (1 + _GROWTH_SHARE))))
 
     def growth_bytes(self, held_bytes: int) -> int:
         """Return by how much it may still grow, now that it holds so much.
 
-        A little: one that has given back much more than that is not expected to take it again.
+        As far as was planned; else a little: one that has given back much more than that is not
+        expected to take it again.
         """
         if self.stale:
             return 0
+        if self.facts.planned:
+            return max(0, self.expected_bytes() - held_bytes)
         most = int(held_bytes * _GROWTH_SHARE)
         return max(0, min(self.expected_bytes() - held_bytes, most))
 
