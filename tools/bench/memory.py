@@ -1,6 +1,7 @@
 """What processes hold, sampled from outside beside whatever else goes on."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -63,8 +64,11 @@ class Beat:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(1 / HERTZ):
+        due = time.monotonic()
+        while not self._over.wait(max(0.0, due - time.monotonic())):
             self._act()
+            # Beats that were missed are not made up for.
+            due = max(due + 1 / HERTZ, time.monotonic())
 
 
 def pss_sum(pids: Iterable[int]) -> int:
