@@ -13,7 +13,7 @@ from aiosd.models.need import ram_need
 from aiosd.models.ram_need import RamNeed
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.slots import ExpertFacts
-from aiosd.protocol.pipe import LoadExpert
+from aiosd.protocol.pipe import Base, LoadExpert
 from aiosd.store.catalogue import Catalogue, Refused, scan
 from aiosd.store.digests import Digests
 from aiosd.store.layout import Layout
@@ -88,7 +88,8 @@ class Inventory:
         self._own = []
         for name, installed in found.experts.items():
             try:
-                self._needs[name] = self._examine(installed, before.get(name))
+                base = _base_of(installed, found.experts)
+                self._needs[name] = self._examine(installed, base, before)
                 usable[name] = installed
             except PackageError as error:
                 self._own.append(Refused(installed.folder, error.message))
@@ -100,7 +101,10 @@ class Inventory:
             added=sorted(usable.keys() - before.keys()),
             removed=sorted(before.keys() - usable.keys()),
             changed=sorted(
-                name for name in usable.keys() & before.keys() if usable[name] != before[name]
+                name
+                for name in usable.keys() & before.keys()
+                if usable[name] != before[name]
+                or _base_of(usable[name], usable) != _base_of(before[name], before)
             ),
         )
 
@@ -157,7 +161,21 @@ class Inventory:
             folder=str(installed.folder),
             threads=max(1, min(manifest.needs.threads, self.rules.threads)),
             verify=list(unseen),
+            base=self._base(installed),
         )
+
+    def _base(self, installed: Installed) -> Base | None:
+        """Return the model of another expert that an expert uses; a worker hashes it if need be."""
+        name = installed.manifest.name
+        try:
+            base = _base_of(installed, self.catalogue.experts)
+            if base is None or base.manifest.model is None:
+                return None
+            unseen = self._digests.unseen(base)
+        except PackageError as error:
+            raise ExpertFailedError(error.message, expert=name, reason=error.message) from error
+        model = base.manifest.model
+        return Base(folder=str(base.folder), model=model, verify=model.path in unseen)
 
     def on_loaded(self, name: str) -> None:
         """Trust what a worker has hashed, until the files change."""
@@ -166,7 +184,9 @@ class Inventory:
         if unseen and installed is not None:
             self._digests.remember(installed, unseen)
 
-    def _examine(self, installed: Installed, before: Installed | None) -> RamNeed:
+    def _examine(
+        self, installed: Installed, base: Installed | None, before: Mapping[str, Installed]
+    ) -> RamNeed:
         """Check that a package can run on this machine, and compute what it needs.
 
         Raises:
@@ -176,10 +196,33 @@ class Inventory:
         if lacking:
             raise PackageError(f"this processor lacks {', '.join(lacking)}")
         name = installed.manifest.name
-        if before == installed and name in self._needs:
+        known = name in self._needs and before.get(name) == installed
+        if known and (base is None or before.get(base.manifest.name) == base):
             return self._needs[name]
-        model = installed.manifest.model
-        return ram_need(installed.manifest, installed.path_of(model) if model else None)
+        owner = base or installed
+        model, adapter = owner.manifest.model, installed.manifest.adapter
+        return ram_need(
+            installed.manifest,
+            owner.path_of(model) if model else None,
+            installed.path_of(adapter) if adapter else None,
+        )
+
+
+def _base_of(installed: Installed, experts: Mapping[str, Installed]) -> Installed | None:
+    """Return the expert whose model this one uses, if it uses another's.
+
+    Raises:
+        PackageError: that expert is not there, or has no model for the same engine.
+    """
+    engine = installed.manifest.engine
+    if not engine.base:
+        return None
+    base = experts.get(engine.base)
+    if base is None:
+        raise PackageError(f"its base {engine.base} is not installed: install that first")
+    if base.manifest.model is None or base.manifest.engine.name != engine.name:
+        raise PackageError(f"its base {engine.base} has no model for the engine {engine.name}")
+    return base
 
 
 def _route(installed: Installed) -> RouteFacts:

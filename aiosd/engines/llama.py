@@ -45,6 +45,8 @@ class LlamaEngine:
         self._model = 0
         self._vocab = 0
         self._context = 0
+        self._adapter: Any = None
+        self._adapter_path = ""
         self._embeds = False
         self._limit = 0
         self._batch = 0
@@ -63,8 +65,11 @@ class LlamaEngine:
     def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
         """Load the model of role "model"; weights stay mapped from the file.
 
+        With a file of role "adapter" the model computes as that changes it.
+
         Raises:
-            PackageError: there is no such file, or llama.cpp cannot run it.
+            PackageError: there is no such file, llama.cpp cannot run it, or the adapter does not
+                fit it.
         """
         if "model" not in files:
             raise PackageError('a llama expert needs a file with role = "model"')
@@ -85,6 +90,13 @@ class LlamaEngine:
             or lib.llama_model_is_recurrent(self._model)
             or lib.llama_model_is_hybrid(self._model)
         )
+        if "adapter" in files:
+            self._adapter_path = str(files["adapter"])
+            try:
+                self._adapter = llama_library.open_adapter(self._model, self._adapter_path)
+            except PackageError:
+                self.close()
+                raise
         self._open_context(embed=False)
 
     def run(self, prepared: Prepared, *, cancelled: Callable[[], bool]) -> Iterator[Piece]:
@@ -112,6 +124,7 @@ class LlamaEngine:
         if self._model:
             lib.llama_model_free(self._model)
         self._context = self._model = self._vocab = 0
+        self._adapter = None
         self._past, self._whole = [], []
 
     def _open_context(self, *, embed: bool) -> None:
@@ -123,6 +136,8 @@ class LlamaEngine:
             self._limit, self._batch, self._threads, embed=embed, cache=self._cache
         )
         self._context = llama_library.open_context(self._model, params, self._path)
+        if self._adapter:
+            llama_library.apply_adapter(self._context, self._adapter, self._adapter_path)
         self._embeds = embed
         self._past, self._whole = [], []
 

@@ -194,3 +194,29 @@ def open_context(model: int, params: ctypes.Structure, path: str) -> int:
         reason = journal.reason() or "llama.cpp gave no reason"
         raise PackageError(f"no context can be opened on the model: {reason}", path=path)
     return int(context)
+
+
+def open_adapter(model: int, path: str) -> Any:  # noqa: ANN401 -- a pointer of ctypes
+    """Load a LoRA adapter for a loaded model, which frees it with itself; return its handle.
+
+    Raises:
+        PackageError: it is no adapter, or does not fit the model; with llama.cpp's own words.
+    """
+    journal.clear()
+    adapter = lib.llama_adapter_lora_init(model, path.encode())
+    if not adapter:
+        reason = journal.reason() or "llama.cpp gave no reason"
+        raise PackageError(f"the adapter does not fit its base: {reason}", path=path)
+    return adapter
+
+
+def apply_adapter(context: int, adapter: Any, path: str) -> None:  # noqa: ANN401 -- likewise
+    """Let a context compute with an adapter, in full strength.
+
+    Raises:
+        PackageError: llama.cpp refuses.
+    """
+    adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+    scales = (ctypes.c_float * 1)(1.0)
+    if lib.llama_set_adapters_lora(context, adapters, 1, scales):
+        raise PackageError(f"the adapter cannot be applied: {journal.reason()}", path=path)

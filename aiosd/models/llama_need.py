@@ -6,6 +6,7 @@ it with real workers. Names in comments are those of llama.cpp's sources.
 
 import functools
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 from aiosd.domain.manifest import EngineNeed
@@ -26,6 +27,7 @@ _CHOICE_BYTES = 12 + 4
 # llama_context::graph_max_nodes: eight nodes a tensor, 1024 at least, in each of three graphs and
 # once in the scheduler.
 _NODES_A_TENSOR, _LEAST_NODES, _NODE_BYTES = 8, 1024, 1_536
+_NODES_AN_ADAPTER = 6  # llama_adapter_lora::get_n_nodes, for each pair of tensors
 # ggml-cpu, GGML_FA_TILE_Q and _KV: flash attention works in tiles of so many rows.
 _TILE = 64
 _INPUT_BYTES = 64  # position, token, two places in the cache, for each token of a batch
@@ -74,6 +76,23 @@ def gguf_need(
         worker_bytes=WORKER_BYTES + _LIBRARY_BYTES,
         # The whole file is mapped and in RAM (MAP_POPULATE) until all weights are where they stay.
         loading_bytes=facts.file_size + packed + facts.vocabulary * _TOKEN_BYTES + WORKER_BYTES,
+    )
+
+
+def with_adapter(need: RamNeed, base: GgufFacts, adapter: GgufFacts, engine: EngineNeed) -> RamNeed:
+    """Return what the model needs with a LoRA adapter on it.
+
+    llama_adapter_lora_init reads the adapter into memory of its own; build_lora_mm keeps one more
+    row of results beside the product that it adds to.
+    """
+    wide = max(base.feed_forward, base.heads * base.key_length, base.embedding)
+    batch = min(engine.batch, engine.context)
+    nodes = _NODE_BYTES * _NODES_AN_ADAPTER * adapter.tensor_count // 2
+    return replace(
+        need,
+        packed_bytes=need.packed_bytes + adapter.tensor_bytes,
+        compute_bytes=need.compute_bytes + 4 * batch * wide,
+        tables_bytes=need.tables_bytes + nodes,
     )
 
 

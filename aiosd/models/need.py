@@ -8,11 +8,12 @@ What a worker holds beside its model was measured, and rests on that: see `WORKE
 from dataclasses import replace
 from pathlib import Path
 
+from aiosd.domain.errors import PackageError
 from aiosd.domain.inputs import InputType
 from aiosd.domain.manifest import Manifest, Task
 from aiosd.domain.pre_steps import ImageInk
 from aiosd.models.gguf import read_gguf
-from aiosd.models.llama_need import gguf_need
+from aiosd.models.llama_need import gguf_need, with_adapter
 from aiosd.models.ram_need import WORKER_BYTES, RamNeed
 from aiosd.models.tflite import TfliteFacts, read_tflite
 
@@ -35,16 +36,23 @@ _SOLVER_BYTES = 1_000_000  # image.ink: NumPy's linear algebra, which brings in 
 
 
 def ram_need(
-    manifest: Manifest, model: Path | None, *, features: frozenset[str] | None = None
+    manifest: Manifest,
+    model: Path | None,
+    adapter: Path | None = None,
+    *,
+    features: frozenset[str] | None = None,
 ) -> RamNeed:
     """Return what the expert needs; `features` are the processor's, None for this machine's.
 
     A model of an engine that is not known here is taken to be read into private memory.
 
     Raises:
-        PackageError: the model file is damaged, or not of the engine's kind.
+        PackageError: the model file is damaged, not of the engine's kind, or of another
+            architecture than its adapter.
     """
     need = _model_need(manifest, model, features)
+    if model is not None and adapter is not None:
+        need = _with_adapter(need, manifest, model, adapter)
     around = PIPELINE_BYTES.get(manifest.input.type, 0)
     if any(isinstance(step, ImageInk) for step in manifest.pre):
         around += _SOLVER_BYTES
@@ -64,6 +72,18 @@ def _model_need(manifest: Manifest, model: Path | None, features: frozenset[str]
     if manifest.engine.name in {"litert", "tflite"}:
         return tflite_need(read_tflite(model))
     return RamNeed(0, compute_bytes=model.stat().st_size)
+
+
+def _with_adapter(need: RamNeed, manifest: Manifest, model: Path, adapter: Path) -> RamNeed:
+    """Add an adapter to what its base needs."""
+    base, change = read_gguf(model), read_gguf(adapter)
+    if base.architecture != change.architecture:
+        raise PackageError(
+            f"the adapter is for models of architecture {change.architecture}, its base is "
+            f"{base.architecture}: it was made for another base",
+            path=str(adapter),
+        )
+    return with_adapter(need, base, change, manifest.engine)
 
 
 def tflite_need(facts: TfliteFacts) -> RamNeed:

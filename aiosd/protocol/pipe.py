@@ -8,7 +8,7 @@ import msgspec
 
 from aiosd.domain.confinement import Confinement
 from aiosd.domain.inputs import Input
-from aiosd.domain.manifest import Manifest
+from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.domain.request import Sampling
 
 
@@ -62,6 +62,14 @@ class Exited(_Message, frozen=True, kw_only=True, tag="exited"):
 # ── daemon → worker ──────────────────────────────────────────────────────────────────────────
 
 
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The model of another expert, and whether it is to be hashed first."""
+
+    folder: str
+    model: PackageFile
+    verify: bool
+
+
 class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
     """Become this expert: enter the control groups, hash the files named in `verify`, then load.
 
@@ -73,6 +81,7 @@ class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
     threads: int
     verify: list[str]
     groups: list[str] = msgspec.field(default_factory=list)
+    base: Base | None = None
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):

@@ -72,7 +72,8 @@ class Worker:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
         enter_groups(order.groups)
-        walls = confine_at_start([Path(order.folder)])
+        folders = [order.folder, order.base.folder] if order.base else [order.folder]
+        walls = confine_at_start([Path(folder) for folder in folders])
         try:
             self._expert = Expert(order)
             walls = confine_after_load(walls)

@@ -17,7 +17,7 @@ from tools.bench.figures import Figure, skipped
 from tools.bench.memory import Peak
 from tools.bench.rig import RefusedError, Rig, run_of
 from tools.bench.subjects import ASSETS, Subject, bundled, keyword, stories, upstream
-from tools.gguf.package import Made, write_expert
+from tools.gguf.package import Made, write_expert, write_skill
 from tools.gguf.random_llama import Shape
 
 GROUP = "need before load"
@@ -38,6 +38,7 @@ MADE = (
     Made("q8-cache", Shape(512, 8, 8, 8, 1536, 8_000, 8192, "Q8_0"), 2048, cache="q8_0"),
     Made("q4-no-gqa", Shape(640, 10, 10, 10, 1728, 16_000, 8192, "Q4_0"), 512),
 )
+SKILLED = "q8-cache"  # of this one an adapter is made as well
 QUICK = {"f16-small", "q4-tied", "q8-cache"}
 
 
@@ -49,6 +50,9 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
             continue
         subject = write_expert(folder / "made", made)
         figures.append(_percent(folder / made.name, subject))
+        if made.name == SKILLED:
+            skill = write_skill(folder / "made", "adapter", made, rank=32)
+            figures.append(_percent(folder / "adapter", skill, subject))
         shutil.rmtree(subject.folder)
     figures += [
         _percent(folder / each.name, each)
@@ -63,8 +67,8 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     return figures
 
 
-def _percent(folder: Path, subject: Subject) -> Figure:
-    need, measured = _both(folder, subject, _fill)
+def _percent(folder: Path, subject: Subject, *others: Subject) -> Figure:
+    need, measured = _both(folder, [subject, *others], _fill)
     over = (need / measured - 1) * 100
     return Figure(
         GROUP,
@@ -78,7 +82,7 @@ def _percent(folder: Path, subject: Subject) -> Figure:
 
 
 def _megabytes(folder: Path, subject: Subject) -> Figure:
-    need, measured = _both(folder, subject, _repeat)
+    need, measured = _both(folder, [subject], _repeat)
     over = (need - measured) / 1e6
     return Figure(
         GROUP,
@@ -95,9 +99,12 @@ def _note(need: int, measured: int) -> str:
     return f"need {need / 1e6:.1f} MB, measured {measured / 1e6:.1f} MB"
 
 
-def _both(folder: Path, subject: Subject, work: Callable[[Rig, Subject], None]) -> tuple[int, int]:
-    """Return what a daemon reckons and what its worker then holds at most."""
-    with Rig(folder, [subject]) as rig:
+def _both(
+    folder: Path, installed: list[Subject], work: Callable[[Rig, Subject], None]
+) -> tuple[int, int]:
+    """Return what a daemon reckons for the first and what its worker then holds at most."""
+    subject = installed[0]
+    with Rig(folder, installed) as rig:
         host = rig.hosts_ready()[0]["pid"]
         need = rig.look(Show(expert=subject.name))["computed_need_bytes"]
         if not isinstance(need, int) or not isinstance(host, int):

@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiosd.domain.inputs import TextInput
 from aiosd.domain.manifest import Manifest
 from aiosd.protocol.toml import decode_toml
 from tools.bench.subjects import Subject
-from tools.gguf.random_llama import Shape, llama_model
+from tools.gguf.random_llama import Shape, llama_model, lora_adapter
 
 _TEXT = """
 name = "{name}"
@@ -22,11 +22,12 @@ name = "llama"
 context = {context}
 batch = {batch}
 cache = "{cache}"
+base = "{base}"
 [input]
 type = "text"
 [[files]]
-path = "model.gguf"
-role = "model"
+path = "{role}.gguf"
+role = "{role}"
 size = {size}
 sha256 = "{digest}"
 [prompt]
@@ -48,14 +49,24 @@ class Made:
 
 
 def write_expert(folder: Path, made: Made) -> Subject:
-    """Write a package into `folder`/name; its pages are on the disk before this returns.
+    """Write a package into `folder`/name."""
+    return _write(folder, made, "model", llama_model(made.shape))
+
+
+def write_skill(folder: Path, name: str, base: Made, *, rank: int = 8, seed: int = 8) -> Subject:
+    """Write a package of an adapter on the model of another expert."""
+    content = lora_adapter(base.shape, rank, seed=seed)
+    return _write(folder, replace(base, name=name), "adapter", content, base=base.name)
+
+
+def _write(folder: Path, made: Made, role: str, content: bytes, *, base: str = "") -> Subject:
+    """Write a package whose pages are on the disk before this returns.
 
     Pages of a file that are not written back yet would count as the worker's own and dirty.
     """
     into = folder / made.name
     into.mkdir(parents=True)
-    content = llama_model(made.shape)
-    with (into / "model.gguf").open("wb") as file:
+    with (into / f"{role}.gguf").open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -64,6 +75,8 @@ def write_expert(folder: Path, made: Made) -> Subject:
         context=made.context,
         batch=made.batch,
         cache=made.cache,
+        base=base,
+        role=role,
         size=len(content),
         digest=hashlib.sha256(content).hexdigest(),
     )
