@@ -80,9 +80,17 @@ class Storm:
 
     def _asks(self) -> Iterator[Ask]:
         """Yield requests for ever, one pattern after the other."""
-        patterns = (self._burst, self._thrash, self._long, self._taken_back, self._late, self._dead)
+        patterns = {
+            self._burst: 3,
+            self._thrash: 4,
+            self._long: 1,
+            self._taken_back: 2,
+            self._late: 2,
+            self._dead: 1,
+        }
         while True:
-            yield from self._chance.choice(patterns)()
+            (pattern,) = self._chance.choices(list(patterns), list(patterns.values()))
+            yield from pattern()
 
     def _burst(self) -> Iterator[Ask]:
         """Everybody at once."""
