@@ -122,8 +122,12 @@ class Inventory:
 
     def facts(self) -> Iterable[ExpertFacts]:
         """Return what the scheduler wants to know of all experts."""
-        for name, installed in self.catalogue.experts.items():
+        experts = self.catalogue.experts
+        bases = {each.manifest.engine.base for each in experts.values()} - {""}
+        for name, installed in experts.items():
             size = sum(file.size for file in installed.manifest.files)
+            base = installed.manifest.engine.base or (name if name in bases else "")
+            model = experts[base].manifest.model if base else None
             yield ExpertFacts(
                 expert=name,
                 need_bytes=self._need_bytes(installed),
@@ -131,6 +135,8 @@ class Inventory:
                 load_limit_seconds=self.rules.load_limit_seconds + size * SECONDS_PER_BYTE,
                 planned=installed.manifest.engine.name in PLANNED,
                 known=self._known(installed.manifest),
+                shared_model=model.sha256 if model else "",
+                shared_bytes=self._needs[base].weights_bytes if base else 0,
             )
 
     def _need_bytes(self, installed: Installed) -> int:

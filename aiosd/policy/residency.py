@@ -43,7 +43,12 @@ class Residency:
     @property
     def loading_bytes(self) -> int:
         """What is reserved for experts that load, and may not be taken yet."""
-        return sum(each.reserved_bytes for each in self if each.state is ExpertState.LOADING)
+        books = self.ledger
+        return sum(
+            slot.reserved_bytes - books.whole(name) + books.held(name)
+            for name, slot in self._live.items()
+            if slot.state is ExpertState.LOADING
+        )
 
     def watched(self) -> list[tuple[str, int]]:
         """Return who answers or loads, with the bytes in the books: they may grow meanwhile."""
@@ -58,10 +63,18 @@ class Residency:
         """Return the books as a plan begins with them."""
         return Room(self.ledger, self._residents(now))
 
+    def need_bytes(self, slot: Slot) -> int:
+        """Return what loading an expert adds: not the weights that another has mapped already."""
+        facts = slot.facts
+        there = facts.shared_bytes if self.ledger.mapped(facts.shared_model) else 0
+        return max(0, slot.expected_bytes() - there)
+
     def load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
-        need = slot.expected_bytes()
-        self.ledger.set(slot.facts.expert, need)
+        need, facts = slot.expected_bytes(), slot.facts
+        self.ledger.set(facts.expert, max(0, need - facts.shared_bytes))
+        if facts.shared_model:
+            self.ledger.share(facts.expert, facts.shared_model, facts.shared_bytes)
         slot.reserved_bytes = slot.booked_bytes = need
         slot.kill_at = now + slot.facts.load_limit_seconds
         slot.on_load(now)
@@ -91,8 +104,11 @@ class Residency:
         One that alone holds more than all may have is marked `oversize` and leaves itself.
         """
         expert = slot.facts.expert
+        shared = self.ledger.shared(expert)
+        own_bytes = slot.own_bytes(held_bytes, shared)
+        held_bytes = own_bytes + shared
         slot.on_measured(held_bytes)
-        self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes))
+        self.ledger.set(expert, own_bytes, slot.growth_bytes(held_bytes))
         effects = self._limit(slot)
         if held_bytes > self.ledger.room_bytes:
             slot.oversize = True
@@ -113,9 +129,10 @@ class Residency:
         """Take what a busy worker holds into the books; idle experts leave for it."""
         if slot.state is ExpertState.READY:
             return self.on_measured(slot, held_bytes, now)
-        expert = slot.facts.expert
-        slot.on_measured(held_bytes)
-        self.ledger.set(expert, max(held_bytes, self.ledger.held(expert)))
+        expert, books = slot.facts.expert, self.ledger
+        own_bytes = slot.own_bytes(held_bytes, books.shared(expert))
+        slot.on_measured(own_bytes + books.shared(expert))
+        books.set(expert, max(own_bytes, books.own(expert)))
         effects = self._limit(slot)
         return effects + self.shrink(f"{expert} takes more than was estimated", now, spare=expert)
 
@@ -144,7 +161,7 @@ class Residency:
         if self.ledger.free_bytes + coming >= -_WOBBLE_BYTES:
             return None
         over = {
-            slot.facts.expert: held(slot.facts.expert) - slot.reserved_bytes
+            slot.facts.expert: self.ledger.whole(slot.facts.expert) - slot.reserved_bytes
             for slot in self
             if slot not in gone
         }
@@ -231,7 +248,8 @@ class Residency:
         answer may take all of it.
         """
         expert = slot.facts.expert
-        booked = max(slot.reserved_bytes, self.ledger.held(expert) + self.ledger.growth(expert))
+        # Pages of shared weights are charged to whoever touched them first.
+        booked = max(slot.reserved_bytes, self.ledger.whole(expert) + self.ledger.growth(expert))
         if booked == slot.booked_bytes:
             return []
         slot.booked_bytes = booked

@@ -326,7 +326,7 @@ class Scheduler:
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
         expert, oldest = slot.facts.expert, slot.queue.oldest()
-        need = slot.expected_bytes()
+        need = self._residency.need_bytes(slot)
         patient = oldest is not None and now < oldest + self.rules.gather_seconds
         verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
         match verdict:

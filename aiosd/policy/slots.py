@@ -30,6 +30,8 @@ class ExpertFacts:
     `load_limit_seconds` is how long a load may take before it counts as failed. `planned` says that
     `need_bytes` is what the engine allocates, and not a bound: what a worker does not hold of it
     yet, any request may make it hold. `known` is what was measured of this release before.
+    `shared_model` is the digest of a model that other experts use as well, of which
+    `shared_bytes`, a part of the need, are mapped by all of them together.
     """
 
     expert: str
@@ -38,6 +40,8 @@ class ExpertFacts:
     load_limit_seconds: float = 60.0
     planned: bool = False
     known: Footprint | None = None
+    shared_model: str = ""
+    shared_bytes: int = 0
 
 
 @dataclass
@@ -153,6 +157,16 @@ class Slot:
         self.waits_for = ()
         soon = _RETURN_LOADS * self.reload_seconds
         self.returned = self.left_at is not None and now - self.left_at < soon
+
+    def own_bytes(self, held_bytes: int, shared_bytes: int) -> int:
+        """Return what it holds beside shared weights, of a measurement that may hold them or not.
+
+        Alone it holds the weights as its own; as soon as another has them mapped, neither does.
+        """
+        if not shared_bytes:
+            return held_bytes
+        planned = max(0, self.estimate_bytes - shared_bytes)
+        return max(held_bytes - shared_bytes, min(held_bytes, planned))
 
     def on_measured(self, held_bytes: int) -> None:
         """Remember what was measured; of a stale worker it says nothing of the next release."""

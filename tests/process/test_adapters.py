@@ -1,6 +1,7 @@
 """One base and the skills on it: experts that are an adapter on another expert's model."""
 
 from importlib.util import find_spec
+from itertools import pairwise
 
 import pytest
 from fakes.running import DaemonProcess
@@ -63,3 +64,21 @@ def test_a_skill_of_another_base_fails_with_a_reason(daemon: DaemonProcess) -> N
     assert answer.code == "expert_failed"
     assert "does not fit its base" in answer.message
     assert text_of(daemon, "base") is not None
+
+
+def test_the_books_count_the_base_once(daemon: DaemonProcess) -> None:
+    heavy = Made("base", Shape(512, 8, 4, 4, 1536, 1_000, 512, "Q8_0"), 128, 32)
+    write_expert(daemon.experts, heavy)
+    write_skill(daemon.experts, "one", heavy, rank=2, seed=1)
+    write_skill(daemon.experts, "two", heavy, rank=2, seed=2)
+    daemon.start()
+    weights = (daemon.experts / "base" / "model.gguf").stat().st_size
+    pids, used = [], []
+    for expert in ("base", "one", "two"):
+        pids.append(daemon.load(expert))
+        used.append(daemon.status()["ram_used_bytes"])
+    grown = [after - before for before, after in pairwise(used)]
+    assert all(0 < each < 0.7 * weights for each in grown)
+    processes = [read_process(pid) for pid in (*pids, daemon.hosts()["llama"]["pid"])]
+    truth = sum(each.pss_bytes for each in processes if each)
+    assert used[0] < truth < 1.1 * used[-1]

@@ -784,3 +784,85 @@ def test_what_was_measured_with_another_engine_is_forgotten(world: FakeWorld) ->
     world.scheduler.on_other_engine("new")
     world.loaded("new", 30)
     assert world.scheduler.slots["new"].peak_bytes == 30 * MIB
+
+
+# ── one base, many skills ─────────────────────────────────────────────────────────────────────
+
+
+def skilled(world: FakeWorld, *names: str, own: int = 15, weights: int = 45) -> None:
+    for name in names:
+        world.facts[name] = ExpertFacts(
+            name,
+            (own + weights) * MIB,
+            planned=True,
+            shared_model="m",
+            shared_bytes=weights * MIB,
+        )
+    world.catalogue()
+
+
+def test_weights_that_two_share_are_counted_once(world: FakeWorld) -> None:
+    skilled(world, "a", "b", "c")
+    world.ask("a")
+    world.loaded("a", 60)
+    world.ask("b")
+    assert world.last(Load)[-1] == Load("b", 60 * MIB)
+    assert world.scheduler.ledger.used_bytes == (45 + 15 + 15) * MIB
+    world.loaded("b", 14)
+    world.answered("a", 15)
+    ledger = world.scheduler.ledger
+    assert ledger.used_bytes == (45 + 15 + 14) * MIB
+    assert (ledger.held("a"), ledger.held("b")) == (60 * MIB, 14 * MIB)
+    world.ask("c")
+    world.loaded("c", 15)
+    assert ledger.used_bytes == (45 + 15 + 14 + 15) * MIB
+
+
+def test_shared_weights_stay_in_the_books_until_the_last_has_left(world: FakeWorld) -> None:
+    skilled(world, "a", "b")
+    for name in ("a", "b"):
+        world.ask(name)
+        world.loaded(name, 15)
+        world.answered(name, 15)
+    ledger = world.scheduler.ledger
+    world.perform(world.scheduler.on_unload("a", world.now))
+    world.gone("a")
+    assert (ledger.used_bytes, ledger.held("b")) == (60 * MIB, 60 * MIB)
+    world.ask("b")
+    world.answered("b", 60)
+    assert ledger.used_bytes == 60 * MIB
+    world.perform(world.scheduler.on_unload("b", world.now))
+    world.gone("b")
+    assert ledger.used_bytes == 0
+
+
+def test_all_who_share_leave_for_one_that_needs_their_weights(world: FakeWorld) -> None:
+    skilled(world, "a", "b")
+    warm(world, "a", "b")
+    request = world.ask("big")
+    while "big" not in world.workers:
+        leaving = [name for name, worker in world.workers.items() if worker.closing]
+        assert leaving
+        world.gone(leaving[0])
+    world.loaded("big")
+    world.answered("big")
+    assert world.ended[request] == "served"
+
+
+def test_a_measurement_with_the_weights_and_one_without_say_the_same(world: FakeWorld) -> None:
+    skilled(world, "a")
+    world.ask("a")
+    for held in (60, 15, 58):
+        world.loaded("a", held) if held == 60 else world.answered("a", held)
+        world.ask("a")
+        assert world.scheduler.slots["a"].peak_bytes == 60 * MIB
+        assert world.scheduler.ledger.used_bytes == 60 * MIB
+
+
+def test_one_of_many_that_holds_more_than_planned_is_booked_so(world: FakeWorld) -> None:
+    skilled(world, "a", "b")
+    for name in ("a", "b"):
+        world.ask(name)
+        world.loaded(name, 20)
+        world.answered(name, 65)
+    assert world.scheduler.ledger.used_bytes == (45 + 20 + 20) * MIB
