@@ -16,8 +16,9 @@ from aiosd.domain.sizes import parse_size
 from aiosd.protocol.messages import Status
 from tools.bench.machine import describe, sentence
 from tools.bench.rig import Rig
+from tools.bench.subjects import bundled
 from tools.gguf.package import write_expert
-from tools.soak.experts import EXPERTS
+from tools.soak.experts import BUNDLED, EXPERTS
 from tools.soak.scale import Scale, oom_kills
 from tools.soak.storm import Storm
 
@@ -47,11 +48,13 @@ def soak(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     """Run the storm and return what was seen."""
     cap = parse_size(options.cap)
     subjects = [write_expert(folder / "made", each) for each in EXPERTS]
+    subjects += [each for each in bundled() if each.name in BUNDLED]
+    contexts = {each.name: each.manifest.engine.context for each in subjects}
     kills = oom_kills()
     with Rig(folder / "rig", subjects, cap=options.cap) as rig:
         rig.hosts_ready()
         scale = Scale(rig.pid, cap)
-        storm = Storm(rig.folder / "api.sock", EXPERTS, options.seed)
+        storm = Storm(rig.folder / "api.sock", contexts, options.seed)
         begun = shown = time.monotonic()
         scale.start()
         for _ in storm.blow(begun + 60 * options.minutes):

@@ -1,4 +1,7 @@
-"""The experts of a soak: text models with random weights, of 20 to 130 MB, in all types."""
+"""The experts of a soak: text models with random weights, of 20 to 130 MB, in all types.
+
+Two small bundled ones of another engine bring a second host, and come and go between them.
+"""
 
 from tools.gguf.package import Made
 from tools.gguf.random_llama import Shape
@@ -13,3 +16,4 @@ EXPERTS = (
     Made("cached-q8", Shape(512, 8, 8, 8, 1536, 8_000, 4096, "Q8_0"), 2048, cache="q8_0"),
     Made("large-q8", Shape(768, 11, 12, 12, 2048, 24_000, 4096, "Q8_0"), 512),
 )
+BUNDLED = {"sms-spam", "assistant-intent"}

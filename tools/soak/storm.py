@@ -14,7 +14,6 @@ from aiosd.domain.inputs import TextInput
 from aiosd.domain.request import Options, Priority, Sampling
 from aiosd.protocol.codec import decode_answer, encode
 from aiosd.protocol.messages import Cancel, Chunk, End, Error, Run
-from tools.gguf.package import Made
 
 # Requests that may be on their way at once; beyond it the storm waits, as the queues are bounded.
 AT_ONCE = 24
@@ -46,10 +45,10 @@ class Tally:
 class Storm:
     """One thread that asks and listens, on several connections."""
 
-    def __init__(self, socket: Path, experts: tuple[Made, ...], seed: int) -> None:
-        """Connect."""
+    def __init__(self, socket: Path, experts: dict[str, int], seed: int) -> None:
+        """Connect; `experts` says how many tokens each takes."""
         self._address = f"ipc://{socket}"
-        self._experts = {each.name: each for each in experts}
+        self._experts = experts
         self._chance = random.Random(seed)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._lines = [self._dial() for _ in range(4)]
@@ -106,9 +105,9 @@ class Storm:
 
     def _long(self) -> Iterator[Ask]:
         """A prompt that fills the context, after short ones: buffers grow to their full size."""
-        made = self._experts[self._any()]
-        yield Ask(made.name, 2, 1)
-        yield Ask(made.name, made.context - 12, 4)
+        name = self._any()
+        yield Ask(name, 2, 1)
+        yield Ask(name, self._experts[name] - 12, 4)
 
     def _taken_back(self) -> Iterator[Ask]:
         """Requests that are cancelled while they wait, load or run."""
