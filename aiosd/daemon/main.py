@@ -146,7 +146,7 @@ class Daemon:
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
         ledger = Ledger(self._around.cap.cap_bytes)
         self._hosts = (
-            Hosts(loop, environment, self._events.publish, ledger.set_host)
+            Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
             if self._resident()
             else None
         )

@@ -250,6 +250,8 @@ class Workers:
             case WorkerReady():
                 worker.ready = message
                 self.groups.check(worker.expert, message.pid)
+                if isinstance(worker.process, Forked) and self._hosts is not None:
+                    self._hosts.weigh(worker.process)
                 listener.on_worker_ready(worker.expert, message)
             case LoadFailed():
                 worker.failure = message.reason

@@ -47,8 +47,9 @@ class Ledger:
 
     A forked worker shares most of its pages with its host. The host is counted whole, and each
     worker with the pages that it has alone, so that the sum is what PSS over all of them adds up
-    to; a worker without a host is counted by its PSS. Weights that several experts have mapped from
-    one file are counted once, with the one of them that came first.
+    to; a worker without a host is counted by its PSS. Pages that workers share with each other and
+    not with their host, such as code that it never ran, are weighed after each load. Weights that
+    several experts have mapped from one file are counted once, with the one that came first.
     """
 
     def __init__(self, cap_bytes: int) -> None:
@@ -59,6 +60,7 @@ class Ledger:
         self._held: dict[str, int] = {}
         self._growth: dict[str, int] = {}
         self._hosts: dict[str, int] = {}
+        self._common: dict[str, int] = {}
         self._weights: dict[str, int] = {}
         self._sharers: dict[str, list[str]] = {}
         self._model_of: dict[str, str] = {}
@@ -124,6 +126,16 @@ class Ledger:
         """Count an engine host; 0 once it is gone."""
         self.used_bytes += size - self._hosts.get(engine, 0)
         self._hosts[engine] = size
+
+    def set_common(self, engine: str, size: int) -> None:
+        """Count what a host and its workers hold in common, as far as it is more than the host.
+
+        It goes when the workers go, and so is no loss of room; shared weights are counted already.
+        """
+        weights = sum(self._weights[each] for each, who in self._sharers.items() if len(who) > 1)
+        more = max(0, size - weights - self._hosts.get(engine, 0)) if size else 0
+        self.used_bytes += more - self._common.get(engine, 0)
+        self._common[engine] = more
 
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""

@@ -25,6 +25,10 @@ class Spawn(_Message, frozen=True, kw_only=True, tag="spawn"):
     token: int
 
 
+class Weigh(_Message, frozen=True, kw_only=True, tag="weigh"):
+    """Tell what the host and its workers hold together."""
+
+
 # ── host → daemon ────────────────────────────────────────────────────────────────────────────
 
 
@@ -35,6 +39,12 @@ class HostReady(_Message, frozen=True, kw_only=True, tag="host_ready"):
     version: str
     import_ms: float
     pss_bytes: int
+
+
+class Weighed(_Message, frozen=True, kw_only=True, tag="weighed"):
+    """What the host and its workers hold beside what each worker has alone (see `Ledger`)."""
+
+    common_bytes: int
 
 
 class HostFailed(_Message, frozen=True, kw_only=True, tag="host_failed"):
@@ -165,7 +175,7 @@ class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
     details: dict[str, str | int | float | bool | list[str]]
 
 
-ToHost = Spawn
-FromHost = HostReady | HostFailed | Spawned | Exited
+ToHost = Spawn | Weigh
+FromHost = HostReady | HostFailed | Spawned | Exited | Weighed
 ToWorker = LoadExpert | RunRequest | CancelRequest | Pace
 FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Failed

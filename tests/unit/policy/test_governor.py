@@ -176,3 +176,25 @@ def test_the_sum_is_what_all_hold_with_shared_weights_once(
         assert {each for each in "mn" if ledger.mapped(each)} == models
         assert ledger.used_bytes == 100 * len(models) + sum(size for _, size in loaded.values())
         assert ledger.used_bytes == sum(ledger.held(each) for each in "abcd")
+
+
+def test_what_workers_have_in_common_is_used_but_no_loss_of_room() -> None:
+    ledger = Ledger(100 * MIB)
+    ledger.set_host("echo", 30 * MIB)
+    ledger.set_common("echo", 34 * MIB)
+    assert (ledger.used_bytes, ledger.room_bytes) == (34 * MIB, 70 * MIB)
+    ledger.set_common("echo", 29 * MIB)
+    assert ledger.used_bytes == 30 * MIB
+    ledger.set_common("echo", 34 * MIB)
+    ledger.set_common("echo", 0)
+    assert ledger.used_bytes == 30 * MIB
+
+
+def test_shared_weights_are_not_counted_as_common_again() -> None:
+    ledger = Ledger(200 * MIB)
+    ledger.set_host("llama", 30 * MIB)
+    for name in ("a", "b"):
+        ledger.set(name, 10 * MIB)
+        ledger.share(name, "m", 40 * MIB)
+    ledger.set_common("llama", (30 + 2 + 40) * MIB)
+    assert ledger.used_bytes == (30 + 2 + 40 + 10 + 10) * MIB
