@@ -163,10 +163,9 @@ class Broker:
         log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
-            if self.recall and not self.recall.on_engine(expert, ready.engine):
-                self.scheduler.on_other_engine(expert)
+            known = self.recall is None or self.recall.on_engine(expert, ready.engine)
             now = self._loop.time()
-            self.perform(self.scheduler.on_loaded(expert, held, now))
+            self.perform(self.scheduler.on_loaded(expert, held, now, known=known))
 
     def on_piece(self, expert: str, piece: Piece) -> None:
         """A piece of streamed text goes to its client."""

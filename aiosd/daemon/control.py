@@ -112,7 +112,7 @@ class Control:
         scheduler, now = self._broker.scheduler, self._loop.time()
         match verb:
             case Load():
-                effects = scheduler.on_load(verb.expert, now, allowed_bytes=verb.ram_bytes)
+                effects = scheduler.on_load(verb.expert, now, ram_bytes=verb.ram_bytes)
                 self._broker.settle(client, request, verb.expert, effects)
             case Unload():
                 effects = scheduler.on_unload(verb.expert, now)

@@ -44,7 +44,7 @@ class Sockets(_Table, frozen=True, kw_only=True):
 class Ram(_Table, frozen=True, kw_only=True):
     """The cap on all experts together: "auto" or a size such as "512 MiB".
 
-    `groups`: whether each worker gets a control group of its own, where one may be made. `needs` are
+    `groups`: whether each worker gets a control group of its own, where one may be made. `needs`:
     sizes by the name of an expert, which are taken for what it needs before it was measured.
     """
 

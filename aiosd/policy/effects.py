@@ -6,7 +6,7 @@ from aiosd.domain.errors import AiosdError
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Start a worker for this expert; `reserved_bytes` are already in the books."""
+    """Start a worker for this expert; `reserved_bytes`, all that it may hold, are in the books."""
 
     expert: str
     reserved_bytes: int

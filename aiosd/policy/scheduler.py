@@ -123,17 +123,15 @@ class Scheduler:
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
-    def on_other_engine(self, expert: str) -> None:
-        """Forget what was measured before: it was of another engine than the one that runs it."""
-        self.slots[expert].forget_measured()
+    def on_loaded(
+        self, expert: str, held_bytes: int, now: float, *, known: bool = True
+    ) -> list[Effect]:
+        """Take note that a worker is ready, and what it really holds.
 
-    def on_loaded(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
-        """Take note that a worker is ready, and what it really holds."""
+        Unless it is `known`, what was measured before is forgotten: it was of another engine.
+        """
         slot = self.slots[expert]
-        slot.reload_seconds = max(now - slot.load_started, 1e-3)
-        slot.ready_at = slot.idle_since = now
-        slot.kill_at = None
-        slot.advance(ExpertEvent.LOADED)
+        slot.on_loaded(now, known=known)
         effects: list[Effect] = self._measured(slot, held_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
@@ -190,13 +188,13 @@ class Scheduler:
 
     # ── the operator ──────────────────────────────────────────────────────────────────────────
 
-    def on_load(self, expert: str, now: float, *, allowed_bytes: int | None = None) -> list[Effect]:
+    def on_load(self, expert: str, now: float, *, ram_bytes: int | None = None) -> list[Effect]:
         """Load an expert now, at most with the RAM that the operator allows; a `Settle` follows."""
         slot = self.slots[expert]
         if self.stopping:
             return [Settle(expert, stopping())]
-        if allowed_bytes is not None:
-            slot.allow(allowed_bytes)
+        if ram_bytes is not None:
+            slot.allow(ram_bytes)
         slot.budget.forgive()
         slot.unload_wanted = False
         self._residency.try_again(slot)

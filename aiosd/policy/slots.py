@@ -158,6 +158,15 @@ class Slot:
         soon = _RETURN_LOADS * self.reload_seconds
         self.returned = self.left_at is not None and now - self.left_at < soon
 
+    def on_loaded(self, now: float, *, known: bool) -> None:
+        """Note that the load is over, and what it took; see `Scheduler.on_loaded` for `known`."""
+        if not known:
+            self.forget_measured()
+        self.reload_seconds = max(now - self.load_started, 1e-3)
+        self.ready_at = self.idle_since = now
+        self.kill_at = None
+        self.advance(ExpertEvent.LOADED)
+
     def own_bytes(self, held_bytes: int, shared_bytes: int) -> int:
         """Return what it holds beside shared weights, of a measurement that may hold them or not.
 

@@ -721,7 +721,7 @@ def test_the_operator_overrides_an_estimate_until_it_is_measured(world: FakeWorl
     assert not isinstance(error, str)
     assert "aiosctl load huge --ram" in error.message
     assert "raise ram.cap to 500 MiB" in error.message
-    world.perform(world.scheduler.on_load("huge", world.now, allowed_bytes=60 * MIB))
+    world.perform(world.scheduler.on_load("huge", world.now, ram_bytes=60 * MIB))
     assert world.last(Load) == [Load("huge", 60 * MIB)]
     world.loaded("huge", 70)
     assert world.scheduler.ledger.held("huge") == 70 * MIB
@@ -738,13 +738,13 @@ def test_the_operator_overrides_a_measurement_that_was_an_exception(world: FakeW
     refused = world.ended[world.ask("one")]
     assert not isinstance(refused, str)
     assert refused.details["measured"] is True
-    world.perform(world.scheduler.on_load("one", world.now, allowed_bytes=50 * MIB))
+    world.perform(world.scheduler.on_load("one", world.now, ram_bytes=50 * MIB))
     world.loaded("one", 45)
     assert world.workers["one"].ready
 
 
 def test_the_next_release_is_not_overridden(world: FakeWorld) -> None:
-    world.perform(world.scheduler.on_load("one", world.now, allowed_bytes=60 * MIB))
+    world.perform(world.scheduler.on_load("one", world.now, ram_bytes=60 * MIB))
     world.loaded("one", 60)
     world.install("one", one=40)
     world.gone("one")
@@ -781,8 +781,7 @@ def test_what_was_measured_with_another_engine_is_forgotten(world: FakeWorld) ->
     world.facts["new"] = ExpertFacts("new", 40 * MIB, known=known)
     world.catalogue()
     world.ask("new")
-    world.scheduler.on_other_engine("new")
-    world.loaded("new", 30)
+    world.scheduler.on_loaded("new", 30 * MIB, world.now, known=False)
     assert world.scheduler.slots["new"].peak_bytes == 30 * MIB
 
 
