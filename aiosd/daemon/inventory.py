@@ -107,6 +107,7 @@ class Inventory:
                 need_bytes=self._need_bytes(installed),
                 keep_alive_seconds=self.rules.keep_alive_seconds,
                 load_limit_seconds=self.rules.load_limit_seconds + size * SECONDS_PER_BYTE,
+                threads=self._threads(installed),
             )
 
     def _need_bytes(self, installed: Installed) -> int:
@@ -116,6 +117,10 @@ class Inventory:
         if self.rules.own_process:
             computed += INTERPRETER_BYTES
         return max(computed, manifest.needs.ram_bytes)
+
+    def _threads(self, installed: Installed) -> int:
+        """Return how many threads an expert can make use of here."""
+        return max(1, min(installed.manifest.needs.threads, self.rules.threads))
 
     def order(self, name: str) -> tuple[str, LoadExpert]:
         """Return the engine and the order to load an expert; unseen files are to be hashed.
@@ -133,7 +138,7 @@ class Inventory:
         return manifest.engine.name, LoadExpert(
             manifest=manifest,
             folder=str(installed.folder),
-            threads=max(1, min(manifest.needs.threads, self.rules.threads)),
+            threads=self._threads(installed),
             verify=list(unseen),
         )
 

@@ -12,7 +12,9 @@ import msgspec
 
 from aiosd.daemon.child import Child
 from aiosd.daemon.hosts import Forked, Hosts
+from aiosd.daemon.niceness import Niceness
 from aiosd.daemon.pipe import Pipe
+from aiosd.domain.request import Priority
 from aiosd.protocol.pipe import (
     CancelRequest,
     Done,
@@ -65,6 +67,8 @@ class Worker:
     process: Child | Forked | None = None
     ready: WorkerReady | None = None
     failure: str = ""
+    priority: Priority = Priority.NORMAL
+    nice: int | None = None
 
 
 class Workers:
@@ -81,7 +85,7 @@ class Workers:
         self._hosts = hosts
         self._environment = environment
         self._listener: Listener | None = None
-        self._duty = 1.0
+        self._niceness = Niceness()
         self.workers: dict[str, Worker] = {}
 
     def pids(self) -> list[tuple[str, int]]:
@@ -123,8 +127,6 @@ class Workers:
         )
         self.workers[expert] = worker
         worker.pipe.send(order)
-        if self._duty < 1.0:
-            worker.pipe.send(Pace(duty=self._duty))
 
     def run(self, expert: str, request: RunRequest, payload: bytes | memoryview | None) -> None:
         """Hand a request to the expert's worker.
@@ -141,14 +143,16 @@ class Workers:
             sized = msgspec.structs.replace(request, descriptor_bytes=len(payload))
             pipe.send(sized, _in_memory(payload))
 
-    def pace(self, duty: float) -> None:
-        """Let every worker, also those still to come, work for this share of the time only."""
-        if duty == self._duty:
-            return
-        self._duty = duty
-        for worker in self.workers.values():
-            if worker.pipe is not None:
-                worker.pipe.send(Pace(duty=duty))
+    def adjust(self, expert: str, threads: int, duty: float) -> None:
+        """Tell a worker that is answering what it may use from its next step on."""
+        self._pipe(expert).send(Pace(threads=threads, duty=duty))
+
+    def rank(self, expert: str, priority: Priority) -> None:
+        """Let a worker be as nice to others as what it is about to answer demands."""
+        worker = self.workers[expert]
+        if worker.priority is not priority and worker.ready is not None:
+            worker.priority = priority
+            worker.nice = self._niceness.set(worker.ready.pid, priority)
 
     def cancel(self, expert: str, request: int) -> None:
         """Tell the expert's worker to stop answering."""

@@ -6,15 +6,17 @@ them waits, logs or looks at the world.
 
 from collections.abc import Iterable
 
+from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
-from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
+from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Settle
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
-from aiosd.policy.queues import Ticket
+from aiosd.policy.queues import BACKGROUND_RANK, Ticket
 from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
+from aiosd.policy.turns import Turns
 from aiosd.policy.waiting import WaitingRoom
 from aiosd.policy.waking import next_wake, sooner
 
@@ -31,11 +33,9 @@ class Scheduler:
         self._wake: float | None = None
         self._wake_known = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self._residency = Residency(
-            ledger,
-            gather_seconds=rules.gather_seconds,
-            grace_seconds=rules.interrupt_grace_seconds,
-        )
+        self.turns = Turns(rules, self._waiting)
+        gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
+        self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -74,9 +74,25 @@ class Scheduler:
         self._residency.gather_seconds = rules.gather_seconds
         self._residency.grace_seconds = rules.interrupt_grace_seconds
         self._waiting.bound(rules.queue_per_client, rules.queue_total)
+        self.turns.on_rules(rules)
         for slot in self.slots.values():
             slot.budget.rules = rules.restart
         return self._residency.shrink("the cap was lowered", now) + self._plan(now)
+
+    def on_power(
+        self, allowance: Allowance | None, refusal: AiosdError | None, now: float
+    ) -> list[Effect]:
+        """Take what the power governor allows from now on; None where there is no cap.
+
+        While requests are to wait nothing begins, neither an answer nor a load. If they are to be
+        refused, all who wait are, with `refusal`, but for those who call themselves background.
+        """
+        self.turns.on_power(allowance)
+        effects: list[Effect] = []
+        if allowance and refusal and allowance.admit is Admission.REFUSE:
+            for ticket in self._waiting.urgent():
+                effects += self._abandon(ticket.id, ticket.expert, refusal, now)
+        return effects + self._plan(now)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
 
@@ -87,10 +103,11 @@ class Scheduler:
         queue and plan would come to.
         """
         slot = self.slots[ticket.expert]
-        if slot.free and self._waiting.empty and not self.stopping:
+        free = slot.free and self._waiting.empty and not self.stopping
+        if free and self.turns.at_once(ticket.priority):
             slot.serving = ticket
             self._wake_by(ticket.deadline)
-            return [Serve(ticket.id, ticket.expert, 0.0, 0.0)]
+            return self.turns.first(slot, ticket, now)
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
@@ -101,6 +118,7 @@ class Scheduler:
         """Take note that the expert's worker is free again."""
         slot = self.slots[expert]
         ticket, slot.serving, slot.ended = slot.serving, None, False
+        self.turns.end(expert, now)
         if slot.state is ExpertState.READY:
             slot.kill_at = None
         slot.on_use(now)
@@ -112,7 +130,7 @@ class Scheduler:
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
         if self._waiting.empty and self._residency.settled:
-            self._wake_by(slot.idle_until())
+            self._wake_by(sooner(slot.idle_until(), self.turns.next_wake()))
             return []
         over = self._residency.shrink("the experts hold more than was estimated", now)
         return over + self._residency.sweep(now) + self._plan(now)
@@ -151,6 +169,7 @@ class Scheduler:
         if slot.stale and state is ExpertState.LOADING:
             planned = True  # the release that could not be loaded is not the installed one
         self._residency.on_exited(slot, now)
+        self.turns.end(expert, now)
         effects: list[Effect] = []
         if serving and not ended:
             error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
@@ -222,8 +241,7 @@ class Scheduler:
         """Do what time demands: deadlines, loads and workers that hang, experts that idle."""
         effects: list[Effect] = []
         for ticket in self._waiting.late(now):
-            loading = self.slots[ticket.expert].state is ExpertState.LOADING
-            error = late(ticket, "loading" if loading else "queued", now)
+            error = late(ticket, self.turns.stage(self.slots[ticket.expert]), now)
             effects += self._abandon(ticket.id, ticket.expert, error, now)
         for slot in self._residency:
             serving = slot.serving
@@ -244,8 +262,8 @@ class Scheduler:
         """
         if not self._wake_known:
             gather = self.rules.gather_seconds
-            self._wake = next_wake(self._waiting, self._residency, gather_seconds=gather, now=now)
-            self._wake_known = True
+            wake = next_wake(self._waiting, self._residency, gather_seconds=gather, now=now)
+            self._wake, self._wake_known = sooner(wake, self.turns.next_wake()), True
         return self._wake
 
     @property
@@ -266,34 +284,40 @@ class Scheduler:
     # ── how it is decided ─────────────────────────────────────────────────────────────────────
 
     def _plan(self, now: float) -> list[Effect]:
-        """Serve and load whatever can be, the longest-waiting expert first."""
+        """Serve and load whatever can be, the most urgent and then longest-waiting first."""
         self._wake_known = False
         effects: list[Effect] = []
         held: set[str] = set()
         room: Room | None = None
+        urgent = False
         for slot in self._waiting.slots():
             if slot.state is ExpertState.READY:
-                if slot.queue and not (slot.facts.expert in held or slot.serving or slot.stale):
-                    effects.append(self._serve(slot, now))
-                    if room:
+                if not (slot.facts.expert in held or slot.serving or slot.stale):
+                    effects += self._try_serve(slot, now, urgent=urgent)
+                    if room and slot.serving:
                         room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD:
+            elif slot.state is ExpertState.COLD and self.turns.may_load(slot, urgent=urgent):
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
+            urgent = urgent or slot.queue.rank() < BACKGROUND_RANK
+        return effects + self.turns.adjust(now)
+
+    def _try_serve(self, slot: Slot, now: float, *, urgent: bool) -> list[Effect]:
+        """Let an idle expert answer its next request, if that may begin."""
+        effects: list[Effect] = []
+        verdict = self.turns.verdict(slot, now, urgent=urgent)
+        while isinstance(verdict, AiosdError):
+            effects += self._abandon(slot.queue.peek().id, slot.facts.expert, verdict, now)
+            verdict = self.turns.verdict(slot, now, urgent=urgent)
+        if verdict:
+            slot.serving = self._waiting.pop(slot)
+            effects.append(self.turns.begin(slot, slot.serving, now))
         return effects
 
     def _wake_by(self, when: float | None) -> None:
         """See to it that `on_tick` comes no later than that."""
         if self._wake_known:
             self._wake = sooner(self._wake, when)
-
-    def _serve(self, slot: Slot, now: float) -> Serve:
-        """Take the expert's next request and say how long it waited for what."""
-        ticket = self._waiting.pop(slot)
-        slot.serving = ticket
-        waited = now - ticket.arrived
-        loading = max(0.0, slot.ready_at - max(ticket.arrived, slot.load_started))
-        return Serve(ticket.id, ticket.expert, max(0.0, waited - loading), loading)
 
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""

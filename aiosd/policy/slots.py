@@ -26,13 +26,15 @@ _HALF_LIFE_SECONDS = 600.0
 class ExpertFacts:
     """What the catalogue says of an expert, as far as scheduling cares.
 
-    `load_limit_seconds` is how long a load may take before it counts as failed.
+    `load_limit_seconds` is how long a load may take before it counts as failed, `threads` how many
+    it can make use of.
     """
 
     expert: str
     need_bytes: int
     keep_alive_seconds: float = 300.0
     load_limit_seconds: float = 60.0
+    threads: int = 1
 
 
 @dataclass

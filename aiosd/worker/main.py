@@ -66,7 +66,7 @@ class Worker:
                 case CancelRequest():
                     pass  # its request has ended already
                 case Pace():
-                    self._pacer.duty = order.duty
+                    pass  # likewise: each request says what it may use
 
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
@@ -103,6 +103,8 @@ class Worker:
         payload: memoryview | bytes | None = order.payload
         if order.descriptor_bytes is not None:
             payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
+        self._pacer.duty = order.duty
+        expert.engine.use_threads(order.threads)
         self._pacer.begin()
         self._request = order.id
         try:
@@ -143,8 +145,9 @@ class Worker:
             order = self._channel.poll()
         except EOFError:
             raise SystemExit(0) from None
-        if isinstance(order, Pace):
+        if isinstance(order, Pace) and self._expert is not None:
             self._pacer.duty = order.duty
+            self._expert.engine.use_threads(order.threads)
         return isinstance(order, CancelRequest) and order.id == self._request
 
 

@@ -3,9 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from aiosd.domain.errors import AiosdError
+from aiosd.domain.allowance import Admission, Allowance
+from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.effects import (
+    Adjust,
+    Effect,
+    Interrupt,
+    Kill,
+    Load,
+    Refuse,
+    Serve,
+    Settle,
+    Unload,
+)
 from aiosd.policy.governor import Ledger
 from aiosd.policy.queues import Ticket
 from aiosd.policy.rules import SchedulerRules
@@ -24,6 +35,8 @@ class FakeWorker:
     closing: bool = False
     killed: bool = False
     serving: int | None = None
+    threads: int = 0
+    duty: float = 1.0
     interrupted: bool = False
 
 
@@ -44,6 +57,7 @@ class FakeWorld:
     settled: list[Settle] = field(default_factory=list)
     facts: dict[str, ExpertFacts] = field(default_factory=dict)
     requests: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(Ledger(self.cap), self.rules)
@@ -53,7 +67,7 @@ class FakeWorld:
     def install(self, *changed: str, **mebibytes: int) -> None:
         """Install experts by name and need; those installed before stay."""
         for name, need in mebibytes.items():
-            self.facts[name] = ExpertFacts(name, need * MIB)
+            self.facts[name] = ExpertFacts(name, need * MIB, threads=self.threads)
         self.catalogue(changed)
 
     def catalogue(self, changed: Iterable[str] = ()) -> None:
@@ -82,6 +96,27 @@ class FakeWorld:
     def cancel(self, request: int, expert: str) -> None:
         """Have a client cancel."""
         self.perform(self.scheduler.on_cancel(request, expert, self.now))
+
+    def allow(
+        self,
+        admit: Admission = Admission.NOW,
+        *,
+        surplus: bool = True,
+        threads: int = 4,
+        duty: float = 1.0,
+    ) -> None:
+        """Have the power governor decide."""
+        allowance = Allowance(
+            cap_watts=6.0,
+            why=("a test",),
+            threads=threads,
+            duty=duty,
+            background=surplus,
+            prefer_smaller=False,
+            admit=admit,
+        )
+        error = OverPowerError("no power", retry_after_seconds=7.0)
+        self.perform(self.scheduler.on_power(allowance, error, self.now))
 
     def loaded(self, expert: str, mebibytes: int | None = None) -> None:
         """Have a worker finish loading; it holds what was reserved if nothing is said."""
@@ -143,6 +178,11 @@ class FakeWorld:
                     self._serve(effect)
                 case Refuse(request, error):
                     self._end(request, error)
+                case Adjust(expert, threads, duty):
+                    worker = self.workers[expert]
+                    assert worker.serving is not None, "adjusted while it does nothing"
+                    assert (threads, duty) != (worker.threads, worker.duty), "told twice"
+                    worker.threads, worker.duty = threads, duty
                 case Load(expert, size):
                     assert expert not in self.workers, "loaded twice"
                     assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
@@ -169,6 +209,7 @@ class FakeWorld:
         assert effect.queue_seconds >= 0
         assert effect.load_seconds >= 0
         worker.serving = effect.request
+        worker.threads, worker.duty = effect.threads, effect.duty
         self._end(effect.request, "served")
 
     def _end(self, request: int, how: str | AiosdError) -> None:
