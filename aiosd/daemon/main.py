@@ -216,7 +216,7 @@ class Daemon:
             self._settings.queue.power_seconds,
         )
         bucket = power.joules_per_hour and self._telemetry.enabled
-        self.scheduler.turns.purse = self._telemetry.purse if bucket else None
+        self.scheduler.turns.pay_from(self._telemetry.purse if bucket else None)
 
     def _on_allowance(self, allowance: Allowance | None) -> None:
         """Not at once: it may have been decided in the midst of the broker's work."""

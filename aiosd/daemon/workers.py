@@ -69,6 +69,7 @@ class Worker:
     failure: str = ""
     priority: Priority = Priority.NORMAL
     nice: int | None = None
+    threads: int = 0
 
 
 class Workers:
@@ -134,6 +135,7 @@ class Workers:
         Raises:
             OSError: there is no memory for the payload.
         """
+        self.workers[expert].threads = request.threads
         pipe = self._pipe(expert)
         if payload is None:
             pipe.send(request)  # the usual case
@@ -145,6 +147,7 @@ class Workers:
 
     def adjust(self, expert: str, threads: int, duty: float) -> None:
         """Tell a worker that is answering what it may use from its next step on."""
+        self.workers[expert].threads = threads
         self._pipe(expert).send(Pace(threads=threads, duty=duty))
 
     def rank(self, expert: str, priority: Priority) -> None:

@@ -6,7 +6,7 @@ them waits, logs or looks at the world.
 
 from collections.abc import Iterable
 
-from aiosd.domain.allowance import Admission, Allowance
+from aiosd.domain.allowance import Allowance
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Settle
@@ -84,12 +84,12 @@ class Scheduler:
     ) -> list[Effect]:
         """Take what the power governor allows from now on; None where there is no cap.
 
-        While requests are to wait nothing begins, neither an answer nor a load. If they are to be
-        refused, all who wait are, with `refusal`, but for those who call themselves background.
+        While requests are to wait nothing begins, neither an answer nor a load. With a `refusal`
+        all who wait are refused, but for those who call themselves background.
         """
         self.turns.on_power(allowance)
         effects: list[Effect] = []
-        if allowance and refusal and allowance.admit is Admission.REFUSE:
+        if refusal:
             for ticket in self._waiting.urgent():
                 effects += self._abandon(ticket.id, ticket.expert, refusal, now)
         return effects + self._plan(now)
@@ -104,7 +104,7 @@ class Scheduler:
         """
         slot = self.slots[ticket.expert]
         free = slot.free and self._waiting.empty and not self.stopping
-        if free and self.turns.at_once(ticket.priority):
+        if free and (self.turns.idle or self.turns.at_once(ticket.priority)):
             slot.serving = ticket
             self._wake_by(ticket.deadline)
             return self.turns.first(slot, ticket, now)
@@ -130,7 +130,8 @@ class Scheduler:
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
         if self._waiting.empty and self._residency.settled:
-            self._wake_by(sooner(slot.idle_until(), self.turns.next_wake()))
+            turn = None if self.turns.idle else self.turns.next_wake()
+            self._wake_by(sooner(slot.idle_until(), turn))
             return []
         over = self._residency.shrink("the experts hold more than was estimated", now)
         return over + self._residency.sweep(now) + self._plan(now)

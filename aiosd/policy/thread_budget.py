@@ -50,6 +50,11 @@ class ThreadBudget:
         self._stale = False
         self._calm_at: float | None = None
 
+    @property
+    def free(self) -> bool:
+        """Whether nothing but the threads limits who answers."""
+        return self.cores == math.inf
+
     def limit(self, threads: int, cores: float) -> None:
         """Use another budget from now on; `adjust` says for whom that changes something."""
         if (threads, cores) != (self.threads, self.cores):
@@ -58,7 +63,7 @@ class ThreadBudget:
 
     def begin(self, expert: str, wants: int, rank: int) -> Share:
         """Let a worker answer a request of that rank, and return what it may use."""
-        if not self._running and self.cores == math.inf:  # alone: all that it can use
+        if not self._running and self.free:  # alone: all that it can use
             share = Share(min(wants, self.threads))
             self._running[expert] = _Running(wants, rank, share)
             return share
@@ -71,11 +76,6 @@ class ThreadBudget:
         """Take note that a worker is free, or gone."""
         if self._running.pop(expert, None) is not None and self._running:
             self._stale, self._calm_at = True, now + CALM_SECONDS
-
-    def share(self, expert: str) -> Share | None:
-        """Return what a worker was told to use; None while it does not answer."""
-        mine = self._running.get(expert)
-        return mine.share if mine else None
 
     def adjust(self, now: float) -> list[tuple[str, Share]]:
         """Return those who are to use another share from now on.

@@ -35,15 +35,16 @@ class Turns:
     """Who answers now, and why others must wait.
 
     `held` says that nothing may begin. `surplus` says whether work that nobody waits for may; it
-    then begins only while nobody else waits (`urgent` tells of those who do). `purse` is None where
-    joules are not counted out.
+    then begins only while nobody else waits (`urgent` tells of those who do). `idle` says that
+    nobody answers and nothing limits who may: then a request begins without any book-keeping, and
+    is entered in the books once it is not alone any more.
     """
 
     def __init__(self, rules: SchedulerRules, waiting: Iterable[Ticket]) -> None:
         """Start with nobody answering, and no cap; `waiting` are those who wait at any moment."""
         self.held = False
         self.surplus = True
-        self.purse: Purse | None = None
+        self.idle = True
         self.budget = ThreadBudget(rules.threads)
         self._rules = rules
         self._waiting = waiting
@@ -51,6 +52,8 @@ class Turns:
         self._ranks: dict[str, int] = {}
         self._running = [0] * len(ORDER)
         self._unpaid: dict[int, tuple[float, float]] = {}
+        self._purse: Purse | None = None
+        self._alone: tuple[Ticket, int] | None = None
 
     # ── what limits ───────────────────────────────────────────────────────────────────────────
 
@@ -61,17 +64,28 @@ class Turns:
 
     def on_power(self, allowance: Allowance | None) -> None:
         """Take what the power governor allows; None where there is no cap."""
+        self._enter()
         self._allowance = allowance
-        threads = self._rules.threads
-        if allowance is None:
-            self.held, self.surplus = False, True
-            self.budget.limit(threads, math.inf)
-            return
-        self.held = allowance.admit is not Admission.NOW
-        self.surplus = allowance.background
-        cores = allowance.threads * allowance.duty
-        free = allowance.duty >= 1.0 and allowance.threads >= threads
-        self.budget.limit(min(threads, allowance.threads), math.inf if free else cores)
+        threads, cores = self._rules.threads, math.inf
+        self.held, self.surplus = False, True
+        if allowance is not None:
+            self.held = allowance.admit is not Admission.NOW
+            self.surplus = allowance.background
+            if allowance.duty < 1.0 or allowance.threads < threads:
+                threads = min(threads, allowance.threads)
+                cores = allowance.threads * allowance.duty
+        self.budget.limit(threads, cores)
+        self._look()
+
+    def pay_from(self, purse: Purse | None) -> None:
+        """Have each request paid for before it begins; None: joules are not counted out."""
+        self._purse = purse
+        self._look()
+
+    def _look(self) -> None:
+        """See whether anybody answers, or anything limits who may."""
+        free = self.surplus and not self.held and self._purse is None
+        self.idle = free and not self._ranks and self._alone is None and self.budget.free
 
     # ── who may ───────────────────────────────────────────────────────────────────────────────
 
@@ -84,11 +98,8 @@ class Turns:
 
     def at_once(self, priority: Priority) -> bool:
         """Tell whether a request may begin that finds its expert free and nobody waiting."""
-        if self.held or self.purse is not None:
-            return False
-        if not self._ranks:
-            return self.surplus or priority is not Priority.BACKGROUND
-        return self._open(RANK[priority])
+        self._enter()
+        return not self.held and self._purse is None and self._open(RANK[priority])
 
     def _open(self, rank: int) -> bool:
         """Tell whether one more of that rank may be answered beside those who are."""
@@ -113,7 +124,7 @@ class Turns:
         """
         if not self._may_begin(slot, urgent=urgent):
             return False
-        return self.purse is None or self._pay(self.purse, slot.queue.peek(), now)
+        return self._purse is None or self._pay(self._purse, slot.queue.peek(), now)
 
     def _pay(self, purse: Purse, ticket: Ticket, now: float) -> AiosdError | bool:
         """Have a request paid for: True, False while it must wait, or why it waits no longer."""
@@ -142,16 +153,33 @@ class Turns:
 
     def first(self, slot: Slot, ticket: Ticket, now: float) -> list[Effect]:
         """Let an expert answer a request that has waited for nothing."""
+        if self.idle:
+            self.idle = False
+            threads = min(slot.facts.threads, self.budget.threads)
+            self._alone = (ticket, threads)
+            return [Serve(ticket.id, ticket.expert, 0.0, 0.0, threads)]
         share = self._start(slot, ticket)
         serve = Serve(ticket.id, ticket.expert, 0.0, 0.0, share.threads, share.duty)
         return [serve, *self.adjust(now)] if len(self._ranks) > 1 else [serve]
 
     def _start(self, slot: Slot, ticket: Ticket) -> Share:
         """Take note that an expert begins to answer, and return what it may use."""
+        self._enter()
+        self.idle = False
+        return self._enlist(ticket, slot.facts.threads)
+
+    def _enlist(self, ticket: Ticket, threads: int) -> Share:
+        """Take a request into the books; its expert can use so many threads."""
         rank = RANK[ticket.priority]
         self._ranks[ticket.expert] = rank
         self._running[rank] += 1
-        return self.budget.begin(ticket.expert, slot.facts.threads, rank)
+        return self.budget.begin(ticket.expert, threads, rank)
+
+    def _enter(self) -> None:
+        """Take the one that is answered without book-keeping into the books."""
+        if self._alone is not None:
+            alone, self._alone = self._alone, None
+            self._enlist(*alone)
 
     def adjust(self, now: float) -> list[Effect]:
         """Tell those who answer already what they may use from now on, as far as that is new."""
@@ -161,10 +189,15 @@ class Turns:
 
     def end(self, expert: str, now: float) -> None:
         """Take note that an expert answers no longer, if it did."""
+        if self._alone is not None:
+            if self._alone[0].expert == expert:
+                self._alone, self.idle = None, True
+            return
         rank = self._ranks.pop(expert, None)
         if rank is not None:
             self._running[rank] -= 1
             self.budget.end(expert, now)
+            self._look()
 
     def stage(self, slot: Slot) -> str:
         """Say where a request is that waits for this expert."""

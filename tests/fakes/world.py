@@ -115,7 +115,8 @@ class FakeWorld:
             prefer_smaller=False,
             admit=admit,
         )
-        error = OverPowerError("no power", retry_after_seconds=7.0)
+        refused = admit is Admission.REFUSE
+        error = OverPowerError("no power", retry_after_seconds=7.0) if refused else None
         self.perform(self.scheduler.on_power(allowance, error, self.now))
 
     def loaded(self, expert: str, mebibytes: int | None = None) -> None:

@@ -244,7 +244,8 @@ class FakePurse:
 
 def test_a_request_waits_for_joules_that_come_within_its_patience() -> None:
     world = ready("one", "two")
-    purse = world.scheduler.turns.purse = FakePurse(2, world.now + 10)
+    purse = FakePurse(2, world.now + 10)
+    world.scheduler.turns.pay_from(purse)
     request = world.ask("one")
     assert world.code(request) == "waiting"
     world.pass_time(11)
@@ -254,7 +255,7 @@ def test_a_request_waits_for_joules_that_come_within_its_patience() -> None:
 
 def test_a_request_whose_joules_come_too_late_is_refused_and_the_next_one_looked_at() -> None:
     world = ready("one")
-    world.scheduler.turns.purse = FakePurse(2, world.now + 100)
+    world.scheduler.turns.pay_from(FakePurse(2, world.now + 100))
     request = world.ask("one")
     assert world.code(request) == "over_power"
     assert world.scheduler.queued == 0
@@ -262,7 +263,8 @@ def test_a_request_whose_joules_come_too_late_is_refused_and_the_next_one_looked
 
 def test_who_is_cancelled_while_waiting_for_joules_has_drawn_none() -> None:
     world = ready("one")
-    purse = world.scheduler.turns.purse = FakePurse(1, world.now + 10)
+    purse = FakePurse(1, world.now + 10)
+    world.scheduler.turns.pay_from(purse)
     first, second = world.ask("one"), world.ask("one")
     world.cancel(first, "one")
     world.pass_time(11)
@@ -272,7 +274,7 @@ def test_who_is_cancelled_while_waiting_for_joules_has_drawn_none() -> None:
 
 def test_background_waits_for_joules_as_long_as_it_takes() -> None:
     world = ready("one")
-    world.scheduler.turns.purse = FakePurse(1, world.now + 1000)
+    world.scheduler.turns.pay_from(FakePurse(1, world.now + 1000))
     request = world.ask("one", priority=BACKGROUND)
     world.pass_time(999)
     assert world.code(request) == "waiting"
@@ -283,7 +285,7 @@ def test_background_waits_for_joules_as_long_as_it_takes() -> None:
 @pytest.mark.parametrize("end", ["cancel", "remove"])
 def test_nothing_is_remembered_of_those_who_wait_no_longer(end: str) -> None:
     world = ready("one")
-    world.scheduler.turns.purse = FakePurse(1, world.now + 10)
+    world.scheduler.turns.pay_from(FakePurse(1, world.now + 10))
     request = world.ask("one")
     if end == "cancel":
         world.cancel(request, "one")
