@@ -87,7 +87,7 @@ class Telemetry:
         self._cpu: CpuGauge | None = None
         if not isinstance(self.meter, NoMeter):
             try:
-                self._cpu = CpuGauge(root)
+                self._cpu = CpuGauge(root, clocks=False)
             except SensorError as error:
                 log.warning("no joules: %s", error)
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])

@@ -7,6 +7,7 @@ interactive request comes while background work is written.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -14,6 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from aiosd.client import Client
 from tools.demo.private_daemon import PrivateDaemon
@@ -63,6 +65,7 @@ class Written:
     seconds: float
     tokens: int
     run_seconds: float
+    cpu_seconds: float
 
     @property
     def speed(self) -> float:
@@ -79,33 +82,46 @@ def main() -> int:
     options = parser.parse_args()
     cores = os.cpu_count() or 1
     print(f"{cores} cores, load {os.getloadavg()[0]:.1f} before; {options.tokens} tokens a request")
-    with tempfile.TemporaryDirectory(prefix="aiosd-crowd-") as place:
+    with (
+        tempfile.TemporaryDirectory(prefix="aiosd-crowd-") as place,
+        contextlib.ExitStack() as stack,
+    ):
         packages = write_packages(Path(place), options.crowd)
         # A budget of 64 threads lets every worker use all the cores that it can, whoever else runs.
+        daemons = {}
         for what, threads in (("one budget", cores), ("no budget", 64)):
-            settings = f"[engines]\nthreads = {threads}\n"
-            with PrivateDaemon(packages, settings + '[ram]\ncap = "1 GiB"\n') as daemon:
-                for each in packages:
-                    ask(daemon, each.name, 8)
-                pair(daemon, packages[:2], what, options.tokens, options.rounds)
-                if what == "one budget":
-                    crowd(daemon, packages, options.tokens)
-                    beside(daemon, packages, options.tokens)
+            settings = f'[engines]\nthreads = {threads}\n[ram]\ncap = "1 GiB"\n'
+            daemons[what] = stack.enter_context(PrivateDaemon(packages, settings))
+        pair(daemons, packages[:2], options.tokens, options.rounds)
+        crowd(daemons["one budget"], packages, options.tokens)
+        beside(daemons["one budget"], packages, options.tokens)
     return 0
 
 
-def pair(daemon: PrivateDaemon, packages: list[Path], what: str, tokens: int, rounds: int) -> None:
-    """Have two experts write at once."""
-    alone = ask(daemon, packages[0].name, tokens)
-    totals = []
+def pair(daemons: dict[str, PrivateDaemon], packages: list[Path], tokens: int, rounds: int) -> None:
+    """Have one expert write, then two at once; rounds alternate, so that noise hits both."""
+    alone: dict[str, list[Written]] = {what: [] for what in daemons}
+    both: dict[str, list[list[Written]]] = {what: [] for what in daemons}
     for _ in range(rounds):
-        written = together(daemon, [(each.name, "normal") for each in packages], tokens)
-        totals.append(sum(each.tokens for each in written) / max(each.seconds for each in written))
-    totals.sort()
-    print(
-        f"{what}: one alone {alone.speed:.0f} tokens/s; two at once {totals[len(totals) // 2]:.0f} "
-        f"tokens/s together ({totals[0]:.0f} to {totals[-1]:.0f})"
-    )
+        for what, daemon in daemons.items():
+            for each in packages:
+                ask(daemon, each.name, 8)
+            alone[what].append(ask(daemon, packages[0].name, tokens))
+            asked = [(each.name, "normal") for each in packages]
+            both[what].append(together(daemon, asked, tokens))
+    for what in daemons:
+        single = median(each.speed for each in alone[what])
+        speeds = sorted(
+            sum(each.tokens for each in two) / max(each.seconds for each in two)
+            for two in both[what]
+        )
+        written = [each for two in both[what] for each in two]
+        cpu = sum(each.tokens for each in written) / sum(each.cpu_seconds for each in written)
+        print(
+            f"{what}: one alone {single:.0f} tokens/s; two at once {median(speeds):.0f} tokens/s "
+            f"together ({speeds[0]:.0f} to {speeds[-1]:.0f}), {cpu:.0f} tokens a CPU second",
+            flush=True,
+        )
 
 
 def crowd(daemon: PrivateDaemon, packages: list[Path], tokens: int) -> None:
@@ -172,7 +188,7 @@ def _ask(client: Client, name: str, tokens: int, priority: str) -> Written:
     )
     seconds = time.perf_counter() - begun
     usage = answer.usage
-    return Written(seconds, usage.tokens_out or 0, usage.run_ms / 1e3)
+    return Written(seconds, usage.tokens_out or 0, usage.run_ms / 1e3, (usage.cpu_ms or 0.0) / 1e3)
 
 
 def write_packages(folder: Path, count: int) -> list[Path]:
