@@ -22,6 +22,7 @@ from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.loader import Loader
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import (
     AiosdError,
@@ -36,6 +37,7 @@ from aiosd.policy.effects import (
     Effect,
     Interrupt,
     Kill,
+    Limit,
     Load,
     Refuse,
     Serve,
@@ -73,7 +75,6 @@ class Counts:
 
     answered: int = 0
     failed: int = 0
-    cold: int = 0
     by_expert: dict[str, int] = field(default_factory=dict)
 
 
@@ -106,6 +107,8 @@ class Broker:
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
+        self.loader = Loader(loop, scheduler, inventory, workers, events)
+        self.loader.perform, self.loader.on_failed = self.perform, self.on_worker_exited
         workers.listen(self)
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────
@@ -219,7 +222,7 @@ class Broker:
         self._workers.kill(expert, "answered a request that it was not given")
         return False
 
-    def on_worker_exited(self, expert: str, reason: str) -> None:
+    def on_worker_exited(self, expert: str, reason: str, outgrown_bytes: int = 0) -> None:
         """A worker is gone, as asked or not."""
         slot = self.scheduler.slots.get(expert)
         if slot is None:
@@ -229,7 +232,8 @@ class Broker:
             log.warning("%s: %s", expert, reason)
         topic = "expert.unloaded" if planned else "expert.failed"
         self._events.publish(topic, {"expert": expert, "reason": reason})
-        self.perform(self.scheduler.on_exited(expert, reason, self._loop.time()))
+        now = self._loop.time()
+        self.perform(self.scheduler.on_exited(expert, reason, now, outgrown_bytes=outgrown_bytes))
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 
@@ -243,8 +247,8 @@ class Broker:
                     self._workers.adjust(expert, threads, duty)
                 case Refuse(request, error):
                     self._end(request, error)
-                case Load(expert):
-                    self._load(expert)
+                case Load() | Limit():
+                    self.loader.book(effect)
                 case Unload(expert, why):
                     self._unload(expert, why)
                 case Interrupt(request, expert):
@@ -255,16 +259,6 @@ class Broker:
                 case Settle(expert, error_or_none):
                     self._settled(expert, error_or_none)
         self._set_timer()
-
-    def _load(self, expert: str) -> None:
-        """Start a worker; what goes wrong counts as a failed load."""
-        self._events.publish("expert.loading", {"expert": expert})
-        self.counts.cold += 1
-        try:
-            engine, order = self._inventory.order(expert)
-            self._workers.start(expert, engine, order)
-        except (OSError, AiosdError) as error:
-            self._loop.call_soon(self.on_worker_exited, expert, f"cannot start: {error}")
 
     def _unload(self, expert: str, why: str) -> None:
         """Let a worker go."""
@@ -292,6 +286,7 @@ class Broker:
         try:
             self._workers.rank(effect.expert, options.priority)
             self._workers.run(effect.expert, request, pending.payload)
+            self._workers.weigh(effect.expert, options.priority)
         except OSError as error:
             failed = ExpertFailedError(f"the input cannot be handed over: {error}", reason="memory")
             self._end(effect.request, failed)

@@ -62,7 +62,6 @@ class Facts:
     board: str
     profile_reason: str
     cap_reason: str
-    enforced_by: str
     config_path: str
     started: float
 
@@ -85,7 +84,7 @@ class Control:
         self._workers = workers
         self._hosts = hosts
         self.telemetry: Telemetry | None = None
-        self.facts = Facts("", "", "", "", "", time.time())
+        self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
     def on_message(self, client: Client, envelope: Envelope) -> None:
@@ -243,6 +242,8 @@ class Control:
             "ram_bytes": memory.pss_bytes if memory else 0,
             "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
+            "reclaimable_bytes": memory.pss_bytes - memory.anon_bytes if memory else 0,
+            "limit_bytes": self._workers.groups.limit_of(name),
             "held_bytes": self._broker.scheduler.ledger.held(name),
             "need_bytes": slot.need_bytes,
             "load_ms": ready.load_ms if ready else None,
@@ -282,7 +283,7 @@ class Control:
             "ram_cap_reason": facts.cap_reason,
             "ram_used_bytes": scheduler.ledger.used_bytes,
             "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
-            "enforced_by": facts.enforced_by,
+            **self._memory(),
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
             "experts": {"installed": len(scheduler.slots), "loaded": loaded},
             "queue": scheduler.queued,
@@ -290,7 +291,7 @@ class Control:
             "requests": {
                 "answered": counts.answered,
                 "failed": counts.failed,
-                "cold_loads": counts.cold,
+                "cold_loads": self._broker.loader.loads,
             },
             "evictions": scheduler.evictions,
             "power": self._power(),
@@ -304,6 +305,28 @@ class Control:
         if turns.held:
             return f"{HELD}: {'; '.join(allowance.why) if allowance else ''}"
         return "" if turns.surplus else "background work: waiting for surplus power"
+
+    def _memory(self) -> dict[str, object]:
+        """Return what holds the RAM cap, what the machine has left, and of which kind it is.
+
+        Anonymous memory is there until its process gives it back; what is mapped from files (a
+        model's weights) the kernel may take back, and read again.
+        """
+        groups, watch = self._workers.groups, self._workers.watch
+        reading = watch.reading()
+        held = [read_process(pid) for _, pid in self._workers.pids()]
+        anonymous = sum(each.anon_bytes for each in held if each)
+        return {
+            "enforced_by": groups.mechanism,
+            "cgroup_problems": groups.problems,
+            "experts_anonymous_bytes": anonymous,
+            "experts_reclaimable_bytes": sum(each.pss_bytes for each in held if each) - anonymous,
+            "memory_total_bytes": reading.total_bytes,
+            "memory_available_bytes": reading.available_bytes,
+            "memory_short": watch.short,
+            "memory_stalls": watch.stalls,
+            "memory_watched_by": watch.mechanism,
+        }
 
     def _power(self) -> dict[str, object]:
         """Return what the instruments say now."""

@@ -7,12 +7,14 @@ them waits, logs or looks at the world.
 from collections.abc import Iterable
 
 from aiosd.domain.allowance import Allowance
-from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
+from aiosd.domain.errors import AiosdError, CancelledError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Settle
-from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
-from aiosd.policy.queues import BACKGROUND_RANK, Ticket
-from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.governor import Ledger
+from aiosd.policy.planning import Planner
+from aiosd.policy.pressure import Growth, Lack, MemoryNews
+from aiosd.policy.queues import Ticket
+from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
@@ -36,6 +38,7 @@ class Scheduler:
         self.turns = Turns(rules, self._waiting)
         gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
         self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
+        self._planner = Planner(self.slots, self._waiting, self._residency, self.turns)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -63,7 +66,7 @@ class Scheduler:
             slot.removed = True
             self._residency.ask_to_leave(slot)
             gone = UnknownExpertError(f"expert {name!r} was removed", expert=name)
-            effects += self._refuse_all(slot, gone)
+            effects += self._waiting.refuse(slot, gone)
             if not slot.loaded:
                 del self.slots[name]
         return effects + self._residency.sweep(now) + self._plan(now)
@@ -111,6 +114,7 @@ class Scheduler:
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
+        self._residency.try_again(slot)
         self._waiting.push(slot, ticket)
         return self._plan(now)
 
@@ -162,19 +166,36 @@ class Scheduler:
         effects = self._measured(self.slots[expert], held_bytes, now)
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
-        """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
+    def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
+        """Take note of what memory does beside the books: see `MemoryNews`."""
+        if isinstance(news, Growth):
+            effects = self._residency.on_growth(self.slots[news.expert], news.held_bytes, now)
+        elif isinstance(news, Lack):
+            slot = self.slots[news.expert]
+            way = self._residency.make_way(slot, news.lacking_bytes, now)
+            effects = way if isinstance(way, list) else self._waiting.refuse(slot, way)
+            effects += self.on_exited(news.expert, "not begun", now)
+        else:
+            effects = self._residency.relieve("the machine is short of memory", now)
+        return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_exited(
+        self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is gone: as asked, by a failed load, or by a crash.
+
+        The kernel may have ended it for going over a limit of `outgrown_bytes`.
+        """
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if slot.stale and state is ExpertState.LOADING:
-            planned = True  # the release that could not be loaded is not the installed one
-        self._residency.on_exited(slot, now)
+        if state is ExpertState.LOADING and (slot.stale or self._residency.lacks(slot)):
+            planned = True  # what could not be loaded is not installed now, or was never begun
+        self._residency.on_exited(slot, outgrown_bytes, now)
         self.turns.end(expert, now)
         effects: list[Effect] = []
         if serving and not ended:
-            error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
-            effects.append(Refuse(serving.id, error))
+            effects.append(Refuse(serving.id, crashed(expert, reason)))
         if planned:
             slot.advance(ExpertEvent.EXITED)
         else:
@@ -197,6 +218,7 @@ class Scheduler:
             return [Settle(expert, stopping())]
         slot.budget.forgive()
         slot.unload_wanted = False
+        self._residency.try_again(slot)
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
@@ -230,7 +252,7 @@ class Scheduler:
         effects: list[Effect] = []
         error = CancelledError("the daemon is stopping", retry_after_seconds=2.0)
         for slot in self._waiting.slots():
-            effects += self._refuse_all(slot, error)
+            effects += self._waiting.refuse(slot, error)
         for slot in self._residency:
             if slot.serving and not slot.ended:
                 effects += self._interrupt(slot, slot.serving, error, now)
@@ -247,7 +269,7 @@ class Scheduler:
         for slot in self._residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
+                slot.kill_at, slot.doomed = None, True
                 effects.append(Kill(slot.facts.expert, hung(slot)))
             elif serving and not slot.ended and passed(serving.deadline, now):
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
@@ -273,6 +295,11 @@ class Scheduler:
         return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
 
     @property
+    def residency(self) -> Residency:
+        """Who is loaded."""
+        return self._residency
+
+    @property
     def evictions(self) -> int:
         """How many experts had to leave for others."""
         return self._residency.evictions
@@ -287,69 +314,18 @@ class Scheduler:
     def _plan(self, now: float) -> list[Effect]:
         """Serve and load whatever can be, the most urgent and then longest-waiting first."""
         self._wake_known = False
-        effects: list[Effect] = []
-        held: set[str] = set()
-        room: Room | None = None
-        urgent = False
-        for slot in self._waiting.slots():
-            if slot.state is ExpertState.READY:
-                if not (slot.facts.expert in held or slot.serving or slot.stale):
-                    effects += self._try_serve(slot, now, urgent=urgent)
-                    if room and slot.serving:
-                        room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD and self.turns.may_load(slot, urgent=urgent):
-                room = room or self._residency.room(now)
-                effects += self._try_load(slot, room, held, now)
-            urgent = urgent or slot.queue.rank() < BACKGROUND_RANK
-        return effects + self.turns.adjust(now)
-
-    def _try_serve(self, slot: Slot, now: float, *, urgent: bool) -> list[Effect]:
-        """Let an idle expert answer its next request, if that may begin."""
-        effects: list[Effect] = []
-        verdict = self.turns.verdict(slot, now, urgent=urgent)
-        while isinstance(verdict, AiosdError):
-            effects += self._abandon(slot.queue.peek().id, slot.facts.expert, verdict, now)
-            verdict = self.turns.verdict(slot, now, urgent=urgent)
-        if verdict:
-            slot.serving = self._waiting.pop(slot)
-            effects.append(self.turns.begin(slot, slot.serving, now))
-        return effects
+        return self._planner.plan(now)
 
     def _wake_by(self, when: float | None) -> None:
         """See to it that `on_tick` comes no later than that."""
         if self._wake_known:
             self._wake = sooner(self._wake, when)
 
-    def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
-        """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
-        expert, oldest = slot.facts.expert, slot.queue.oldest()
-        need = slot.expected_bytes()
-        patient = oldest is not None and now < oldest + self.rules.gather_seconds
-        verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
-        match verdict:
-            case Fits():
-                room.take(need)
-                return [self._residency.load(slot, now)]
-            case Evict(victims):
-                room.claim(need, [each.expert for each in victims])
-                return self._residency.evict(victims, f"room for {expert}", now)
-            case Wait(names):
-                if not (patient and names):
-                    room.claim(need, names)
-                    slot.waits_for = names
-                    gather = self.rules.gather_seconds
-                    held.update(n for n in names if not self.slots[n].fresh(gather, now))
-                return []
-            case Never():
-                pinned = {name: self.ledger.held(name) for name in verdict.pinned}
-                error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
-                return self._refuse_all(slot, error)
-
     def _measured(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
         """Take a measurement into the books; nobody can be answered by one that is too large."""
         effects = self._residency.on_measured(slot, held_bytes, now)
         if held_bytes > self.ledger.room_bytes:
-            effects += self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
+            effects += self._waiting.refuse(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects
 
     def _on_failure(self, slot: Slot, reason: str, now: float) -> list[Effect]:
@@ -362,7 +338,7 @@ class Scheduler:
                 slot.advance(ExpertEvent.EXITED)
                 return []
         slot.advance(ExpertEvent.GAVE_UP)
-        return self._refuse_all(slot, resting(slot, now))
+        return self._waiting.refuse(slot, resting(slot, now))
 
     def _refusal(self, slot: Slot, ticket: Ticket, now: float) -> AiosdError | None:
         """Return why a request cannot even be queued, or None."""
@@ -391,11 +367,3 @@ class Scheduler:
         self._wake_known = False
         slot.kill_at = now + self.rules.interrupt_grace_seconds
         return [Interrupt(ticket.id, ticket.expert), Refuse(ticket.id, error)]
-
-    def _refuse_all(self, slot: Slot, error: AiosdError) -> list[Effect]:
-        """End everything that waits for an expert."""
-        effects: list[Effect] = []
-        if slot.load_wanted:
-            slot.load_wanted = False
-            effects.append(Settle(slot.facts.expert, error))
-        return [*effects, *(Refuse(ticket.id, error) for ticket in self._waiting.clear(slot))]

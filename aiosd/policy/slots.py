@@ -43,7 +43,9 @@ class Slot:
 
     `ended` says that the request being served was ended already (cancelled, too late), and that
     only its worker has not let go of it. `stale`, `oversize` and `unload_wanted` say why the worker
-    is to leave; they end with it. `waits_for` names those whose leaving this expert waits for.
+    is to leave, `doomed` that it is being killed; they end with it. `waits_for` names those
+    whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
+    the kernel was last told to hold it to `booked_bytes`.
     """
 
     facts: ExpertFacts
@@ -57,6 +59,9 @@ class Slot:
     unload_wanted: bool = False
     stale: bool = False
     oversize: bool = False
+    doomed: bool = False
+    reserved_bytes: int = 0
+    booked_bytes: int = 0
     waits_for: tuple[str, ...] = ()
     removed: bool = False
     need_bytes: int = 0
@@ -87,7 +92,9 @@ class Slot:
     @property
     def free(self) -> bool:
         """Whether its worker can take a request now."""
-        return self.serving is None and self.state is ExpertState.READY and not self.stale
+        if self.serving is not None or self.state is not ExpertState.READY:
+            return False
+        return not (self.stale or self.doomed)
 
     @property
     def wanted(self) -> bool:
@@ -110,7 +117,7 @@ class Slot:
     def forget_worker(self) -> None:
         """Strike out what was noted about a worker that is gone."""
         self.serving, self.kill_at = None, None
-        self.ended = self.stale = self.oversize = self.unload_wanted = False
+        self.ended = self.stale = self.oversize = self.unload_wanted = self.doomed = False
 
     def on_load(self, now: float) -> None:
         """Note that a load begins, and whether the expert had only just left."""
@@ -124,6 +131,11 @@ class Slot:
         if not self.stale:
             self.peak_bytes = max(self.peak_bytes, held_bytes)
             self.need_bytes = self.peak_bytes
+
+    def on_outgrown(self, need_bytes: int) -> None:
+        """Remember that the expert needs so much: it went over a limit below that."""
+        if not self.stale:
+            self.peak_bytes = self.need_bytes = max(self.peak_bytes, need_bytes)
 
     def on_use(self, now: float) -> None:
         """Count an answer."""
@@ -174,7 +186,7 @@ class Slot:
             Candidate(self.facts.expert, booked_bytes, self.reload_seconds, self.frequency(now)),
             busy=self.serving is not None or self.state is ExpertState.LOADING,
             pinned=self.pinned,
-            leaving=self.state is ExpertState.DRAINING,
+            leaving=self.doomed or self.state is ExpertState.DRAINING,
             wanted=self.wanted and not self.stale,
             fresh=self.fresh(gather_seconds, now),
         )
@@ -183,6 +195,6 @@ class Slot:
         """Return when it may be unloaded for want of work, or None."""
         if self.state is not ExpertState.READY or self.serving or self.wanted or self.pinned:
             return None
-        if self.keep_alive_seconds < 0:
+        if self.keep_alive_seconds < 0 or self.doomed:
             return None
         return self.idle_since + self.keep_alive_seconds

@@ -3,8 +3,9 @@
 import heapq
 from collections.abc import Iterator
 
-from aiosd.domain.errors import BusyError
+from aiosd.domain.errors import AiosdError, BusyError
 from aiosd.domain.request import Priority
+from aiosd.policy.effects import Effect, Refuse, Settle
 from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
 
@@ -81,6 +82,14 @@ class WaitingRoom:
             self._forget(slot, ticket)
         self.settle(slot)
         return tickets
+
+    def refuse(self, slot: Slot, error: AiosdError) -> list[Effect]:
+        """End everything that waits for an expert, the operator included."""
+        effects: list[Effect] = []
+        if slot.load_wanted:
+            slot.load_wanted = False
+            effects.append(Settle(slot.facts.expert, error))
+        return [*effects, *(Refuse(ticket.id, error) for ticket in self.clear(slot))]
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of those who wait, or None."""

@@ -11,6 +11,7 @@ from aiosd.policy.effects import (
     Effect,
     Interrupt,
     Kill,
+    Limit,
     Load,
     Refuse,
     Serve,
@@ -18,6 +19,7 @@ from aiosd.policy.effects import (
     Unload,
 )
 from aiosd.policy.governor import Ledger
+from aiosd.policy.pressure import Growth, Lack, Short
 from aiosd.policy.queues import Ticket
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
@@ -141,6 +143,19 @@ class FakeWorld:
         del self.workers[expert]
         self.perform(self.scheduler.on_exited(expert, reason, self.now))
 
+    def grow(self, expert: str, mebibytes: int) -> None:
+        """Have a worker that answers or loads be found to hold so much."""
+        self.perform(self.scheduler.on_memory(Growth(expert, mebibytes * MIB), self.now))
+
+    def short(self) -> None:
+        """Have the machine be short of memory."""
+        self.perform(self.scheduler.on_memory(Short(), self.now))
+
+    def lack(self, expert: str, mebibytes: int) -> None:
+        """Have the machine lack memory for a load, which is then not begun."""
+        assert not self.workers.pop(expert).ready
+        self.perform(self.scheduler.on_memory(Lack(expert, mebibytes * MIB), self.now))
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass; the scheduler is woken when it asked to be."""
         until = self.now + seconds
@@ -180,14 +195,9 @@ class FakeWorld:
                 case Refuse(request, error):
                     self._end(request, error)
                 case Adjust(expert, threads, duty):
-                    worker = self.workers[expert]
-                    assert worker.serving is not None, "adjusted while it does nothing"
-                    assert (threads, duty) != (worker.threads, worker.duty), "told twice"
-                    worker.threads, worker.duty = threads, duty
-                case Load(expert, size):
-                    assert expert not in self.workers, "loaded twice"
-                    assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
-                    self.workers[expert] = FakeWorker(size)
+                    self._adjust(self.workers[expert], threads, duty)
+                case Load() | Limit():
+                    self._book(effect)
                 case Unload(expert, why):
                     self._unload(expert, why)
                 case Kill(expert):
@@ -200,6 +210,21 @@ class FakeWorld:
                     worker.interrupted = True
                 case Settle():
                     self.settled.append(effect)
+
+    def _adjust(self, worker: FakeWorker, threads: int, duty: float) -> None:
+        assert worker.serving is not None, "adjusted while it does nothing"
+        assert (threads, duty) != (worker.threads, worker.duty), "told twice"
+        worker.threads, worker.duty = threads, duty
+
+    def _book(self, effect: Load | Limit) -> None:
+        match effect:
+            case Load(expert, size):
+                assert expert not in self.workers, "loaded twice"
+                assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
+                self.workers[expert] = FakeWorker(size)
+            case Limit(expert, size):
+                assert expert in self.workers, "a limit for nobody"
+                assert size >= self.workers[expert].reserved, "less than was promised"
 
     def _serve(self, effect: Serve) -> None:
         worker = self.workers[effect.expert]
