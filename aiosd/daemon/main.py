@@ -232,7 +232,17 @@ class Daemon:
         refused = allowance is not None and allowance.admit is Admission.REFUSE
         error = self._telemetry.governor.refusal() if refused else None
         now = self._loop.time()
+        self.scheduler.turns.paced = not self._quota(allowance)
         self._broker.perform(self.scheduler.on_power(allowance, error, now))
+
+    def _quota(self, allowance: Allowance | None) -> bool:
+        """Have the kernel keep all workers to the cores that a cap pays for, if it can."""
+        if self._groups.simulated or not self._groups.has_quota:
+            return False
+        most = self._load_rules().threads
+        if allowance is None or (allowance.duty >= 1.0 and allowance.threads >= most):
+            return self._groups.quota(None)
+        return self._groups.quota(allowance.threads * allowance.duty)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""

@@ -37,14 +37,15 @@ class Turns:
     `held` says that nothing may begin. `surplus` says whether work that nobody waits for may; it
     then begins only while nobody else waits (`urgent` tells of those who do). `idle` says that
     nobody answers and nothing limits who may: then a request begins without any book-keeping, and
-    is entered in the books once it is not alone any more.
+    is entered in the books once it is not alone any more. `paced` says that workers rest for what a
+    power cap does not pay for; without it the kernel sees to that.
     """
 
     def __init__(self, rules: SchedulerRules, waiting: Iterable[Ticket]) -> None:
         """Start with nobody answering, and no cap; `waiting` are those who wait at any moment."""
         self.held = False
         self.surplus = True
-        self.idle = True
+        self.idle = self.paced = True
         self.budget = ThreadBudget(rules.threads)
         self._rules = rules
         self._waiting = waiting
@@ -73,7 +74,7 @@ class Turns:
             self.surplus = allowance.background
             if allowance.duty < 1.0 or allowance.threads < threads:
                 threads = min(threads, allowance.threads)
-                cores = allowance.threads * allowance.duty
+                cores = allowance.threads * allowance.duty if self.paced else math.inf
         self.budget.limit(threads, cores)
         self._look()
 

@@ -210,6 +210,15 @@ def test_the_cores_that_a_cap_pays_for_reach_those_who_run() -> None:
     assert world.last(Adjust) == [Adjust("one", 2, 1.0)]
 
 
+def test_where_the_kernel_keeps_the_cores_workers_get_fewer_threads_and_no_rests() -> None:
+    world = ready("one")
+    world.scheduler.turns.paced = False
+    world.ask("one")
+    world.log.clear()
+    world.allow(threads=1, duty=0.5)
+    assert world.last(Adjust) == [Adjust("one", 1, 1.0)]
+
+
 def test_other_rules_keep_what_the_power_governor_said() -> None:
     world = ready("one")
     world.allow(Admission.WAIT)
