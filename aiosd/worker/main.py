@@ -48,7 +48,7 @@ class Worker:
         self._request = 0
         self._answered = 0
         self._measured = 0.0
-        self._pacer = Pacer(time.perf_counter, channel.wait)
+        self._pacer = Pacer(time.perf_counter, time.process_time, channel.wait)
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
@@ -104,7 +104,7 @@ class Worker:
         payload: memoryview | bytes | None = order.payload
         if order.descriptor_bytes is not None:
             payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
-        self._pacer.duty = order.duty
+        self._pacer.duty, self._pacer.threads = order.duty, order.threads
         expert.engine.use_threads(order.threads)
         self._pacer.begin()
         self._request = order.id
@@ -147,7 +147,7 @@ class Worker:
         except EOFError:
             raise SystemExit(0) from None
         if isinstance(order, Pace) and self._expert is not None:
-            self._pacer.duty = order.duty
+            self._pacer.duty, self._pacer.threads = order.duty, order.threads
             self._expert.engine.use_threads(order.threads)
         return isinstance(order, CancelRequest) and order.id == self._request
 

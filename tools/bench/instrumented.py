@@ -36,15 +36,16 @@ class Stopwatch:
         method: Callable[..., Any] = getattr(owner, name)
 
         def measured(*arguments: object, **keywords: object) -> object:
+            if self._depth:
+                return method(*arguments, **keywords)
             self._depth += 1
             start = time.thread_time()
             try:
                 return method(*arguments, **keywords)
             finally:
                 self._depth -= 1
-                if not self._depth:
-                    self.cpu_seconds += time.thread_time() - start
-                    self.calls += 1
+                self.cpu_seconds += time.thread_time() - start
+                self.calls += 1
 
         setattr(owner, name, measured)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from aiosd.boards.profiles import read_profiles
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.power import Scope
 from tools.bench import instrumented
@@ -39,6 +40,7 @@ class Found:
     answered: int = 0
     refused: int = 0
     governor_share: float = 0.0
+    power: dict[str, object] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -76,6 +78,7 @@ def main() -> int:
         found = bench.measure(options.seconds)
         show("governor", found, options.cap)
         print(f"governor's own CPU share: {found.governor_share:.2%} of a core")
+        print(f"at the end: idle {found.power['idle_watts']} W, {found.power['allowance']}")
         if not options.cap:
             return 0
         held = found.holds(options.cap)
@@ -106,16 +109,23 @@ class Bench:
         """Try fixed settings, the largest that holds of each number of threads; compare."""
         best, name = 0.0, "none"
         for threads in (1, 2):
-            for cores in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+            for part in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2):
+                cores = min(self.cores() * part, float(threads))
                 found = self.measure(seconds, (threads, cores / threads))
-                show(f"fixed {threads} threads, {cores:.1f} cores", found, self.cap)
+                show(f"fixed {threads} threads, {cores:.2f} cores", found, self.cap)
                 if not found.holds(self.cap):
                     break
                 if found.speed > best:
-                    best, name = found.speed, f"{threads} threads, {cores:.1f} cores"
+                    best, name = found.speed, f"{threads} threads, {cores:.2f} cores"
         share = governed.speed / best if best else float("inf")
         print(f"best fixed setting that holds: {name}; the governor does {share:.2f} of it")
         return share >= 0.9
+
+    def cores(self) -> float:
+        """Return the busy cores that the cap pays for by the board's profile."""
+        profile = read_profiles([ROOT / "board-profiles"])[self.board]
+        idle, load = profile.power.idle_watts or 0.0, profile.power.load_watts or 0.0
+        return (self.cap - idle) / max((load - idle) / profile.threads, 1e-3)
 
     def measure(self, seconds: int, pinned: tuple[int, float] | None = None) -> Found:
         """Run for so long; `pinned` are the threads and the duty of a fixed setting."""
@@ -136,6 +146,8 @@ class Bench:
                 due = begun + step * GRID_SECONDS
                 threading.Event().wait(max(0.0, due - time.monotonic()))
                 found.joules.append(live.state.joules[scope])
+            with daemon.client() as client:
+                found.power = cast("dict[str, object]", client.status()["power"])
             for app in apps:
                 app.join()
             daemon.stop()
