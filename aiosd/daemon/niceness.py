@@ -1,8 +1,9 @@
 """How nice a worker is to others on the board, by the priority of what it answers.
 
-A worker starts at nice 5 (`aiosd.worker.confine`). Being nicer is free, but less nice again takes
-the right to: CAP_SYS_NICE, or a limit of 20 (systemd: LimitNICE=+0). Without it nothing is changed,
-because a worker that has answered one background request would stay behind for good.
+A worker starts 5 nicer than the daemon (`aiosd.worker.confine`). To be nicer still is free, but to
+be less nice again takes the right to: CAP_SYS_NICE, or a limit of 20 (systemd: LimitNICE=+0).
+Without it nothing is changed, because a worker that has answered one background request would stay
+behind for good.
 """
 
 import logging
@@ -14,10 +15,12 @@ from aiosd.domain.request import Priority
 
 log = logging.getLogger(__name__)
 
+# On top of the daemon's own.
 NICE = {Priority.INTERACTIVE: 0, Priority.NORMAL: 5, Priority.BACKGROUND: 15}
 
 # getrlimit(2): a limit of 20 - n lets a process go down to nice n.
 _LIMIT_FOR_ZERO = 20
+_NICEST = 19
 _CAP_SYS_NICE = 23  # linux/capability.h
 
 
@@ -26,15 +29,16 @@ class Niceness:
 
     def __init__(self, *, able: bool | None = None) -> None:
         """Find out whether it may, or take the word for it."""
+        self.own = os.getpriority(os.PRIO_PROCESS, 0)
         self.able = may_renice() if able is None else able
         if not self.able:
-            log.info("workers stay at nice 5: see LimitNICE= in systemd.exec(5)")
+            log.info("workers stay as nice as they start: see LimitNICE= in systemd.exec(5)")
 
     def set(self, pid: int, priority: Priority) -> int | None:
         """Set every thread of a worker; return its nice value, None if that cannot be done."""
         if not self.able:
             return None
-        nice = NICE[priority]
+        nice = min(self.own + NICE[priority], _NICEST)
         try:
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
