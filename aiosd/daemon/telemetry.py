@@ -8,6 +8,7 @@ idle daemon stays asleep.
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 # While requests run: often enough for ten samples in a second; a slow instrument is read less.
 BUSY_SECONDS = 0.1
 READ_SHARE = 0.02
+# All of it together may take this part of a core; on a slow board it looks less often.
+OWN_SHARE = 0.004
+_COST_WEIGHT = 0.1
 # After the last request the board needs a moment to fall back to its idle.
 LINGER_SECONDS = 2.0
 # Between requests, for the idle baseline of a real instrument.
@@ -67,15 +71,20 @@ class Telemetry:
         profile: BoardProfile,
         calibration: Path,
         pids: Pids,
+        *,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Open what the board has below `root`; `pids` names the experts' workers."""
+        """Open what the board has below `root`; `pids` names the experts' workers.
+
+        `spent` is the CPU time of this thread in seconds.
+        """
+        self._spent_here, self._cost = spent, 0.0
         self._loop = loop
         self._pids = pids
         self._profile = profile
         self._on_allowance: OnAllowance = lambda _allowance: None
         self._awaits: Callable[[], Priority | None] = lambda: None
         self._throttle = ThrottleGauge(root)
-        self._asked = 0.0
         self.allowance: Allowance | None = None
         self.meter = open_meter(
             profile.power, root, board=profile.name, calibration=calibration, clock=loop.time
@@ -94,8 +103,7 @@ class Telemetry:
         self._battery = BatteryGauge(root)
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[int] = set()
-        self._busy_until = 0.0
-        self._at = 0.0
+        self._busy_until = self._at = self._asked = 0.0
         self._busy_total: float | None = None
         self._spent: dict[str, tuple[int, float]] = {}
         self.watts: float | None = None
@@ -239,13 +247,16 @@ class Telemetry:
 
     def _busy_wait(self) -> float:
         """Return the seconds between two readings while requests run."""
-        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE)
+        own = self._cost / OWN_SHARE
+        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE, min(own, 1.0))
 
     # ── sampling ──────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
         self._timer = None
+        begun = self._spent_here()
         self._read()
+        self._cost += (self._spent_here() - begun - self._cost) * _COST_WEIGHT
         self._schedule()
 
     def _schedule(self) -> None:

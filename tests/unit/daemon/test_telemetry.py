@@ -8,7 +8,13 @@ import pytest
 from fakes.board import FakeBoard
 
 from aiosd.boards.profiles import read_profiles
-from aiosd.daemon.telemetry import DECIDE_SECONDS, IDLE_SECONDS, SURPLUS_SECONDS, Telemetry
+from aiosd.daemon.telemetry import (
+    DECIDE_SECONDS,
+    IDLE_SECONDS,
+    OWN_SHARE,
+    SURPLUS_SECONDS,
+    Telemetry,
+)
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import OverPowerError
 from aiosd.domain.request import Priority
@@ -70,6 +76,7 @@ class Stage:
         FakeBoard(root).orin_nano().cpus([100] * 6).zones(("cpu-thermal", 51000))
         self.loop = FakeLoop()
         self.told: list[Allowance | None] = []
+        self.spent = self.cost = 0.0
         self.awaits: Priority | None = None
         profile = read_profiles([PROFILES])["jetson-orin-nano"]
         self.telemetry = Telemetry(
@@ -78,9 +85,15 @@ class Stage:
             profile,
             root / "calibration.json",
             lambda: (),
+            spent=self._spend,
         )
         self.telemetry.listen(self.told.append, lambda: self.awaits)
         self.telemetry.start()
+
+    def _spend(self) -> float:
+        """Tell a CPU time that goes on by `cost` from each reading's begin to its end."""
+        self.spent += self.cost
+        return self.spent
 
     def cap(self, watts: float = 0.0, joules: float = 0.0) -> None:
         self.telemetry.cap(watts, joules, 6, patience_seconds=10.0)
@@ -166,3 +179,14 @@ def test_a_cap_that_is_lifted_is_told(stage: Stage) -> None:
     stage.cap(0.0)
     assert stage.told[-1] is None
     assert stage.telemetry.allowance is None
+
+
+@pytest.mark.parametrize(("cost", "readings"), [(0.0002, 100), (0.0008, 50), (0.004, 12)])
+def test_where_a_reading_costs_much_there_are_fewer_of_them(
+    stage: Stage, cost: float, readings: int
+) -> None:
+    stage.cost = cost
+    stage.telemetry.started(1, "echo", "anna")
+    stage.loop.pass_time(20.0)
+    assert stage.loop.pass_time(10.0) == pytest.approx(readings, rel=0.2)
+    assert readings * cost / 10.0 <= OWN_SHARE * 1.25
