@@ -1,5 +1,6 @@
 """What a calibration found: how many watts this very board takes, by busy cores and their clock."""
 
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated
 
@@ -8,6 +9,29 @@ from msgspec import Meta
 
 Positive = Annotated[float, Meta(gt=0)]
 AtLeastZero = Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one clock group did during a reading: busy cores and clock, both on average."""
+
+    policy: str
+    busy_cores: float
+    khz: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the owner's meter said while the cores were so busy; `what` names it to people."""
+
+    what: str
+    watts: float
+    loads: tuple[Load, ...] = ()
+
+    @property
+    def busy_cores(self) -> float:
+        """All busy cores."""
+        return sum(load.busy_cores for load in self.loads)
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
