@@ -11,14 +11,16 @@ import msgspec
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
+from aiosd.daemon.helper import ClockKeeper, PowerHelper
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
+from aiosd.domain.errors import AiosdError, ConfigError, ForbiddenError, InvalidError
 from aiosd.domain.power import EnergySource
 from aiosd.policy.slots import Slot
 from aiosd.protocol.codec import Envelope
+from aiosd.protocol.levers import Levers, Look
 from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
@@ -28,6 +30,7 @@ from aiosd.protocol.messages import (
     Load,
     Pin,
     Ping,
+    Power,
     Ps,
     Reload,
     Reply,
@@ -35,6 +38,7 @@ from aiosd.protocol.messages import (
     Show,
     Status,
     Unload,
+    error_message,
 )
 from aiosd.sensors.memory import read_process
 
@@ -84,6 +88,8 @@ class Control:
         self._workers = workers
         self._hosts = hosts
         self.telemetry: Telemetry | None = None
+        self.helper: PowerHelper | None = None
+        self.clocks: ClockKeeper | None = None
         self.facts = Facts("", "", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
@@ -105,8 +111,28 @@ class Control:
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
+            case Power():
+                self._turn(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
+
+    def _turn(self, client: Client, request: bytes, verb: Power) -> None:
+        """Look at clocks and modes, or set one; answered when the helper has answered."""
+
+        def on_answer(answer: Levers | AiosdError) -> None:
+            if isinstance(answer, AiosdError):
+                client.frontend.send(client, request, error_message(answer))
+            else:
+                client.frontend.send(client, request, Reply(body=msgspec.to_builtins(answer)))
+
+        if self.helper is None or self.clocks is None:
+            raise InvalidError("this daemon has no power helper", field="power.helper")
+        if verb.mode is not None:
+            self.clocks.mode(verb.mode, on_answer)
+        elif verb.khz is not None:
+            self.clocks.limit(verb.policy, verb.khz, on_answer)
+        else:
+            self.helper.ask(Look(), on_answer)
 
     def _operate(self, client: Client, request: bytes, verb: Load | Unload | Pin) -> None:
         """Carry out an operator's verb; the answer follows once it is settled."""
@@ -302,6 +328,9 @@ class Control:
             "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
             "heat": {each.zone: each.celsius for each in telemetry.heat()},
             "battery": msgspec.to_builtins(battery) if battery else None,
+            "sysroot": str(telemetry.root),
+            "calibration": str(telemetry.calibration),
+            "clock_share": self.clocks.share if self.clocks else 1.0,
             "allowance": dataclasses.asdict(telemetry.allowance) if telemetry.allowance else None,
         }
 

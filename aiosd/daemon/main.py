@@ -20,6 +20,7 @@ from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
+from aiosd.daemon.helper import ClockKeeper, PowerHelper
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.notify import Notify
@@ -27,6 +28,7 @@ from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
+from aiosd.domain.allowance import Allowance
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
@@ -153,11 +155,14 @@ class Daemon:
             settings.layout().state / "calibration.json",
             self._workers.pids,
         )
+        self._helper = PowerHelper(loop, settings.layout().powerd_socket)
+        self._clocks = ClockKeeper(loop, self._helper)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
+        self._control.helper, self._control.clocks = self._helper, self._clocks
         self._control.on_reload = self.reload
 
     async def run(self) -> None:
@@ -207,12 +212,21 @@ class Daemon:
     def _cap_power(self) -> None:
         """Hold the board to the owner's caps."""
         power = self._settings.power
+        self._helper.enable(wanted=power.helper)
+        self._clocks.saves = self._around.picked.profile.power.slower_clock_saves
+        if not (power.cap_watts or power.joules_per_hour):
+            self._clocks.on_duty(None)
         self._telemetry.cap(
             power.cap_watts,
             power.joules_per_hour,
             self._load_rules().threads,
-            lambda allowance: self._workers.pace(allowance.duty),
+            self._on_allowance,
         )
+
+    def _on_allowance(self, allowance: Allowance) -> None:
+        """Let workers rest, and clocks fall, as far as the cap wants it."""
+        self._workers.pace(allowance.duty)
+        self._clocks.on_duty(allowance.duty)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""
@@ -273,6 +287,7 @@ class Daemon:
             frontend.close(linger_ms=500)
         self._events.close()
         self._telemetry.close()
+        self._helper.close()
         self._sockets.close()
 
     def _load_rules(self) -> LoadRules:

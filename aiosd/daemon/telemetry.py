@@ -65,6 +65,7 @@ class Telemetry:
     ) -> None:
         """Open what the board has below `root`; `pids` names the experts' workers."""
         self._loop = loop
+        self.root, self.calibration = root, calibration
         self._pids = pids
         self._profile = profile
         self._on_allowance: Callable[[Allowance], None] = lambda _allowance: None

@@ -42,3 +42,8 @@ class Layout:
     def events_socket(self) -> Path:
         """The socket on which events are published."""
         return self.sockets / "events.sock"
+
+    @property
+    def powerd_socket(self) -> Path:
+        """The socket of the privileged power helper."""
+        return self.sockets / "powerd.sock"
