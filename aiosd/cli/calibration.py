@@ -116,7 +116,7 @@ def find_place(options: argparse.Namespace, client: Client) -> Place:
         running, board = True, options.board or str(status.get("board"))
         told = status.get("power")
         power = told if isinstance(told, Mapping) else {}
-    out = options.out or Path(str(power.get("calibration") or Layout().state / "calibration.json"))
+    out = options.out or Path(str(power.get("calibration") or Layout().calibration))
     root = options.sysroot or Path(str(power.get("sysroot") or ROOT))
     return Place(board, root, out, running, str(power.get("source") or ""))
 

@@ -11,9 +11,9 @@ import msgspec
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
-from aiosd.daemon.helper import ClockKeeper, PowerHelper
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
+from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import AiosdError, ConfigError, ForbiddenError, InvalidError
@@ -90,6 +90,7 @@ class Control:
         self.telemetry: Telemetry | None = None
         self.helper: PowerHelper | None = None
         self.clocks: ClockKeeper | None = None
+        self.energy_since: Callable[[], float] = time.time
         self.facts = Facts("", "", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
@@ -360,6 +361,7 @@ class Control:
             "idle_joules": totals.idle_joules,
             "other_joules": totals.other_joules,
             "gap_seconds": totals.gap_seconds,
+            "since": self.energy_since(),
             "idle_watts": totals.idle_watts,
             "experts": experts,
             "clients": totals.clients,

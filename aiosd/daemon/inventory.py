@@ -98,6 +98,13 @@ class Inventory:
         """Return what the files say an expert will need."""
         return self._needs[name]
 
+    def packages(self) -> dict[str, str]:
+        """Return which package each expert is of: its release and its files' digests."""
+        return {
+            name: f"{each.manifest.release} {' '.join(f.sha256[:16] for f in each.manifest.files)}"
+            for name, each in self.catalogue.experts.items()
+        }
+
     def facts(self) -> Iterable[ExpertFacts]:
         """Return what the scheduler wants to know of all experts."""
         for name, installed in self.catalogue.experts.items():

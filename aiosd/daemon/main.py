@@ -18,11 +18,12 @@ from aiosd.boards.machine import read_machine
 from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
+from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
-from aiosd.daemon.helper import ClockKeeper, PowerHelper
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.notify import Notify
 from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
@@ -152,8 +153,11 @@ class Daemon:
             loop,
             Path(settings.board.sysroot),
             self._around.picked.profile,
-            settings.layout().state / "calibration.json",
+            settings.layout().calibration,
             self._workers.pids,
+        )
+        self._energy_keeper = EnergyKeeper(
+            loop, settings.layout().energy, self._telemetry, self._inventory.packages
         )
         self._helper = PowerHelper(loop, settings.layout().powerd_socket)
         self._clocks = ClockKeeper(loop, self._helper)
@@ -162,6 +166,7 @@ class Daemon:
         )
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
+        self._control.energy_since = lambda: self._energy_keeper.since
         self._control.helper, self._control.clocks = self._helper, self._clocks
         self._control.on_reload = self.reload
 
@@ -175,6 +180,7 @@ class Daemon:
             self._loop.add_signal_handler(number, act)
         self._take_stock()
         self._tell_facts()
+        self._energy_keeper.restore()
         for frontend in self._frontends:
             frontend.listen(self._control.on_message, self._broker.on_gone)
         self._notify.ready(self._status())
@@ -205,6 +211,9 @@ class Daemon:
             frontend.limit(self._limits())
         change = self._take_stock()
         self._tell_facts()
+        if self._telemetry.recalibrate():
+            self._energy_keeper.begin()
+            self._telemetry.start()
         self._cap_power()
         log.info("reloaded: %s", self._status())
         return change
@@ -286,6 +295,7 @@ class Daemon:
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
         self._events.close()
+        await self._energy_keeper.close()
         self._telemetry.close()
         self._helper.close()
         self._sockets.close()

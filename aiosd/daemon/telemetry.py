@@ -7,6 +7,7 @@ idle daemon stays asleep.
 
 import asyncio
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,7 +23,8 @@ from aiosd.sensors.battery import BatteryGauge
 from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.kernel_file import SensorError
-from aiosd.sensors.meter import NoMeter, open_meter
+from aiosd.sensors.meter import NoMeter, OpenMeter, open_meter
+from aiosd.sensors.mode import read_mode
 from aiosd.sensors.process_time import read_cpu_seconds
 from aiosd.sensors.throttle import ThrottleGauge
 
@@ -41,6 +43,8 @@ SHOWN_SECONDS = 1.0
 DECIDE_SECONDS = 0.5
 # Two samples closer together than this say nothing more than one.
 FRESH_SECONDS = 0.02
+# How often a board with power modes is asked which one it is in, while samples are taken.
+MODE_SECONDS = 10.0
 
 COUNTERS = {
     EnergySource.RAPL_PACKAGE,
@@ -72,18 +76,11 @@ class Telemetry:
         self._throttle = ThrottleGauge(root)
         self._asked = 0.0
         self.allowance: Allowance | None = None
-        self.meter = open_meter(
-            profile.power, root, board=profile.name, calibration=calibration, clock=loop.time
-        )
-        self._counts = self.meter.source in COUNTERS
-        self.books = EnergyBooks(self.meter.source, self.meter.scope, profile.power.idle_watts)
-        self.governor = PowerGovernor(PowerRules.of(profile))
+        self._mode_due = 0.0
         self._cpu: CpuGauge | None = None
-        if not isinstance(self.meter, NoMeter):
-            try:
-                self._cpu = CpuGauge(root)
-            except SensorError as error:
-                log.warning("no joules: %s", error)
+        self.on_news: Callable[[], None] = lambda: None
+        self.meter = self._open()
+        self.governor = PowerGovernor(PowerRules.of(profile))
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])
         self._battery = BatteryGauge(root)
         self._timer: asyncio.TimerHandle | None = None
@@ -94,6 +91,52 @@ class Telemetry:
         self._spent: dict[str, tuple[int, float]] = {}
         self.watts: float | None = None
         self.silence = ""
+
+    def _open(self) -> OpenMeter | NoMeter:
+        """Open the best meter there is now, and books of it."""
+        profile = self._profile
+        self._coefficients = _digest(self.calibration)
+        meter = open_meter(
+            profile.power,
+            self.root,
+            board=profile.name,
+            calibration=self.calibration,
+            clock=self._loop.time,
+        )
+        self._counts = meter.source in COUNTERS
+        self.books = EnergyBooks(meter.source, meter.scope, profile.power.idle_watts)
+        if self._cpu is None and not isinstance(meter, NoMeter):
+            try:
+                self._cpu = CpuGauge(self.root)
+            except SensorError as error:
+                log.warning("no joules: %s", error)
+        return meter
+
+    def recalibrate(self) -> bool:
+        """Use a calibration that came, changed or went, in place of the model; True if so.
+
+        The books begin anew, since joules of another model do not add up with these; requests
+        that run meanwhile get no figure. An instrument stays as it is.
+        """
+        if self.meter.source not in MODELS or _digest(self.calibration) == self._coefficients:
+            return False
+        self.meter.close()
+        for request in self._running:
+            self.governor.reconcile(request, None)
+        self._running.clear()
+        self.meter = self._open()
+        self.watts, self._busy_total, self._mode_due = None, None, 0.0
+        log.info("joules come from %s now", self.meter.name)
+        return True
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The board, and the meter with all that its figures depend on."""
+        meter = self.meter
+        parts = [meter.name, meter.source.value, meter.scope.value, *meter.rails]
+        if meter.source is EnergySource.CALIBRATED_MODEL:
+            parts.append(self._coefficients)
+        return self._profile.name, " ".join(parts)
 
     def cap(
         self,
@@ -170,6 +213,7 @@ class Telemetry:
             self._read()
         self._busy_until = now + LINGER_SECONDS
         figure = self.books.on_ended(request, self._loop.time(), cpu_seconds, units)
+        self.on_news()
         if self.capped:
             self.governor.reconcile(request, figure.marginal_joules if figure else None)
         return figure
@@ -237,6 +281,7 @@ class Telemetry:
         if self._cpu is None:
             return
         now = self._loop.time()
+        self._note_mode(now)
         sample = self.meter.sample(now)
         self.silence = sample.reason if isinstance(sample, NoSample) else ""
         if isinstance(sample, PowerSample) and self.watts is None:
@@ -263,6 +308,13 @@ class Telemetry:
         self.governor.on_idle(self.books.idle_watts)
         if self.capped and now - self._asked >= DECIDE_SECONDS:
             self._decide()
+
+    def _note_mode(self, now: float) -> None:
+        """Tell the books of the power mode, which has an idle of its own."""
+        if self._profile.power.modes and now >= self._mode_due:
+            self._mode_due = now + MODE_SECONDS
+            mode = read_mode(self.root)
+            self.books.on_mode(mode.name if mode else "")
 
     def _show(self, watts: float, seconds: float) -> None:
         """Keep the watts that people are shown: a mean over the last second or so."""
@@ -298,3 +350,11 @@ class Telemetry:
             spent.append((expert, max(0.0, seconds - base)))
         self._spent = news
         return tuple(spent)
+
+
+def _digest(path: Path) -> str:
+    """Return a few characters that change with a file's content; empty without a file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""

@@ -29,6 +29,16 @@ class Layout:
         return self.state / "digests.json"
 
     @property
+    def calibration(self) -> Path:
+        """What a calibration found; deleting it brings the default model back."""
+        return self.state / "calibration.json"
+
+    @property
+    def energy(self) -> Path:
+        """What is known of joules, over a restart; safe to delete."""
+        return self.state / "energy.json"
+
+    @property
     def api_socket(self) -> Path:
         """The socket of clients."""
         return self.sockets / "api.sock"
