@@ -26,6 +26,9 @@ _DIGIT_WATTS, _NOISE_SHARE = 0.05, 0.02
 _IDLE_SPREAD = 0.10
 # A reading that the fit misses by more than this part of the span is not believed.
 _RESIDUAL_SHARE, _RESIDUAL_WATTS = 0.10, 0.10
+# Of this leverage a reading is not checked by any other (Hoaglin and Welsch 1978: it is 1 for one
+# that decides a coefficient alone).
+_ALONE = 0.97
 _TINY = 1e-12
 _ROUNDS = 3
 
@@ -104,8 +107,7 @@ def fit(observations: Sequence[Observation]) -> Fit:
     solved = least_squares(rows, [each.watts for each in observations])
     idle, *adds = solved
     residuals = tuple(
-        each.watts - sum(a * x for a, x in zip(row, solved, strict=True))
-        for each, row in zip(observations, rows, strict=True)
+        each.watts - _dot(row, solved) for each, row in zip(observations, rows, strict=True)
     )
     increases = dict(zip(columns, adds, strict=True))
     policies = tuple(
@@ -122,28 +124,34 @@ def fit(observations: Sequence[Observation]) -> Fit:
 
 
 def misfits(observations: Sequence[Observation], found: Fit) -> list[Doubt]:
-    """Return the readings that all others together contradict, the worst first.
+    """Return the readings that the others contradict, first that without which they agree best.
 
     Each is compared with a fit that has not seen it: one that had would bend towards it. A reading
-    that alone tells of its clock cannot be contradicted.
+    that alone tells of its clock (its leverage is near 1) has only the bounds against it.
     """
     most = max(each.watts for each in observations)
     allowed = max(_RESIDUAL_WATTS, _RESIDUAL_SHARE * (most - found.idle_watts))
     rows = _rows(observations, _knots(observations))
-    overs: list[tuple[int, float]] = []
-    for index, (each, row) in enumerate(zip(observations, rows, strict=True)):
-        others = [*rows[:index], *rows[index + 1 :]]
-        if any(part > 0 and not any(other[i] for other in others) for i, part in enumerate(row)):
-            continue
-        values = [other.watts for i, other in enumerate(observations) if i != index]
-        said = least_squares(others, values)
-        overs.append((index, each.watts - sum(a * x for a, x in zip(row, said, strict=True))))
-    overs.sort(key=lambda each: -abs(each[1]))
-    return [
-        Doubt(index, f"is {abs(over):.2f} W {'above' if over > 0 else 'below'} what the rest say")
-        for index, over in overs
-        if abs(over) > allowed
-    ]
+    squares = _squares(rows)
+    doubted: list[tuple[float, Doubt]] = []
+    for index, row in enumerate(rows):
+        leverage = _dot(row, _solve(squares, row))
+        model = found.residuals
+        if leverage <= _ALONE:
+            others = least_squares(
+                [*rows[:index], *rows[index + 1 :]],
+                [other.watts for i, other in enumerate(observations) if i != index],
+            )
+            model = tuple(
+                other.watts - _dot(other_row, others)
+                for other, other_row in zip(observations, rows, strict=True)
+            )
+        over = model[index]
+        rest = sum(miss * miss for i, miss in enumerate(model) if i != index)
+        if abs(over) > allowed:
+            side = "above" if over > 0 else "below"
+            doubted.append((rest, Doubt(index, f"is {abs(over):.2f} W {side} what the rest say")))
+    return [doubt for _, doubt in sorted(doubted, key=lambda each: each[0])]
 
 
 def _rows(observations: Sequence[Observation], knots: dict[str, list[int]]) -> list[list[float]]:
@@ -208,7 +216,7 @@ def least_squares(rows: Sequence[Sequence[float]], values: Sequence[float]) -> l
     when it would turn negative. What the readings do not determine stays 0.
     """
     width = len(rows[0])
-    matrix = [[_dot(rows, i, j) for j in range(width)] for i in range(width)]
+    matrix = _squares(rows)
     target = [
         sum(row[i] * value for row, value in zip(rows, values, strict=True)) for i in range(width)
     ]
@@ -227,8 +235,14 @@ def least_squares(rows: Sequence[Sequence[float]], values: Sequence[float]) -> l
     return x
 
 
-def _dot(rows: Sequence[Sequence[float]], i: int, j: int) -> float:
-    return sum(row[i] * row[j] for row in rows)
+def _dot(row: Sequence[float], x: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(row, x, strict=True))
+
+
+def _squares(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return rows' transpose times rows."""
+    width = range(len(rows[0]))
+    return [[sum(row[i] * row[j] for row in rows) for j in width] for i in width]
 
 
 def _settle(
@@ -250,7 +264,7 @@ def _settle(
                 free.discard(i)
 
 
-def _solve(matrix: list[list[float]], target: list[float]) -> list[float]:
+def _solve(matrix: list[list[float]], target: Sequence[float]) -> list[float]:
     """Solve a symmetric system by elimination; a direction without any weight is 0."""
     size = len(target)
     work = [[*row, value] for row, value in zip(matrix, target, strict=True)]
