@@ -160,6 +160,7 @@ class Daemon:
             loop, settings.layout().energy, self._telemetry, self._inventory.packages
         )
         self._helper = PowerHelper(loop, settings.layout().powerd_socket)
+        self._helper.enable(wanted=settings.power.helper)
         self._clocks = ClockKeeper(loop, self._helper)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
