@@ -80,7 +80,7 @@ class Telemetry:
         self._cpu: CpuGauge | None = None
         self.on_news: Callable[[], None] = lambda: None
         self.meter = self._open()
-        self.governor = PowerGovernor(PowerRules.of(profile))
+        self.governor = PowerGovernor(PowerRules.of(profile, None, self.meter.scope))
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])
         self._battery = BatteryGauge(root)
         self._timer: asyncio.TimerHandle | None = None
@@ -104,7 +104,8 @@ class Telemetry:
             clock=self._loop.time,
         )
         self._counts = meter.source in COUNTERS
-        self.books = EnergyBooks(meter.source, meter.scope, profile.power.idle_watts)
+        idle = PowerRules.of(profile, None, meter.scope).idle_watts
+        self.books = EnergyBooks(meter.source, meter.scope, idle)
         if self._cpu is None and not isinstance(meter, NoMeter):
             try:
                 self._cpu = CpuGauge(self.root)
@@ -146,7 +147,7 @@ class Telemetry:
         on_allowance: Callable[[Allowance], None],
     ) -> None:
         """Hold the board to a cap (0: none); `on_allowance` hears what follows from it."""
-        rules = PowerRules.of(self._profile, watts or None)
+        rules = PowerRules.of(self._profile, watts or None, self.meter.scope)
         bucket = joules_per_hour or None
         self.governor.on_rules(dataclasses.replace(rules, bucket_joules=bucket, threads=threads))
         self._on_allowance = on_allowance
