@@ -183,6 +183,12 @@ def _report(
         f"{calibration.residual_watts:.2f} W, {share:.0%} of what load adds: how far the model is "
         "from the readings"
     )
+    if any(len(cost.points) > 1 for cost in calibration.policies):
+        facts["slower clocks"] = (
+            "a cycle takes less: under a cap the clock is lowered first (if [power] helper is on)"
+            if calibration.slower_clock_saves
+            else "a cycle takes as much: under a cap workers rest instead"
+        )
     paper.facts(facts)
 
 

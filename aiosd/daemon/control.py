@@ -16,7 +16,13 @@ from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import AiosdError, ConfigError, ForbiddenError, InvalidError
+from aiosd.domain.errors import (
+    AiosdError,
+    ConfigError,
+    ForbiddenError,
+    InvalidError,
+    UnknownExpertError,
+)
 from aiosd.domain.power import EnergySource
 from aiosd.policy.slots import Slot
 from aiosd.protocol.codec import Envelope
@@ -102,7 +108,11 @@ class Control:
         """
         verb = envelope.verb
         if isinstance(verb, Run):
-            self._broker.on_run(client, envelope, verb)
+            try:
+                self._broker.on_run(client, envelope, verb)
+            except UnknownExpertError:
+                self._inventory.explain(verb.expert or "")
+                raise
             return
         if isinstance(verb, ADMIN_ONLY) and client.frontend.name != ADMIN:
             raise ForbiddenError("this verb is for the admin socket", socket="admin.sock")

@@ -25,6 +25,7 @@ from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.kernel_file import SensorError
 from aiosd.sensors.meter import NoMeter, OpenMeter, open_meter
 from aiosd.sensors.mode import read_mode
+from aiosd.sensors.model import read_calibration
 from aiosd.sensors.process_time import read_cpu_seconds
 from aiosd.sensors.throttle import ThrottleGauge
 
@@ -129,6 +130,17 @@ class Telemetry:
         self.watts, self._busy_total, self._mode_due = None, None, 0.0
         log.info("joules come from %s now", self.meter.name)
         return True
+
+    def slower_clock_saves(self) -> bool:
+        """Whether work at a lower clock takes less: as the profile says, or a calibration found."""
+        if self._profile.power.slower_clock_saves:
+            return True
+        if self.meter.source is not EnergySource.CALIBRATED_MODEL:
+            return False
+        try:
+            return read_calibration(self.calibration, self._profile.name).slower_clock_saves
+        except SensorError:
+            return False
 
     @property
     def identity(self) -> tuple[str, str]:

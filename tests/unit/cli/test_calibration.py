@@ -99,6 +99,8 @@ def test_a_calibration_finds_the_watts_of_this_copy_and_not_the_published_ones(
     [cost] = made.policies
     assert cost.curve()[-1][1] == pytest.approx(1.2 * (5.0 - 1.6) / 4, rel=0.05)
     assert len(cost.points) == 3
+    # As the simulator is made: its volts fall with its clock.
+    assert made.slower_clock_saves
 
 
 def walk(board: Simulated, slips: dict[int, str]) -> tuple[SimulatedDesk, Walk]:
