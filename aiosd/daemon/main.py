@@ -29,7 +29,6 @@ from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
-from aiosd.domain.allowance import Allowance
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
@@ -162,6 +161,7 @@ class Daemon:
         self._helper = PowerHelper(loop, settings.layout().powerd_socket)
         self._helper.enable(wanted=settings.power.helper)
         self._clocks = ClockKeeper(loop, self._helper)
+        self._telemetry.on_decided = lambda allowance: self._clocks.on_duty(allowance.duty)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
@@ -230,13 +230,8 @@ class Daemon:
             power.cap_watts,
             power.joules_per_hour,
             self._load_rules().threads,
-            self._on_allowance,
+            lambda allowance: self._workers.pace(allowance.duty),
         )
-
-    def _on_allowance(self, allowance: Allowance) -> None:
-        """Let workers rest, and clocks fall, as far as the cap wants it."""
-        self._workers.pace(allowance.duty)
-        self._clocks.on_duty(allowance.duty)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""

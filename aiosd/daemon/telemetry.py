@@ -79,7 +79,9 @@ class Telemetry:
         self.allowance: Allowance | None = None
         self._mode_due = 0.0
         self._cpu: CpuGauge | None = None
+        # Told of every answered request, and of every decision, changed or not.
         self.on_news: Callable[[], None] = lambda: None
+        self.on_decided: Callable[[Allowance], None] = lambda _allowance: None
         self.meter = self._open()
         self.governor = PowerGovernor(PowerRules.of(profile, None, self.meter.scope))
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])
@@ -348,6 +350,7 @@ class Telemetry:
         self.governor.on_battery(self._battery.read(now), now)
         self.allowance = self.governor.allowance(now)
         self._on_allowance(self.allowance)
+        self.on_decided(self.allowance)
 
     def _worker_seconds(self) -> tuple[tuple[str, float], ...]:
         """Return the CPU seconds of each worker since the last call."""

@@ -42,6 +42,8 @@ _EXPERTS = 256
 # Less than this share of an interval may be missing for its mean power to be known.
 _SLIVER = 0.01
 _OTHER_CLIENTS = "(others)"
+# A client is a connection, and its name ends with it.
+_EARLIER_CLIENTS = "(before the restart)"
 # The part of an interval's power by which its first or last moment may be misplaced (uniform).
 _EDGE = 0.29
 
@@ -157,6 +159,7 @@ class EnergyBooks:
         """Return what is worth keeping over a restart; `packages` are those of the experts now."""
         ranked = sorted(self._experts.items(), key=lambda each: -each[1].joules)
         experts, rest = ranked[:_EXPERTS], ranked[_EXPERTS:]
+        clients = sum(self._clients.values())
         return EnergyRecord(
             board=board,
             meter=meter,
@@ -172,7 +175,7 @@ class EnergyBooks:
                 if name in packages
             },
             experts={name: ExpertRecord(**asdict(each)) for name, each in experts},
-            clients=dict(self._clients),
+            clients={_EARLIER_CLIENTS: clients} if clients else {},
         )
 
     def restore(self, record: EnergyRecord, packages: Mapping[str, str]) -> None:
