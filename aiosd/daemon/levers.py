@@ -162,6 +162,7 @@ class ClockKeeper:
         self._rung = ClockRung()
         self._limits: dict[str, int] = {}
         self._not_before = 0.0
+        self._told = False
         self.saves = False
         helper.on_lost = self._on_lost
 
@@ -228,10 +229,13 @@ class ClockKeeper:
 
         def on_levers(answer: Levers | AiosdError) -> None:
             if isinstance(answer, AiosdError):
-                log.warning("the clocks stay as they are: %s", answer.message)
+                if not self._told:
+                    log.warning("the clocks stay as they are: %s", answer.message)
+                self._told = True
                 self._rung.release()
                 self._not_before = self._loop.time() + RETRY_SECONDS
                 return
+            self._told = False
             share = self._rung.share
             for policy in answer.policies:
                 top = self._limits.get(policy.name) or policy.found_khz

@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.daemon import FakeDaemon
-from fakes.desk import SimulatedDesk
+from fakes.daemon import BODIES, FakeDaemon
 from fakes.simulated import Simulated
 
 from aiosd.cli.calibration import introduction, judge, write
-from aiosd.cli.clocks import KernelClocks, spread
+from aiosd.cli.clocks import KernelClocks, find_clocks
 from aiosd.cli.failure import Exit
 from aiosd.cli.main import main
 from aiosd.cli.readings import read_readings
 from aiosd.cli.walk import IDLE_READINGS, Step, Walk, parse_watts, plan
+from aiosd.client import Client
 from aiosd.domain.calibration import Calibration
 from aiosd.domain.errors import ConfigError, InvalidError
 from aiosd.domain.power import CpuPolicy, EnergySource
 from aiosd.policy.calibration import UnusableReadingsError
+from aiosd.protocol import messages
 from aiosd.sensors.meter import open_meter
 from aiosd.sensors.model import read_calibration
 from tools.boardsim.live import Start
+from tools.boardsim.owner import SimulatedOwner, calibrated
 
 # What the simulator's copy of a board takes beside the published watts.
 FIFTH_MORE = Start(unit=1.2)
@@ -47,12 +49,7 @@ def _boards_are_closed() -> Iterator[None]:
 
 
 def calibrate(board: Simulated, path: Path, *, count: int) -> Calibration:
-    desk = SimulatedDesk(board)
-    policies = desk.read().policies
-    clocks = {each.name: spread(each, board.root, count) for each in policies} if count else {}
-    found = Walk(desk, 10.0).go(plan(policies, clocks))
-    desk.gauge.close()
-    made = found.calibration(board.pick().profile.name, "the simulator's wall meter")
+    made = calibrated(board.live, count)
     write(path, made)
     return made
 
@@ -83,11 +80,11 @@ def test_a_calibrated_board_counts_the_true_joules_within_five_percent(
     path = tmp_path / "calibration.json"
     made = calibrate(board, path, count=clocks)
     assert read_calibration(path, name) == made
-    calibrated = off(board, path)
-    assert calibrated < 0.05
+    error = off(board, path)
+    assert error < 0.05
     power = board.pick().profile.power
     if power.idle_watts is not None:
-        assert off(board, None) > 2 * calibrated
+        assert off(board, None) > 2 * error
 
 
 def test_a_calibration_finds_the_watts_of_this_copy_and_not_the_published_ones(
@@ -103,8 +100,8 @@ def test_a_calibration_finds_the_watts_of_this_copy_and_not_the_published_ones(
     assert made.slower_clock_saves
 
 
-def walk(board: Simulated, slips: dict[int, str]) -> tuple[SimulatedDesk, Walk]:
-    desk = SimulatedDesk(board, slips)
+def walk(board: Simulated, slips: dict[int, str]) -> tuple[SimulatedOwner, Walk]:
+    desk = SimulatedOwner(board.live, slips)
     return desk, Walk(desk, 4.0)
 
 
@@ -211,6 +208,28 @@ def test_a_held_clock_is_given_back_whatever_happens(tmp_path: Path) -> None:
     assert board.live.state.khz == (900_000,)
     assert not held.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert int(limit.read_text()) == found
+
+
+LEVERS = {"policies": [], "mode": "", "modes": []}
+
+
+def test_without_the_kernels_files_the_daemons_helper_holds_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BODIES, messages.Power, LEVERS)
+    with FakeDaemon(tmp_path) as daemon, Client(tmp_path) as client:
+        clocks = find_clocks(tmp_path / "no board", client)
+        assert clocks is not None
+        held = clocks.hold("policy4", 900_000)
+        held.__enter__()
+        assert not held.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        asked = [(each.verb.policy, each.verb.khz) for each in daemon.received[1:]]  # type: ignore[union-attr]
+        assert asked == [("policy4", 900_000), ("policy4", 0)]
+
+
+def test_without_helper_and_files_there_is_the_governors_clock_alone(tmp_path: Path) -> None:
+    assert find_clocks(tmp_path, None) is None
+    assert plan([CpuPolicy("policy0", (0,))], {})[0].khz == 0
 
 
 # ── readings from a file ──────────────────────────────────────────────────────────────────────

@@ -11,6 +11,8 @@ from fakes.daemon import BODIES, FakeDaemon
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiosd.cli.check import Verdict
+from aiosd.cli.daemon_checks import power_check
 from aiosd.cli.failure import Exit
 from aiosd.cli.main import main
 from aiosd.cli.power import Line, bar, fitting, painted, picture
@@ -218,3 +220,31 @@ def test_energy_has_experts_clients_and_where_the_rest_went(
     assert re.search(r"4 more +0.6\n", out)
     assert re.search(r"since +2023-11-1[45]", out)
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("power", "verdict", "said"),
+    [
+        (POWER, Verdict.OK, "rpi-pmic, measured_partial of the board"),
+        ({**POWER, "silence": "x: empty"}, Verdict.WARN, "x: empty"),
+        ({"meter": "none", "source": "none"}, Verdict.WARN, "no watt cap can be held"),
+        ({}, Verdict.WARN, "no meter and no model"),
+        ({"meter": "default-model", "source": "default_model"}, Verdict.WARN, "up to a third"),
+    ],
+)
+def test_doctor_says_where_watts_come_from(
+    power: dict[str, object], verdict: Verdict, said: str
+) -> None:
+    check = power_check({"power": power})
+    assert check.verdict is verdict
+    assert said in check.found
+
+
+def test_status_gives_every_figure_of_power_a_line(
+    ctl: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ctl("status") == Exit.OK
+    out = capsys.readouterr().out
+    assert re.search(r"^power meter +rpi-pmic$", out, re.MULTILINE)
+    assert re.search(r"^power watts +3.46$", out, re.MULTILINE)
+    assert re.search(r"^requests +answered 1588, failed 2, cold_loads 7$", out, re.MULTILINE)

@@ -9,13 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from fakes.capped import CappedBoard
-from fakes.desk import SimulatedDesk
 from fakes.simulated import Simulated
 
-from aiosd.cli.clocks import spread
-from aiosd.cli.walk import Walk, plan
 from aiosd.domain.allowance import Admission
 from aiosd.domain.power import EnergySource, Scope
+from tools.boardsim.owner import calibrated
 from tools.boardsim.shapes import SHAPES
 
 EVERY = pytest.mark.parametrize("name", sorted(SHAPES))
@@ -35,23 +33,19 @@ METERS = {
 DEFAULT = (EnergySource.DEFAULT_MODEL, Scope.BOARD)
 
 
-def calibrated(name: str, folder: Path) -> Path | None:
-    """The state file of a calibration, for a board without an instrument and without figures."""
+def state_file(name: str, folder: Path) -> Path | None:
+    """A calibration, for a board without an instrument and without figures."""
     if METERS.get(name, DEFAULT)[0] is not EnergySource.CALIBRATED_MODEL:
         return None
-    desk = SimulatedDesk(Simulated(name, folder / "bench"))
-    policies = desk.read().policies
-    clocks = {each.name: spread(each, desk.board.root, 3) for each in policies}
-    found = Walk(desk, 6.0).go(plan(policies, clocks))
-    desk.gauge.close()
+    made = calibrated(Simulated(name, folder / "bench").live, settle_seconds=6.0)
     path = folder / "calibration.json"
-    path.write_bytes(msgspec.json.encode(found.calibration(name, "the simulator")))
+    path.write_bytes(msgspec.json.encode(made))
     return path
 
 
 @pytest.fixture
 def capped(name: str, tmp_path: Path) -> Iterator[CappedBoard]:
-    made = CappedBoard(name, tmp_path / "board", calibration=calibrated(name, tmp_path))
+    made = CappedBoard(name, tmp_path / "board", calibration=state_file(name, tmp_path))
     yield made
     made.close()
 
