@@ -14,6 +14,8 @@ from aiosd.policy.calibration import IDLE_CORES, Doubt, Fit, doubts, fit, misfit
 
 IDLE_READINGS = 3
 _TRIES = 3
+# A load that got less of its cores than this is worth a word; the fit takes what really ran.
+_RAN_SHARE = 0.6
 _MILLI = 1000.0
 # "2.41", "2,41 W", "2410 mW", or volts times amperes: "5.12 * 0.47".
 _NUMBER = r"(\d{1,9}(?:[.,]\d{1,9})?)"
@@ -162,9 +164,12 @@ class Walk:
             watts = self._ask()
             after = self._desk.read()
         loads = loads_between(before, after)
-        if not step.cpus and sum(load.busy_cores for load in loads) >= IDLE_CORES:
-            busy = sum(load.busy_cores for load in loads)
+        busy = sum(load.busy_cores for load in loads)
+        if not step.cpus and busy >= IDLE_CORES:
             self._desk.say(f"  (not idle: {busy:.1f} cores were busy with something else)")
+        if busy < _RAN_SHARE * len(step.cpus):
+            said = f"only {busy:.1f} of {len(step.cpus)} cores were kept busy"
+            self._desk.say(f"  ({said}: something else runs, or a quota holds this shell back)")
         return Observation(step.what, watts, loads)
 
     def _ask(self) -> float:

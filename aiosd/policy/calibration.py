@@ -95,17 +95,22 @@ def fit(observations: Sequence[Observation]) -> Fit:
     """Return the model that comes closest to all readings.
 
     Raises:
-        UnusableReadingsError: no idle reading, or none under load.
+        UnusableReadingsError: no idle reading, none under load, or no load that took anything.
     """
     if not any(map(_idle, observations)):
         raise UnusableReadingsError("no reading of the idle board: every model starts from it")
     knots = _knots(observations)
     if not knots:
         raise UnusableReadingsError("no reading under load: nothing says what a busy core takes")
+    idle = median(each.watts for each in observations if _idle(each))
+    if max(each.watts for each in observations) < idle + _DIGIT_WATTS:
+        raise UnusableReadingsError(
+            "no load took anything beyond the idle: is the meter between this board and its supply?"
+        )
     columns = [(policy, place) for policy, clocks in knots.items() for place in range(len(clocks))]
     rows = _rows(observations, knots)
     solved = least_squares(rows, [each.watts for each in observations])
-    idle, *adds = solved
+    base, *adds = solved
     residuals = tuple(
         each.watts - _dot(row, solved) for each, row in zip(observations, rows, strict=True)
     )
@@ -120,7 +125,7 @@ def fit(observations: Sequence[Observation]) -> Fit:
         )
         for policy, clocks in knots.items()
     )
-    return Fit(max(idle, _TINY), policies, residuals)
+    return Fit(max(base, _TINY), policies, residuals)
 
 
 def misfits(observations: Sequence[Observation], found: Fit) -> list[Doubt]:

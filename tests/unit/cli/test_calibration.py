@@ -24,6 +24,7 @@ from aiosd.protocol import messages
 from aiosd.sensors.meter import open_meter
 from aiosd.sensors.model import read_calibration
 from tools.boardsim.live import Start
+from tools.boardsim.model import Limits
 from tools.boardsim.owner import SimulatedOwner, calibrated
 
 # What the simulator's copy of a board takes beside the published watts.
@@ -140,6 +141,15 @@ def test_what_is_no_number_is_asked_for_again(tmp_path: Path) -> None:
     desk, made = walk(Simulated("rpi4", tmp_path), {1: "about two"})
     made.go(plan(desk.read().policies, {}))
     assert any("'about two' is no reading" in line for line in desk.said)
+
+
+def test_a_load_that_hardly_runs_is_told_of(tmp_path: Path) -> None:
+    board = Simulated("rpi4", tmp_path)
+    desk, made = walk(board, {})
+    steps = [Step("4 cores that a power mode keeps to 1.2", (0, 1, 2, 3))]
+    board.live.tree.limits = lambda: Limits(cores=1.2)  # type: ignore[method-assign]
+    made.go(steps)
+    assert any("only 1.2 of 4 cores were kept busy" in line for line in desk.said)
 
 
 def test_a_board_that_is_not_idle_is_told_of(tmp_path: Path) -> None:

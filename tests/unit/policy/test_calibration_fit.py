@@ -54,7 +54,7 @@ def test_two_clock_groups_are_told_apart_by_who_was_busy() -> None:
     assert prices == pytest.approx({"policy0": 0.5, "policy4": 2.0}, rel=0.01)
 
 
-adds = st.lists(st.floats(0.01, 5.0), min_size=1, max_size=5)
+adds = st.lists(st.floats(0.06, 5.0), min_size=1, max_size=5)
 
 
 @given(idle_watts=st.floats(0.2, 20.0), adds=adds, cores=st.integers(1, 8))
@@ -86,7 +86,11 @@ readings = st.lists(
 def test_no_reading_makes_a_negative_watt_or_a_faster_core_cheaper(
     readings: list[tuple[float, float, int]], base: float
 ) -> None:
-    found = fit([idle(base), *(loaded(*each) for each in readings)])
+    try:
+        found = fit([idle(base), *(loaded(*each) for each in readings)])
+    except UnusableReadingsError:
+        assert max(watts for watts, _, _ in readings) < base + 0.05
+        return
     assert found.idle_watts > 0
     for cost in found.policies:
         watts = [watts for _, watts in cost.curve()]
@@ -122,6 +126,7 @@ def test_no_other_non_negative_answer_is_closer(
         ([planted(1.0, 600_000)], "no reading of the idle"),
         ([idle(), idle()], "no reading under load"),
         ([], "no reading of the idle"),
+        ([idle(), loaded(2.0), loaded(2.03, 4.0)], "is the meter between this board and"),
     ],
 )
 def test_too_few_readings_are_refused_with_what_is_missing(
