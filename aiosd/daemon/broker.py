@@ -16,6 +16,8 @@ from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.loader import Loader
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import (
     AiosdError,
@@ -25,7 +27,7 @@ from aiosd.domain.errors import (
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Outcome, Priority, Usage
-from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.effects import Effect, Interrupt, Kill, Limit, Load, Refuse, Serve, Settle, Unload
 from aiosd.policy.queues import Ticket
 from aiosd.policy.router import Route, Standing, Wanted, route
 from aiosd.policy.scheduler import Scheduler
@@ -57,7 +59,6 @@ class Counts:
 
     answered: int = 0
     failed: int = 0
-    cold: int = 0
     by_expert: dict[str, int] = field(default_factory=dict)
 
 
@@ -87,9 +88,12 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self.max_deadline_seconds = 3600.0
         self.max_held_bytes = 2**26
+        self.recall: Recall | None = None
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
+        self.loader = Loader(loop, scheduler, inventory, workers, events)
+        self.loader.perform, self.loader.on_failed = self.perform, self.on_worker_exited
         workers.listen(self)
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────
@@ -159,8 +163,9 @@ class Broker:
         log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
+            known = self.recall is None or self.recall.on_engine(expert, ready.engine)
             now = self._loop.time()
-            self.perform(self.scheduler.on_loaded(expert, held, now))
+            self.perform(self.scheduler.on_loaded(expert, held, now, known=known))
 
     def on_piece(self, expert: str, piece: Piece) -> None:
         """A piece of streamed text goes to its client."""
@@ -185,6 +190,8 @@ class Broker:
         if slot is not None and slot.state is ExpertState.READY:
             held = self._workers.held(measured.pss_bytes, measured.own_bytes)
             self.perform(self.scheduler.on_measured(expert, held, self._loop.time()))
+            if self.recall:
+                self.recall.on_news(expert)
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered: tell its client, then see who is next."""
@@ -203,7 +210,7 @@ class Broker:
         self._workers.kill(expert, "answered a request that it was not given")
         return False
 
-    def on_worker_exited(self, expert: str, reason: str) -> None:
+    def on_worker_exited(self, expert: str, reason: str, outgrown_bytes: int = 0) -> None:
         """A worker is gone, as asked or not."""
         slot = self.scheduler.slots.get(expert)
         if slot is None:
@@ -213,7 +220,8 @@ class Broker:
             log.warning("%s: %s", expert, reason)
         topic = "expert.unloaded" if planned else "expert.failed"
         self._events.publish(topic, {"expert": expert, "reason": reason})
-        self.perform(self.scheduler.on_exited(expert, reason, self._loop.time()))
+        now = self._loop.time()
+        self.perform(self.scheduler.on_exited(expert, reason, now, outgrown_bytes=outgrown_bytes))
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 
@@ -225,8 +233,8 @@ class Broker:
                     self._serve(effect)
                 case Refuse(request, error):
                     self._end(request, error)
-                case Load(expert):
-                    self._load(expert)
+                case Load() | Limit():
+                    self.loader.book(effect)
                 case Unload(expert, why):
                     topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
                     self._events.publish(topic, {"expert": expert, "why": why})
@@ -242,16 +250,6 @@ class Broker:
         if self.scheduler.stopping and not self.scheduler.busy:
             self.drained.set()
         self._set_timer()
-
-    def _load(self, expert: str) -> None:
-        """Start a worker; what goes wrong counts as a failed load."""
-        self._events.publish("expert.loading", {"expert": expert})
-        self.counts.cold += 1
-        try:
-            engine, order = self._inventory.order(expert)
-            self._workers.start(expert, engine, order)
-        except (OSError, AiosdError) as error:
-            self._loop.call_soon(self.on_worker_exited, expert, f"cannot start: {error}")
 
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
@@ -269,6 +267,7 @@ class Broker:
         )
         try:
             self._workers.run(effect.expert, request, pending.payload)
+            self._workers.weigh(effect.expert, options.priority)
         except OSError as error:
             failed = ExpertFailedError(f"the input cannot be handed over: {error}", reason="memory")
             self._end(effect.request, failed)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from aiosd.daemon.broker import Broker
+from aiosd.daemon.cost import books_of
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
@@ -23,7 +24,6 @@ from aiosd.domain.errors import (
     InvalidError,
     UnknownExpertError,
 )
-from aiosd.domain.power import EnergySource
 from aiosd.policy.slots import Slot
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.levers import Levers, Look
@@ -71,7 +71,6 @@ class Facts:
     board: str
     profile_reason: str
     cap_reason: str
-    enforced_by: str
     config_path: str
     started: float
 
@@ -97,7 +96,7 @@ class Control:
         self.helper: PowerHelper | None = None
         self.clocks: ClockKeeper | None = None
         self.energy_since: Callable[[], float] = time.time
-        self.facts = Facts("", "", "", "", "", time.time())
+        self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
     def on_message(self, client: Client, envelope: Envelope) -> None:
@@ -150,7 +149,7 @@ class Control:
         scheduler, now = self._broker.scheduler, self._loop.time()
         match verb:
             case Load():
-                effects = scheduler.on_load(verb.expert, now)
+                effects = scheduler.on_load(verb.expert, now, ram_bytes=verb.ram_bytes)
                 self._broker.settle(client, request, verb.expert, effects)
             case Unload():
                 effects = scheduler.on_unload(verb.expert, now)
@@ -279,6 +278,8 @@ class Control:
             "ram_bytes": memory.pss_bytes if memory else 0,
             "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
+            "reclaimable_bytes": memory.pss_bytes - memory.anon_bytes if memory else 0,
+            "limit_bytes": self._workers.groups.limit_of(name),
             "held_bytes": self._broker.scheduler.ledger.held(name),
             "need_bytes": slot.need_bytes,
             "load_ms": ready.load_ms if ready else None,
@@ -309,18 +310,40 @@ class Control:
             "ram_cap_reason": facts.cap_reason,
             "ram_used_bytes": scheduler.ledger.used_bytes,
             "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
-            "enforced_by": facts.enforced_by,
+            **self._memory(),
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
             "experts": {"installed": len(scheduler.slots), "loaded": loaded},
             "queue": scheduler.queued,
             "requests": {
                 "answered": counts.answered,
                 "failed": counts.failed,
-                "cold_loads": counts.cold,
+                "cold_loads": self._broker.loader.loads,
             },
             "evictions": scheduler.evictions,
             "power": self._power(),
             "stopping": scheduler.stopping,
+        }
+
+    def _memory(self) -> dict[str, object]:
+        """Return what holds the RAM cap, what the machine has left, and of which kind it is.
+
+        Anonymous memory is there until its process gives it back; what is mapped from files (a
+        model's weights) the kernel may take back, and read again.
+        """
+        groups, watch = self._workers.groups, self._workers.watch
+        reading = watch.reading()
+        held = [read_process(pid) for _, pid in self._workers.pids()]
+        anonymous = sum(each.anon_bytes for each in held if each)
+        return {
+            "enforced_by": groups.mechanism,
+            "cgroup_problems": groups.problems,
+            "experts_anonymous_bytes": anonymous,
+            "experts_reclaimable_bytes": sum(each.pss_bytes for each in held if each) - anonymous,
+            "memory_total_bytes": reading.total_bytes,
+            "memory_available_bytes": reading.available_bytes,
+            "memory_short": watch.short,
+            "memory_stalls": watch.stalls,
+            "memory_watched_by": watch.mechanism,
         }
 
     def _power(self) -> dict[str, object]:
@@ -349,30 +372,4 @@ class Control:
         """Return where all joules went."""
         if self.telemetry is None:
             return {}
-        totals = self.telemetry.totals()
-        if totals.source is EnergySource.NONE:
-            return {"source": totals.source.value}  # and no zeros that look like joules
-        experts = {
-            name: {
-                "joules": each.joules,
-                "request_joules": each.request_joules,
-                "resident_joules": each.resident_joules,
-                "requests": each.requests,
-                "cpu_seconds": each.cpu_seconds,
-                "units": each.units,
-                "units_per_joule": each.units / each.joules if each.joules > 0 else None,
-            }
-            for name, each in totals.experts.items()
-        }
-        return {
-            "source": totals.source.value,
-            "scope": totals.scope.value,
-            "meter_joules": totals.meter_joules,
-            "idle_joules": totals.idle_joules,
-            "other_joules": totals.other_joules,
-            "gap_seconds": totals.gap_seconds,
-            "since": self.energy_since(),
-            "idle_watts": totals.idle_watts,
-            "experts": experts,
-            "clients": totals.clients,
-        }
+        return books_of(self.telemetry.totals(), self.energy_since())

@@ -18,13 +18,16 @@ from aiosd.boards.machine import read_machine
 from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
+from aiosd.daemon.control_groups import ControlGroups
 from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
+from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.telemetry import Telemetry
@@ -38,12 +41,12 @@ from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.sensors.memory import read_limits
+from aiosd.store.footprints import Footprints
 
 log = logging.getLogger(__name__)
 
 # How long a host or worker may take to end once its pipe is closed.
 CHILD_SECONDS = 2.0
-OWN_BOOKS = "the daemon's own books: need before load, measured after"
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ class Daemon:
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
         _make_folder(layout.state)
-        self._inventory = Inventory(layout, self._around.machine, self._load_rules())
+        self._recall = Recall(loop, Footprints(layout.footprints), self._board())
+        self._inventory = Inventory(
+            layout, self._around.machine, self._load_rules(), self._recall.find
+        )
         self._open(environment)
 
     def _open(self, environment: Mapping[str, str]) -> None:
@@ -142,15 +148,18 @@ class Daemon:
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
         ledger = Ledger(self._around.cap.cap_bytes)
         self._hosts = (
-            Hosts(loop, environment, self._events.publish, ledger.set_host)
+            Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
             if self._resident()
             else None
         )
-        self._workers = Workers(loop, self._hosts, environment)
+        root = Path(settings.board.sysroot)
+        self._groups = ControlGroups(root, wanted=settings.ram.groups == "auto")
+        self._watch = MemoryWatch(loop, root, forked=self._resident())
+        self._workers = Workers(loop, self._hosts, environment, self._groups, self._watch)
         self.scheduler = Scheduler(ledger, self._rules())
         self._telemetry = Telemetry(
             loop,
-            Path(settings.board.sysroot),
+            root,
             self._around.picked.profile,
             settings.layout().calibration,
             self._workers.pids,
@@ -162,9 +171,12 @@ class Daemon:
         self._helper.enable(wanted=settings.power.helper)
         self._clocks = ClockKeeper(loop, self._helper)
         self._telemetry.on_decided = lambda allowance: self._clocks.on_duty(allowance.duty)
+        self._recall.watch(self.scheduler.slots)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
+        self._watch.listen(self._broker.loader)
+        self._broker.recall = self._recall
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.energy_since = lambda: self._energy_keeper.since
@@ -261,6 +273,8 @@ class Daemon:
                 effects += self.scheduler.on_load(name, now)
             else:
                 log.warning("%s is to be loaded at start, but is not installed", name)
+        for name in self._settings.ram.needs.keys() - self.scheduler.slots.keys():
+            log.warning("ram.needs names %s, which is not installed", name)
         self._broker.perform(effects)
         return change
 
@@ -290,8 +304,11 @@ class Daemon:
             self._hosts.stop(CHILD_SECONDS)
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
+        self._recall.close()
         self._events.close()
         await self._energy_keeper.close()
+        self._watch.close()
+        self._groups.shut()
         self._telemetry.close()
         self._helper.close()
         self._sockets.close()
@@ -304,7 +321,14 @@ class Daemon:
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
             own_process=not self._resident(),
+            needs=settings.needs,
         )
+
+    def _board(self) -> str:
+        """Name what a measured footprint depends on beside its package and engine."""
+        processor = self._around.machine.cpu_model[:100]
+        hosts = "forked workers" if self._resident() else "workers of their own"
+        return f"{self._around.picked.profile.name}, {processor}, {hosts}"
 
     def _resident(self) -> bool:
         """Whether engine hosts stay resident: the owner's word, else the profile's."""
@@ -335,7 +359,6 @@ class Daemon:
             board=picked.profile.name,
             profile_reason=picked.reason,
             cap_reason=cap.reason,
-            enforced_by=OWN_BOOKS,
             config_path=str(self._options.config),
             started=self._started,
         )

@@ -45,10 +45,13 @@ class LlamaEngine:
         self._model = 0
         self._vocab = 0
         self._context = 0
+        self._adapter: Any = None
+        self._adapter_path = ""
         self._embeds = False
         self._limit = 0
         self._batch = 0
         self._threads = 1
+        self._cache = "f16"
         self._reusable = False
         self._past: list[int] = []
         self._whole: list[int] = []
@@ -62,8 +65,11 @@ class LlamaEngine:
     def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
         """Load the model of role "model"; weights stay mapped from the file.
 
+        With a file of role "adapter" the model computes as that changes it.
+
         Raises:
-            PackageError: there is no such file, or llama.cpp cannot run it.
+            PackageError: there is no such file, llama.cpp cannot run it, or the adapter does not
+                fit it.
         """
         if "model" not in files:
             raise PackageError('a llama expert needs a file with role = "model"')
@@ -77,12 +83,20 @@ class LlamaEngine:
         self._tokens = Tokens(self._vocab)
         self._limit = llama_library.context_limit(self._model, need.context)
         self._batch, self._threads = min(need.batch, self._limit), threads
+        self._cache = need.cache
         # A window or a recurrent state cannot be wound back to an earlier place.
         self._reusable = not (
             lib.llama_model_n_swa(self._model)
             or lib.llama_model_is_recurrent(self._model)
             or lib.llama_model_is_hybrid(self._model)
         )
+        if "adapter" in files:
+            self._adapter_path = str(files["adapter"])
+            try:
+                self._adapter = llama_library.open_adapter(self._model, self._adapter_path)
+            except PackageError:
+                self.close()
+                raise
         self._open_context(embed=False)
 
     def run(self, prepared: Prepared, *, cancelled: Callable[[], bool]) -> Iterator[Piece]:
@@ -110,6 +124,7 @@ class LlamaEngine:
         if self._model:
             lib.llama_model_free(self._model)
         self._context = self._model = self._vocab = 0
+        self._adapter = None
         self._past, self._whole = [], []
 
     def _open_context(self, *, embed: bool) -> None:
@@ -117,8 +132,12 @@ class LlamaEngine:
         if self._context:
             lib.llama_free(self._context)
             self._context = 0
-        params = llama_library.context_params(self._limit, self._batch, self._threads, embed=embed)
+        params = llama_library.context_params(
+            self._limit, self._batch, self._threads, embed=embed, cache=self._cache
+        )
         self._context = llama_library.open_context(self._model, params, self._path)
+        if self._adapter:
+            llama_library.apply_adapter(self._context, self._adapter, self._adapter_path)
         self._embeds = embed
         self._past, self._whole = [], []
 

@@ -6,10 +6,17 @@ from aiosd.domain.errors import AiosdError
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Start a worker for this expert; `reserved_bytes` are already in the books."""
+    """Start a worker for this expert; `reserved_bytes`, all that it may hold, are in the books."""
 
     expert: str
     reserved_bytes: int
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """From now on the books give this loaded expert so many bytes; the kernel may hold it there."""
+
+    expert: str
+    booked_bytes: int
 
 
 class Unload(msgspec.Struct, frozen=True):
@@ -56,4 +63,4 @@ class Settle(msgspec.Struct, frozen=True):
     error: AiosdError | None
 
 
-Effect = Load | Unload | Kill | Serve | Interrupt | Refuse | Settle
+Effect = Load | Limit | Unload | Kill | Serve | Interrupt | Refuse | Settle

@@ -6,12 +6,13 @@ them waits, logs or looks at the world.
 
 from collections.abc import Iterable
 
-from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
+from aiosd.domain.errors import AiosdError, CancelledError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
+from aiosd.policy.pressure import Growth, Lack, MemoryNews
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
@@ -31,11 +32,8 @@ class Scheduler:
         self._wake: float | None = None
         self._wake_known = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self._residency = Residency(
-            ledger,
-            gather_seconds=rules.gather_seconds,
-            grace_seconds=rules.interrupt_grace_seconds,
-        )
+        gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
+        self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -94,6 +92,7 @@ class Scheduler:
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
+        self._residency.try_again(slot)
         self._waiting.push(slot, ticket)
         return self._plan(now)
 
@@ -124,13 +123,15 @@ class Scheduler:
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
-    def on_loaded(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
-        """Take note that a worker is ready, and what it really holds."""
+    def on_loaded(
+        self, expert: str, held_bytes: int, now: float, *, known: bool = True
+    ) -> list[Effect]:
+        """Take note that a worker is ready, and what it really holds.
+
+        Unless it is `known`, what was measured before is forgotten: it was of another engine.
+        """
         slot = self.slots[expert]
-        slot.reload_seconds = max(now - slot.load_started, 1e-3)
-        slot.ready_at = slot.idle_since = now
-        slot.kill_at = None
-        slot.advance(ExpertEvent.LOADED)
+        slot.on_loaded(now, known=known)
         effects: list[Effect] = self._measured(slot, held_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
@@ -143,18 +144,35 @@ class Scheduler:
         effects = self._measured(self.slots[expert], held_bytes, now)
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
-        """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
+    def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
+        """Take note of what memory does beside the books: see `MemoryNews`."""
+        if isinstance(news, Growth):
+            effects = self._residency.on_growth(self.slots[news.expert], news.held_bytes, now)
+        elif isinstance(news, Lack):
+            slot = self.slots[news.expert]
+            way = self._residency.make_way(slot, news.lacking_bytes, now)
+            effects = way if isinstance(way, list) else self._refuse_all(slot, way)
+            effects += self.on_exited(news.expert, "not begun", now)
+        else:
+            effects = self._residency.relieve("the machine is short of memory", now)
+        return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_exited(
+        self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is gone: as asked, by a failed load, or by a crash.
+
+        The kernel may have ended it for going over a limit of `outgrown_bytes`.
+        """
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if slot.stale and state is ExpertState.LOADING:
-            planned = True  # the release that could not be loaded is not the installed one
-        self._residency.on_exited(slot, now)
+        if state is ExpertState.LOADING and (slot.stale or self._residency.lacks(slot)):
+            planned = True  # what could not be loaded is not installed now, or was never begun
+        self._residency.on_exited(slot, outgrown_bytes, now)
         effects: list[Effect] = []
         if serving and not ended:
-            error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
-            effects.append(Refuse(serving.id, error))
+            effects.append(Refuse(serving.id, crashed(expert, reason)))
         if planned:
             slot.advance(ExpertEvent.EXITED)
         else:
@@ -170,13 +188,16 @@ class Scheduler:
 
     # ── the operator ──────────────────────────────────────────────────────────────────────────
 
-    def on_load(self, expert: str, now: float) -> list[Effect]:
-        """Load an expert now; a `Settle` follows."""
+    def on_load(self, expert: str, now: float, *, ram_bytes: int | None = None) -> list[Effect]:
+        """Load an expert now, at most with the RAM that the operator allows; a `Settle` follows."""
         slot = self.slots[expert]
         if self.stopping:
             return [Settle(expert, stopping())]
+        if ram_bytes is not None:
+            slot.allow(ram_bytes)
         slot.budget.forgive()
         slot.unload_wanted = False
+        self._residency.try_again(slot)
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
@@ -228,7 +249,7 @@ class Scheduler:
         for slot in self._residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
+                slot.kill_at, slot.doomed = None, True
                 effects.append(Kill(slot.facts.expert, hung(slot)))
             elif serving and not slot.ended and passed(serving.deadline, now):
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
@@ -254,6 +275,11 @@ class Scheduler:
         return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
 
     @property
+    def residency(self) -> Residency:
+        """Who is loaded."""
+        return self._residency
+
+    @property
     def evictions(self) -> int:
         """How many experts had to leave for others."""
         return self._residency.evictions
@@ -273,11 +299,11 @@ class Scheduler:
         room: Room | None = None
         for slot in self._waiting.slots():
             if slot.state is ExpertState.READY:
-                if slot.queue and not (slot.facts.expert in held or slot.serving or slot.stale):
+                if slot.queue and slot.free and slot.facts.expert not in held:
                     effects.append(self._serve(slot, now))
                     if room:
                         room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD:
+            elif slot.state is ExpertState.COLD and not self._residency.lacks(slot):
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects
@@ -298,7 +324,7 @@ class Scheduler:
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
         """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
         expert, oldest = slot.facts.expert, slot.queue.oldest()
-        need = slot.expected_bytes()
+        need = self._residency.need_bytes(slot)
         patient = oldest is not None and now < oldest + self.rules.gather_seconds
         verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
         match verdict:

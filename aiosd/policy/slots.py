@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from aiosd.domain.expert import ExpertEvent, ExpertState, advance
+from aiosd.domain.footprint import Footprint
 from aiosd.policy.eviction import Candidate
 from aiosd.policy.governor import Resident
 from aiosd.policy.queues import FairQueue, Ticket
@@ -17,7 +18,7 @@ _RESIDENCE_LOADS = 2.0
 # A worker may still grow by so much after it was measured first, never beyond the estimate;
 # once a release has answered so often, the most that it ever held is all that it will.
 _GROWTH_SHARE = 0.08
-_SEASONED = 8
+SEASONED = 8
 # A use counts half after so long.
 _HALF_LIFE_SECONDS = 600.0
 
@@ -26,13 +27,21 @@ _HALF_LIFE_SECONDS = 600.0
 class ExpertFacts:
     """What the catalogue says of an expert, as far as scheduling cares.
 
-    `load_limit_seconds` is how long a load may take before it counts as failed.
+    `load_limit_seconds` is how long a load may take before it counts as failed. `planned` says that
+    `need_bytes` is what the engine allocates, and not a bound: what a worker does not hold of it
+    yet, any request may make it hold. `known` is what was measured of this release before.
+    `shared_model` is the digest of a model that other experts use as well, of which
+    `shared_bytes`, a part of the need, are mapped by all of them together.
     """
 
     expert: str
     need_bytes: int
     keep_alive_seconds: float = 300.0
     load_limit_seconds: float = 60.0
+    planned: bool = False
+    known: Footprint | None = None
+    shared_model: str = ""
+    shared_bytes: int = 0
 
 
 @dataclass
@@ -41,7 +50,10 @@ class Slot:
 
     `ended` says that the request being served was ended already (cancelled, too late), and that
     only its worker has not let go of it. `stale`, `oversize` and `unload_wanted` say why the worker
-    is to leave; they end with it. `waits_for` names those whose leaving this expert waits for.
+    is to leave, `doomed` that it is being killed; they end with it. `waits_for` names those
+    whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
+    the kernel was last told to hold it to `booked_bytes`. `allowed_bytes` is what the operator says
+    that this release needs, until it is measured.
     """
 
     facts: ExpertFacts
@@ -55,6 +67,9 @@ class Slot:
     unload_wanted: bool = False
     stale: bool = False
     oversize: bool = False
+    doomed: bool = False
+    reserved_bytes: int = 0
+    booked_bytes: int = 0
     waits_for: tuple[str, ...] = ()
     removed: bool = False
     need_bytes: int = 0
@@ -65,6 +80,7 @@ class Slot:
     kill_at: float | None = None
     reload_seconds: float = DEFAULT_RELOAD_SECONDS
     peak_bytes: int = 0
+    allowed_bytes: int | None = None
     answers: int = 0
     left_at: float | None = None
     returned: bool = False
@@ -74,8 +90,13 @@ class Slot:
     def __post_init__(self) -> None:
         """Start from the facts, with a full restart budget."""
         self.budget = RestartBudget(self.rules)
-        self.need_bytes = self.facts.need_bytes
         self.keep_alive_seconds = self.facts.keep_alive_seconds
+        self._recall()
+
+    @property
+    def estimate_bytes(self) -> int:
+        """What it is reckoned to need before it is measured: as the operator says, or the facts."""
+        return self.facts.need_bytes if self.allowed_bytes is None else self.allowed_bytes
 
     @property
     def loaded(self) -> bool:
@@ -85,7 +106,9 @@ class Slot:
     @property
     def free(self) -> bool:
         """Whether its worker can take a request now."""
-        return self.serving is None and self.state is ExpertState.READY and not self.stale
+        if self.serving is not None or self.state is not ExpertState.READY:
+            return False
+        return not (self.stale or self.doomed)
 
     @property
     def wanted(self) -> bool:
@@ -97,18 +120,36 @@ class Slot:
         self.state = advance(self.state, event)
 
     def renew(self) -> None:
-        """Become another release: its worker, if any, is to leave, and its past is forgotten."""
-        self.need_bytes = self.facts.need_bytes
-        self.peak_bytes = self.answers = 0
+        """Become another release: its worker, if any, is to leave, and its past is another."""
+        self.allowed_bytes = None
+        self._recall()
         self.budget.forgive()
         self.stale = self.loaded
         if self.state is ExpertState.FAILED:
             self.advance(ExpertEvent.RETRY)
 
+    def allow(self, size: int) -> None:
+        """Take the operator's word for what it needs, until it is measured again."""
+        self.allowed_bytes = size
+        self.forget_measured()
+
+    def forget_measured(self) -> None:
+        """Strike out what was measured: it was of another engine, or the operator knows better."""
+        self.need_bytes = self.estimate_bytes
+        self.peak_bytes = self.answers = 0
+
+    def _recall(self) -> None:
+        """Start from what was measured before, if anything was."""
+        self.forget_measured()
+        known = self.facts.known
+        if known is not None:
+            self.need_bytes = self.peak_bytes = known.peak_bytes
+            self.answers, self.reload_seconds = known.answers, known.reload_seconds
+
     def forget_worker(self) -> None:
         """Strike out what was noted about a worker that is gone."""
         self.serving, self.kill_at = None, None
-        self.ended = self.stale = self.oversize = self.unload_wanted = False
+        self.ended = self.stale = self.oversize = self.unload_wanted = self.doomed = False
 
     def on_load(self, now: float) -> None:
         """Note that a load begins, and whether the expert had only just left."""
@@ -117,11 +158,35 @@ class Slot:
         soon = _RETURN_LOADS * self.reload_seconds
         self.returned = self.left_at is not None and now - self.left_at < soon
 
+    def on_loaded(self, now: float, *, known: bool) -> None:
+        """Note that the load is over, and what it took; see `Scheduler.on_loaded` for `known`."""
+        if not known:
+            self.forget_measured()
+        self.reload_seconds = max(now - self.load_started, 1e-3)
+        self.ready_at = self.idle_since = now
+        self.kill_at = None
+        self.advance(ExpertEvent.LOADED)
+
+    def own_bytes(self, held_bytes: int, shared_bytes: int) -> int:
+        """Return what it holds beside shared weights, of a measurement that may hold them or not.
+
+        Alone it holds the weights as its own; as soon as another has them mapped, neither does.
+        """
+        if not shared_bytes:
+            return held_bytes
+        planned = max(0, self.estimate_bytes - shared_bytes)
+        return max(held_bytes - shared_bytes, min(held_bytes, planned))
+
     def on_measured(self, held_bytes: int) -> None:
         """Remember what was measured; of a stale worker it says nothing of the next release."""
         if not self.stale:
             self.peak_bytes = max(self.peak_bytes, held_bytes)
             self.need_bytes = self.peak_bytes
+
+    def on_outgrown(self, need_bytes: int) -> None:
+        """Remember that the expert needs so much: it went over a limit below that."""
+        if not self.stale:
+            self.peak_bytes = self.need_bytes = max(self.peak_bytes, need_bytes)
 
     def on_use(self, now: float) -> None:
         """Count an answer."""
@@ -138,17 +203,22 @@ class Slot:
         peak = self.peak_bytes
         if not peak:
             return self.need_bytes
-        if self.answers >= _SEASONED:
+        if self.facts.planned:
+            return max(peak, self.estimate_bytes)
+        if self.answers >= SEASONED:
             return peak
-        return max(peak, min(self.facts.need_bytes, int(peak * (1 + _GROWTH_SHARE))))
+        return max(peak, min(self.estimate_bytes, int(peak * (1 + _GROWTH_SHARE))))
 
     def growth_bytes(self, held_bytes: int) -> int:
         """Return by how much it may still grow, now that it holds so much.
 
-        A little: one that has given back much more than that is not expected to take it again.
+        As far as was planned; else a little: one that has given back much more than that is not
+        expected to take it again.
         """
         if self.stale:
             return 0
+        if self.facts.planned:
+            return max(0, self.expected_bytes() - held_bytes)
         most = int(held_bytes * _GROWTH_SHARE)
         return max(0, min(self.expected_bytes() - held_bytes, most))
 
@@ -172,7 +242,7 @@ class Slot:
             Candidate(self.facts.expert, booked_bytes, self.reload_seconds, self.frequency(now)),
             busy=self.serving is not None or self.state is ExpertState.LOADING,
             pinned=self.pinned,
-            leaving=self.state is ExpertState.DRAINING,
+            leaving=self.doomed or self.state is ExpertState.DRAINING,
             wanted=self.wanted and not self.stale,
             fresh=self.fresh(gather_seconds, now),
         )
@@ -181,6 +251,6 @@ class Slot:
         """Return when it may be unloaded for want of work, or None."""
         if self.state is not ExpertState.READY or self.serving or self.wanted or self.pinned:
             return None
-        if self.keep_alive_seconds < 0:
+        if self.keep_alive_seconds < 0 or self.doomed:
             return None
         return self.idle_since + self.keep_alive_seconds

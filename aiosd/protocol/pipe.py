@@ -8,7 +8,7 @@ import msgspec
 
 from aiosd.domain.confinement import Confinement
 from aiosd.domain.inputs import Input
-from aiosd.domain.manifest import Manifest
+from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.domain.request import Sampling
 
 
@@ -25,6 +25,10 @@ class Spawn(_Message, frozen=True, kw_only=True, tag="spawn"):
     token: int
 
 
+class Weigh(_Message, frozen=True, kw_only=True, tag="weigh"):
+    """Tell what the host and its workers hold together."""
+
+
 # ── host → daemon ────────────────────────────────────────────────────────────────────────────
 
 
@@ -35,6 +39,12 @@ class HostReady(_Message, frozen=True, kw_only=True, tag="host_ready"):
     version: str
     import_ms: float
     pss_bytes: int
+
+
+class Weighed(_Message, frozen=True, kw_only=True, tag="weighed"):
+    """What the host and its workers hold beside what each worker has alone (see `Ledger`)."""
+
+    common_bytes: int
 
 
 class HostFailed(_Message, frozen=True, kw_only=True, tag="host_failed"):
@@ -62,13 +72,26 @@ class Exited(_Message, frozen=True, kw_only=True, tag="exited"):
 # ── daemon → worker ──────────────────────────────────────────────────────────────────────────
 
 
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The model of another expert, and whether it is to be hashed first."""
+
+    folder: str
+    model: PackageFile
+    verify: bool
+
+
 class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
-    """Become this expert; hash the files named in `verify` first."""
+    """Become this expert: enter the control groups, hash the files named in `verify`, then load.
+
+    `groups` are the files to which a process writes its pid to enter one.
+    """
 
     manifest: Manifest
     folder: str
     threads: int
     verify: list[str]
+    groups: list[str] = msgspec.field(default_factory=list)
+    base: Base | None = None
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):
@@ -152,7 +175,7 @@ class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
     details: dict[str, str | int | float | bool | list[str]]
 
 
-ToHost = Spawn
-FromHost = HostReady | HostFailed | Spawned | Exited
+ToHost = Spawn | Weigh
+FromHost = HostReady | HostFailed | Spawned | Exited | Weighed
 ToWorker = LoadExpert | RunRequest | CancelRequest | Pace
 FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Failed

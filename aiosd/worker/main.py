@@ -22,7 +22,7 @@ from aiosd.protocol.pipe import (
 )
 from aiosd.sensors.memory import read_process
 from aiosd.worker.channel import Channel
-from aiosd.worker.confine import confine_after_load, confine_at_start
+from aiosd.worker.confine import confine_after_load, confine_at_start, enter_groups
 from aiosd.worker.expert import Expert, failure, map_payload
 from aiosd.worker.pace import Pacer
 
@@ -71,7 +71,9 @@ class Worker:
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
-        walls = confine_at_start([Path(order.folder)])
+        enter_groups(order.groups)
+        folders = [order.folder, order.base.folder] if order.base else [order.folder]
+        walls = confine_at_start([Path(folder) for folder in folders])
         try:
             self._expert = Expert(order)
             walls = confine_after_load(walls)
