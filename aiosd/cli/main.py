@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, look, operate, packages, power
+from aiosd.cli import ask, calibrate, levers, look, operate, packages, power
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
@@ -142,6 +142,9 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         ("unpin", operate.unpin, "let an expert be evicted again"),
     ):
         _verb(verbs, name, command, text).add_argument("name", metavar="EXPERT", help="its name")
+    levers.add_power(
+        _verb(verbs, "power", levers.power, "show or set the power mode and the clocks' limits")
+    )
     _verb(verbs, "reload", operate.reload, "let the daemon read settings and packages again")
 
 
@@ -156,6 +159,9 @@ def _size(text: str) -> int:
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
     packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    calibrate.add_calibrate(
+        _verb(verbs, "calibrate", calibrate.calibrate, "teach the daemon this board's watts")
+    )
     _verb(verbs, "doctor", _doctor, "look for what is wrong on this machine")
     made = _verb(verbs, "completion", _completion, "print a completion script for a shell")
     made.add_argument("shell", choices=SHELLS, help="the shell")

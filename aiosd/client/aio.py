@@ -191,6 +191,12 @@ class AsyncClient:
         """Let the daemon read its settings and packages again (operators only)."""
         return await self._ask(messages.Reload())
 
+    async def power(
+        self, *, mode: str | None = None, policy: str | None = None, khz: int | None = None
+    ) -> dict[str, object]:
+        """Return power modes and clock limits, or set one (operators only); see `Power`."""
+        return await self._ask(messages.Power(mode=mode, policy=policy, khz=khz))
+
     async def events(
         self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None
     ) -> AsyncGenerator[Event, None]:

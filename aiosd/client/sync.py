@@ -189,6 +189,12 @@ class Client:
         """Let the daemon read its settings and packages again (operators only)."""
         return self._ask(messages.Reload())
 
+    def power(
+        self, *, mode: str | None = None, policy: str | None = None, khz: int | None = None
+    ) -> dict[str, object]:
+        """Return power modes and clock limits, or set one (operators only); see `Power`."""
+        return self._ask(messages.Power(mode=mode, policy=policy, khz=khz))
+
     def events(
         self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None
     ) -> Iterator[Event]:

@@ -10,16 +10,24 @@ from dataclasses import dataclass
 import msgspec
 
 from aiosd.daemon.broker import Broker
+from aiosd.daemon.cost import books_of
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
+from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Worker, Workers
-from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
-from aiosd.domain.power import EnergySource
+from aiosd.domain.errors import (
+    AiosdError,
+    ConfigError,
+    ForbiddenError,
+    InvalidError,
+    UnknownExpertError,
+)
 from aiosd.policy.slots import Slot
 from aiosd.policy.turns import HELD
 from aiosd.protocol.codec import Envelope
+from aiosd.protocol.levers import Levers, Look
 from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
@@ -29,6 +37,7 @@ from aiosd.protocol.messages import (
     Load,
     Pin,
     Ping,
+    Power,
     Ps,
     Reload,
     Reply,
@@ -36,6 +45,7 @@ from aiosd.protocol.messages import (
     Show,
     Status,
     Unload,
+    error_message,
 )
 from aiosd.sensors.memory import read_process
 
@@ -84,6 +94,9 @@ class Control:
         self._workers = workers
         self._hosts = hosts
         self.telemetry: Telemetry | None = None
+        self.helper: PowerHelper | None = None
+        self.clocks: ClockKeeper | None = None
+        self.energy_since: Callable[[], float] = time.time
         self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
@@ -95,7 +108,11 @@ class Control:
         """
         verb = envelope.verb
         if isinstance(verb, Run):
-            self._broker.on_run(client, envelope, verb)
+            try:
+                self._broker.on_run(client, envelope, verb)
+            except UnknownExpertError:
+                self._inventory.explain(verb.expert or "")
+                raise
             return
         if isinstance(verb, ADMIN_ONLY) and client.frontend.name != ADMIN:
             raise ForbiddenError("this verb is for the admin socket", socket="admin.sock")
@@ -105,8 +122,28 @@ class Control:
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
+            case Power():
+                self._turn(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
+
+    def _turn(self, client: Client, request: bytes, verb: Power) -> None:
+        """Look at clocks and modes, or set one; answered when the helper has answered."""
+
+        def on_answer(answer: Levers | AiosdError) -> None:
+            if isinstance(answer, AiosdError):
+                client.frontend.send(client, request, error_message(answer))
+            else:
+                client.frontend.send(client, request, Reply(body=msgspec.to_builtins(answer)))
+
+        if self.helper is None or self.clocks is None:
+            raise InvalidError("this daemon has no power helper", field="power.helper")
+        if verb.mode is not None:
+            self.clocks.mode(verb.mode, on_answer)
+        elif verb.khz is not None:
+            self.clocks.limit(verb.policy, verb.khz, on_answer)
+        else:
+            self.helper.ask(Look(), on_answer)
 
     def _operate(self, client: Client, request: bytes, verb: Load | Unload | Pin) -> None:
         """Carry out an operator's verb; the answer follows once it is settled."""
@@ -344,6 +381,9 @@ class Control:
             "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
             "heat": {each.zone: each.celsius for each in telemetry.heat()},
             "battery": msgspec.to_builtins(battery) if battery else None,
+            "sysroot": str(telemetry.root),
+            "calibration": str(telemetry.calibration),
+            "clock_share": self.clocks.share if self.clocks else 1.0,
             "allowance": dataclasses.asdict(telemetry.allowance) if telemetry.allowance else None,
         }
 
@@ -351,29 +391,4 @@ class Control:
         """Return where all joules went."""
         if self.telemetry is None:
             return {}
-        totals = self.telemetry.totals()
-        if totals.source is EnergySource.NONE:
-            return {"source": totals.source.value}  # and no zeros that look like joules
-        experts = {
-            name: {
-                "joules": each.joules,
-                "request_joules": each.request_joules,
-                "resident_joules": each.resident_joules,
-                "requests": each.requests,
-                "cpu_seconds": each.cpu_seconds,
-                "units": each.units,
-                "units_per_joule": each.units / each.joules if each.joules > 0 else None,
-            }
-            for name, each in totals.experts.items()
-        }
-        return {
-            "source": totals.source.value,
-            "scope": totals.scope.value,
-            "meter_joules": totals.meter_joules,
-            "idle_joules": totals.idle_joules,
-            "other_joules": totals.other_joules,
-            "gap_seconds": totals.gap_seconds,
-            "idle_watts": totals.idle_watts,
-            "experts": experts,
-            "clients": totals.clients,
-        }
+        return books_of(self.telemetry.totals(), self.energy_since())

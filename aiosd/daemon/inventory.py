@@ -75,7 +75,7 @@ class Inventory:
         self._digests = Digests(layout.digests)
         self._needs: dict[str, RamNeed] = {}
         self._unseen: dict[str, dict[str, os.stat_result]] = {}
-        self._own: list[Refused] = []
+        self._unfit: dict[str, str] = {}
         self.rules = rules
         self.catalogue = Catalogue()
         self.routes: dict[str, RouteFacts] = {}
@@ -86,17 +86,19 @@ class Inventory:
         before = self.catalogue.experts
         found = scan(self._layout.experts)
         usable: dict[str, Installed] = {}
-        self._own = []
+        own: list[Refused] = []
+        self._unfit = {}
         for name, installed in found.experts.items():
             try:
                 base = _base_of(installed, found.experts)
                 self._needs[name] = self._examine(installed, base, before)
                 usable[name] = installed
             except PackageError as error:
-                self._own.append(Refused(installed.folder, error.message))
-        for refused in (*found.refused, *self._own):
+                own.append(Refused(installed.folder, error.message))
+                self._unfit[name] = error.message
+        for refused in (*found.refused, *own):
             log.warning("refused %s: %s", refused.path, refused.reason)
-        self.catalogue = Catalogue(usable, (*found.refused, *self._own), found.hidden)
+        self.catalogue = Catalogue(usable, (*found.refused, *own), found.hidden)
         self.routes = {name: _route(installed) for name, installed in usable.items()}
         return Change(
             added=sorted(usable.keys() - before.keys()),
@@ -113,13 +115,34 @@ class Inventory:
         """Return an installed expert.
 
         Raises:
+            ExpertFailedError: it is here, and this board cannot run it.
             UnknownExpertError: there is none of that name.
         """
+        self.explain(name)
         return self.catalogue.find(name)
+
+    def explain(self, name: str) -> None:
+        """Say why an expert that lies in the folders is not among those that can answer.
+
+        Raises:
+            ExpertFailedError: it cannot run on this board, or its files are bad.
+        """
+        reason = self._unfit.get(name)
+        if reason is not None:
+            raise ExpertFailedError(
+                f"{name} is installed and cannot run here: {reason}", expert=name, reason=reason
+            )
 
     def need(self, name: str) -> RamNeed:
         """Return what the files say an expert will need."""
         return self._needs[name]
+
+    def packages(self) -> dict[str, str]:
+        """Return which package each expert is of: its release and its files' digests."""
+        return {
+            name: f"{each.manifest.release} {' '.join(f.sha256[:16] for f in each.manifest.files)}"
+            for name, each in self.catalogue.experts.items()
+        }
 
     def facts(self) -> Iterable[ExpertFacts]:
         """Return what the scheduler wants to know of all experts."""

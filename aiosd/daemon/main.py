@@ -19,10 +19,12 @@ from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
 from aiosd.daemon.control_groups import ControlGroups
+from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
 from aiosd.daemon.recall import Recall
@@ -160,9 +162,16 @@ class Daemon:
             loop,
             root,
             self._around.picked.profile,
-            settings.layout().state / "calibration.json",
+            settings.layout().calibration,
             self._workers.pids,
         )
+        self._energy_keeper = EnergyKeeper(
+            loop, settings.layout().energy, self._telemetry, self._inventory.packages
+        )
+        self._helper = PowerHelper(loop, settings.layout().powerd_socket)
+        self._helper.enable(wanted=settings.power.helper)
+        self._clocks = ClockKeeper(loop, self._helper)
+        self._telemetry.on_decided = lambda allowance: self._clocks.on_duty(allowance.duty)
         self._recall.watch(self.scheduler.slots)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
@@ -172,6 +181,8 @@ class Daemon:
         self._telemetry.listen(self._on_allowance, self.scheduler.turns.awaits_power)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
+        self._control.energy_since = lambda: self._energy_keeper.since
+        self._control.helper, self._control.clocks = self._helper, self._clocks
         self._control.on_reload = self.reload
 
     async def run(self) -> None:
@@ -184,6 +195,7 @@ class Daemon:
             self._loop.add_signal_handler(number, act)
         self._take_stock()
         self._tell_facts()
+        self._energy_keeper.restore()
         for frontend in self._frontends:
             frontend.listen(self._control.on_message, self._broker.on_gone)
         self._notify.ready(self._status())
@@ -214,6 +226,9 @@ class Daemon:
             frontend.limit(self._limits())
         change = self._take_stock()
         self._tell_facts()
+        if self._telemetry.recalibrate():
+            self._energy_keeper.begin()
+            self._telemetry.start()
         self._cap_power()
         log.info("reloaded: %s", self._status())
         return change
@@ -221,6 +236,10 @@ class Daemon:
     def _cap_power(self) -> None:
         """Hold the board to the owner's caps."""
         power = self._settings.power
+        self._helper.enable(wanted=power.helper)
+        self._clocks.saves = self._telemetry.instrument.slower_clock_saves()
+        if not (power.cap_watts or power.joules_per_hour):
+            self._clocks.on_duty(None)
         self._telemetry.cap(
             power.cap_watts,
             power.joules_per_hour,
@@ -312,9 +331,11 @@ class Daemon:
             frontend.close(linger_ms=500)
         self._recall.close()
         self._events.close()
+        await self._energy_keeper.close()
         self._watch.close()
         self._groups.shut()
         self._telemetry.close()
+        self._helper.close()
         self._sockets.close()
 
     def _load_rules(self) -> LoadRules:

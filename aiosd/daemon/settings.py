@@ -64,10 +64,14 @@ class Board(_Table, frozen=True, kw_only=True):
 
 
 class Power(_Table, frozen=True, kw_only=True):
-    """Caps on the board's power, where it has a meter or a model of it; 0 is no cap."""
+    """Caps on the board's power, where it has a meter or a model of it; 0 is no cap.
+
+    `helper` lets aiosd-powerd set clock limits and power modes for the daemon.
+    """
 
     cap_watts: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     joules_per_hour: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    helper: bool = False
 
 
 class Engines(_Table, frozen=True, kw_only=True):

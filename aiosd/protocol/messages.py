@@ -95,6 +95,18 @@ class Reload(_Message, frozen=True, kw_only=True, tag="reload"):
     """Read settings and packages again, as SIGHUP does."""
 
 
+class Power(_Message, frozen=True, kw_only=True, tag="power"):
+    """Ask for the board's power mode and clock limits, or set one, by the privileged helper.
+
+    `mode` is a power mode by name. `khz` limits the clock of `policy`, of all policies without
+    one; 0 gives it back as the helper found it.
+    """
+
+    mode: str | None = None
+    policy: str | None = None
+    khz: int | None = None
+
+
 # ── daemon → client ──────────────────────────────────────────────────────────────────────────
 
 
@@ -125,9 +137,11 @@ class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
     body: dict[str, object]
 
 
-Verb = Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload
+Verb = (
+    Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload | Power
+)
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Power)
 
 
 def error_message(error: AiosdError) -> Error:

@@ -8,9 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.domain.allowance import Admission, Allowance
-from aiosd.domain.board import BatteryRules, HeatRules, HeatStep, HeatZone
+from aiosd.domain.board import (
+    BatteryRules,
+    BoardProfile,
+    HeatRules,
+    HeatStep,
+    HeatZone,
+    PowerFacts,
+)
 from aiosd.domain.energy import CpuInterval, MeteredInterval
-from aiosd.domain.power import BatteryReading, BatteryState, HeatReading, ThrottleBits
+from aiosd.domain.power import (
+    BatteryReading,
+    BatteryState,
+    HeatReading,
+    Scope,
+    ThrottleBits,
+)
 from aiosd.policy.battery_pace import BatteryPace
 from aiosd.policy.joule_bucket import JouleBucket
 from aiosd.policy.ladder import LEAST_DUTY, Ladder
@@ -332,3 +345,13 @@ def test_no_hour_wherever_it_begins_holds_more_than_the_bucket(
     for start, _ in taken:
         hour = sum(joules for at, joules in taken if start <= at < start + 3600)
         assert hour <= 100.0 + 1e-6
+
+
+def test_figures_of_another_scope_than_the_meters_are_no_hint() -> None:
+    facts = PowerFacts(idle_watts=9.1, load_watts=18.5, watts_scope=Scope.BOARD)
+    profile = BoardProfile(name="x86-n100", summary="x", power=facts)
+    assert PowerRules.of(profile, 6.0, Scope.BOARD).idle_watts == 9.1
+    other = PowerRules.of(profile, 6.0, Scope.PACKAGE)
+    assert (other.idle_watts, other.load_watts) == (None, None)
+    # Else a cap of 6 W on the package would be below "the idle", and nothing would ever run.
+    assert ask(PowerGovernor(other), 5).admit is Admission.NOW
