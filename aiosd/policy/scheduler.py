@@ -150,10 +150,7 @@ class Scheduler:
     def on_loaded(
         self, expert: str, held_bytes: int, now: float, *, known: bool = True
     ) -> list[Effect]:
-        """Take note that a worker is ready, and what it really holds.
-
-        Unless it is `known`, what was measured before is forgotten: it was of another engine.
-        """
+        """Take note that a worker is ready; unless `known`, forget what was of another engine."""
         slot = self.slots[expert]
         slot.on_loaded(now, known=known)
         effects: list[Effect] = self._measured(slot, held_bytes, now)

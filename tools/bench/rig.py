@@ -19,7 +19,7 @@ from aiosd.protocol.codec import decode_answer, encode
 from aiosd.protocol.messages import Chunk, End, Load, Ps, Reply, Run, Status, Unload, Verb
 from tools.bench.subjects import ROOT, Subject
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 class RefusedError(Exception):

@@ -50,7 +50,7 @@ def below(pid: int) -> list[int]:
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has ended for want of memory since it started."""
+    """Return how many processes of the machine the kernel has ended for want of memory."""
     for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(" ")
         if name == "oom_kill":
