@@ -66,6 +66,8 @@ class EnergyKeeper:
         self._timer = None
         if self._writing is not None:
             await asyncio.wait([self._writing])
+        # Reads once more, so that the last requests are settled.
+        self._telemetry.totals()
         self._write(self._record())
 
     def _on_news(self) -> None:
