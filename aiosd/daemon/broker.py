@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
+from aiosd.daemon.admission import (
+    check_bytes,
+    deadline_of,
+    joules_of,
+    keep_alive_of,
+    payload_of,
+)
 from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
@@ -27,7 +33,18 @@ from aiosd.domain.errors import (
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Outcome, Priority, Usage
-from aiosd.policy.effects import Effect, Interrupt, Kill, Limit, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.effects import (
+    Adjust,
+    Effect,
+    Interrupt,
+    Kill,
+    Limit,
+    Load,
+    Refuse,
+    Serve,
+    Settle,
+    Unload,
+)
 from aiosd.policy.queues import Ticket
 from aiosd.policy.router import Route, Standing, Wanted, route
 from aiosd.policy.scheduler import Scheduler
@@ -114,7 +131,7 @@ class Broker:
         chosen = self._route(run, size)
         number, options, name = next(self._numbers), run.options, client.name
         background = options.priority is Priority.BACKGROUND
-        self._energy.admit(number, chosen.expert, background=background)
+        self._energy.admit(chosen.expert, background=background)
         ticket = Ticket(
             id=number,
             client=name,
@@ -231,15 +248,14 @@ class Broker:
             match effect:
                 case Serve():
                     self._serve(effect)
+                case Adjust(expert, threads, duty):
+                    self._workers.adjust(expert, threads, duty)
                 case Refuse(request, error):
                     self._end(request, error)
                 case Load() | Limit():
                     self.loader.book(effect)
                 case Unload(expert, why):
-                    topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
-                    self._events.publish(topic, {"expert": expert, "why": why})
-                    log.info("unloading %s: %s", expert, why)
-                    self._workers.stop(expert)
+                    self._unload(expert, why)
                 case Interrupt(request, expert):
                     self._workers.cancel(expert, request)
                 case Kill(expert, why):
@@ -247,9 +263,14 @@ class Broker:
                     self._workers.kill(expert, why)
                 case Settle(expert, error_or_none):
                     self._settled(expert, error_or_none)
-        if self.scheduler.stopping and not self.scheduler.busy:
-            self.drained.set()
         self._set_timer()
+
+    def _unload(self, expert: str, why: str) -> None:
+        """Let a worker go."""
+        topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
+        self._events.publish(topic, {"expert": expert, "why": why})
+        log.info("unloading %s: %s", expert, why)
+        self._workers.stop(expert)
 
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
@@ -264,8 +285,11 @@ class Broker:
             sampling=options.sampling,
             top_k=options.top_k,
             stream=options.stream,
+            threads=effect.threads,
+            duty=effect.duty,
         )
         try:
+            self._workers.rank(effect.expert, options.priority)
             self._workers.run(effect.expert, request, pending.payload)
             self._workers.weigh(effect.expert, options.priority)
         except OSError as error:
@@ -345,16 +369,19 @@ class Broker:
 
     def _route(self, run: Run, size: int) -> Route:
         """Choose the expert."""
-        wanted = Wanted(run.expert, run.task, type_of(run.input), size)
+        most, frugal = joules_of(run.options), self._energy.frugal
+        wanted = Wanted(run.expert, run.task, type_of(run.input), size, frugal, most)
         return route(wanted, self._inventory.routes, self._standing)
 
     def _standing(self, expert: str) -> Standing:
         """Tell how an expert stands right now."""
-        slot = self.scheduler.slots[expert]
-        return Standing(slot.state is ExpertState.READY, slot.need_bytes)
+        slot, joules = self.scheduler.slots[expert], self._energy.predict(expert)
+        return Standing(slot.state is ExpertState.READY, slot.need_bytes, joules)
 
     def _set_timer(self) -> None:
-        """Wake the scheduler when it asked to be, and not before."""
+        """Wake the scheduler when it asked to be, and not before; say when all is drained."""
+        if self.scheduler.stopping and not self.scheduler.busy:
+            self.drained.set()
         wake = self.scheduler.next_wake(self._loop.time())
         if self._timer is not None:
             if wake is None or self._timer.when() <= wake:

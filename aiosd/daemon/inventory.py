@@ -161,6 +161,7 @@ class Inventory:
                 known=self._known(installed.manifest),
                 shared_model=model.sha256 if model else "",
                 shared_bytes=self._needs[base].weights_bytes if base else 0,
+                threads=self._threads(installed),
             )
 
     def _need_bytes(self, installed: Installed) -> int:
@@ -172,6 +173,10 @@ class Inventory:
         if self.rules.own_process:
             computed += INTERPRETER_BYTES
         return max(computed, manifest.needs.ram_bytes)
+
+    def _threads(self, installed: Installed) -> int:
+        """Return how many threads an expert can make use of here."""
+        return max(1, min(installed.manifest.needs.threads, self.rules.threads))
 
     def order(self, name: str) -> tuple[str, LoadExpert]:
         """Return the engine and the order to load an expert; unseen files are to be hashed.
@@ -189,7 +194,7 @@ class Inventory:
         return manifest.engine.name, LoadExpert(
             manifest=manifest,
             folder=str(installed.folder),
-            threads=max(1, min(manifest.needs.threads, self.rules.threads)),
+            threads=self._threads(installed),
             verify=list(unseen),
             base=self._base(installed),
         )

@@ -32,6 +32,7 @@ from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
+from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
@@ -177,6 +178,7 @@ class Daemon:
         )
         self._watch.listen(self._broker.loader)
         self._broker.recall = self._recall
+        self._telemetry.listen(self._on_allowance, self.scheduler.turns.awaits_power)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.energy_since = lambda: self._energy_keeper.since
@@ -242,8 +244,31 @@ class Daemon:
             power.cap_watts,
             power.joules_per_hour,
             self._load_rules().threads,
-            lambda allowance: self._workers.pace(allowance.duty),
+            self._settings.queue.power_seconds,
         )
+        bucket = power.joules_per_hour and self._telemetry.enabled
+        self.scheduler.turns.pay_from(self._telemetry.purse if bucket else None)
+
+    def _on_allowance(self, allowance: Allowance | None) -> None:
+        """Not at once: it may have been decided in the midst of the broker's work."""
+        self._loop.call_soon(self._allow, allowance)
+
+    def _allow(self, allowance: Allowance | None) -> None:
+        """Let the scheduler act on what the power governor allows."""
+        refused = allowance is not None and allowance.admit is Admission.REFUSE
+        error = self._telemetry.governor.refusal() if refused else None
+        now = self._loop.time()
+        self.scheduler.turns.paced = not self._quota(allowance)
+        self._broker.perform(self.scheduler.on_power(allowance, error, now))
+
+    def _quota(self, allowance: Allowance | None) -> bool:
+        """Have the kernel keep all workers to the cores that a cap pays for, if it can."""
+        if self._groups.simulated or not self._groups.has_quota:
+            return False
+        most = self._load_rules().threads
+        if allowance is None or (allowance.duty >= 1.0 and allowance.threads >= most):
+            return self._groups.quota(None)
+        return self._groups.quota(allowance.threads * allowance.duty)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""
@@ -336,12 +361,15 @@ class Daemon:
         return self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
 
     def _rules(self) -> SchedulerRules:
-        settings = self._settings
+        settings, threads = self._settings, self._load_rules().threads
         return SchedulerRules(
             queue_per_client=settings.queue.per_client,
             queue_total=settings.queue.total,
             gather_seconds=settings.queue.gather_seconds,
             interrupt_grace_seconds=settings.stop.interrupt_grace_seconds,
+            threads=threads,
+            running=settings.queue.running or threads + 1,
+            patience_seconds=settings.queue.power_seconds,
             restart=RestartRules(
                 first_rest_seconds=settings.restart.first_rest_seconds,
                 longest_rest_seconds=settings.restart.longest_rest_seconds,

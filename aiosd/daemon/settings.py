@@ -75,7 +75,7 @@ class Power(_Table, frozen=True, kw_only=True):
 
 
 class Engines(_Table, frozen=True, kw_only=True):
-    """How workers are made, and how many threads one may use (0: as the profile says)."""
+    """How workers are made, and how many threads all may use together (0: as the profile says)."""
 
     hosts: Literal["auto", "on", "off"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
@@ -92,12 +92,14 @@ class Experts(_Table, frozen=True, kw_only=True):
 
 
 class Queue(_Table, frozen=True, kw_only=True):
-    """How many requests may wait, with how many bytes, and how they are gathered."""
+    """How many requests may wait, with how many bytes, how they are gathered, how many run."""
 
     per_client: Count = 32
     total: Count = 512
     max_bytes: str = "64 MiB"
     gather_seconds: Seconds = 0.25
+    running: Annotated[int, Meta(ge=0, le=1024)] = 0
+    power_seconds: Seconds = 30.0
 
 
 class Wire(_Table, frozen=True, kw_only=True):

@@ -24,8 +24,6 @@ from aiosd.engines.text_stream import TextStream
 
 llama_library.start()  # at import, so that a host pays once for all the workers it forks
 
-llama_library.start()  # at import, so that a host pays once for all the workers it forks
-
 _VERSION = version_of("llama-cpp-python")  # read once, by the host
 _ABORTED = 2  # llama.h, llama_decode: the abort callback ended the computation
 _LOOK_SECONDS = 0.005
@@ -36,8 +34,10 @@ class LlamaEngine:
 
     The context is `engine.context` of the manifest, or what the model was trained for if that is
     less; a text to embed must fit in one `engine.batch`. The same prompt, settings and seed give
-    the same text on the same machine, whatever was answered before: a kept prefix is reused only
-    in whole batches, so that every batch has the same shape as without.
+    the same text on the same machine with the same number of threads, whatever was answered
+    before: a kept prefix is reused only in whole batches, so that every batch has the same shape as
+    without. With other threads llama.cpp adds up attention in another order, and the last bits of a
+    probability may differ.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class LlamaEngine:
         self._embeds = False
         self._limit = 0
         self._batch = 0
-        self._threads = 1
+        self._threads = self._most = 1
         self._cache = "f16"
         self._reusable = False
         self._past: list[int] = []
@@ -82,8 +82,9 @@ class LlamaEngine:
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._tokens = Tokens(self._vocab)
         self._limit = llama_library.context_limit(self._model, need.context)
-        self._batch, self._threads = min(need.batch, self._limit), threads
+        self._batch = min(need.batch, self._limit)
         self._cache = need.cache
+        self._threads = self._most = threads
         # A window or a recurrent state cannot be wound back to an earlier place.
         self._reusable = not (
             lib.llama_model_n_swa(self._model)
@@ -116,6 +117,14 @@ class LlamaEngine:
             yield self._embed(prepared, cancelled)
         else:
             yield from self._generate(prepared, cancelled)
+
+    def use_threads(self, threads: int) -> None:
+        """Use at most so many threads from the next token or batch on."""
+        threads = min(threads, self._most)
+        if threads != self._threads:
+            self._threads = threads
+            if self._context:
+                lib.llama_set_n_threads(self._context, threads, threads)
 
     def close(self) -> None:
         """Free the context and the model."""

@@ -34,12 +34,22 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Serve(msgspec.Struct, frozen=True):
-    """Hand this request to the expert's worker."""
+    """Hand this request to the expert's worker, with what it may use: see `Share`."""
 
     request: int
     expert: str
     queue_seconds: float
     load_seconds: float
+    threads: int = 1
+    duty: float = 1.0
+
+
+class Adjust(msgspec.Struct, frozen=True):
+    """Tell the expert's worker, which is answering, to use another share from its next step on."""
+
+    expert: str
+    threads: int
+    duty: float
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -63,4 +73,4 @@ class Settle(msgspec.Struct, frozen=True):
     error: AiosdError | None
 
 
-Effect = Load | Limit | Unload | Kill | Serve | Interrupt | Refuse | Settle
+Effect = Load | Limit | Unload | Kill | Serve | Adjust | Interrupt | Refuse | Settle

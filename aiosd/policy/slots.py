@@ -27,11 +27,11 @@ _HALF_LIFE_SECONDS = 600.0
 class ExpertFacts:
     """What the catalogue says of an expert, as far as scheduling cares.
 
-    `load_limit_seconds` is how long a load may take before it counts as failed. `planned` says that
-    `need_bytes` is what the engine allocates, and not a bound: what a worker does not hold of it
-    yet, any request may make it hold. `known` is what was measured of this release before.
-    `shared_model` is the digest of a model that other experts use as well, of which
-    `shared_bytes`, a part of the need, are mapped by all of them together.
+    `load_limit_seconds` is how long a load may take before it counts as failed, `threads` how many
+    it can make use of. `planned` says that `need_bytes` is what the engine allocates, and not a
+    bound: what a worker does not hold of it yet, any request may make it hold. `known` is what was
+    measured of this release before. `shared_model` is the digest of a model that other experts use
+    as well, of which `shared_bytes`, a part of the need, are mapped by all of them together.
     """
 
     expert: str
@@ -42,6 +42,7 @@ class ExpertFacts:
     known: Footprint | None = None
     shared_model: str = ""
     shared_bytes: int = 0
+    threads: int = 1
 
 
 @dataclass

@@ -95,13 +95,18 @@ class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):
-    """Answer one request; `payload` is the input's bytes unless they came as a descriptor."""
+    """Answer one request; `payload` is the input's bytes unless they came as a descriptor.
+
+    `threads` and `duty` are what may be used for it until a `Pace` says otherwise.
+    """
 
     id: int
     input: Input
     sampling: Sampling
     top_k: int | None
     stream: bool
+    threads: int = 1
+    duty: float = 1.0
     payload: bytes | None = None
     descriptor_bytes: int | None = None
 
@@ -113,8 +118,12 @@ class CancelRequest(_Message, frozen=True, kw_only=True, tag="cancel"):
 
 
 class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
-    """Work for this share of the time only (0.1 to 1), and rest for what is left of it."""
+    """From the next step of the request on, use so many threads, and rest in between.
 
+    `duty` is the share of the time (0 to 1) that may be worked.
+    """
+
+    threads: int
     duty: float
 
 

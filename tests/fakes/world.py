@@ -3,9 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from aiosd.domain.errors import AiosdError
+from aiosd.domain.allowance import Admission, Allowance
+from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import Effect, Interrupt, Kill, Limit, Load, Refuse, Serve, Settle, Unload
+from aiosd.policy.effects import (
+    Adjust,
+    Effect,
+    Interrupt,
+    Kill,
+    Limit,
+    Load,
+    Refuse,
+    Serve,
+    Settle,
+    Unload,
+)
 from aiosd.policy.governor import Ledger
 from aiosd.policy.pressure import Growth, Lack, Short
 from aiosd.policy.queues import Ticket
@@ -25,6 +37,8 @@ class FakeWorker:
     closing: bool = False
     killed: bool = False
     serving: int | None = None
+    threads: int = 0
+    duty: float = 1.0
     interrupted: bool = False
 
 
@@ -45,6 +59,7 @@ class FakeWorld:
     settled: list[Settle] = field(default_factory=list)
     facts: dict[str, ExpertFacts] = field(default_factory=dict)
     requests: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(Ledger(self.cap), self.rules)
@@ -54,7 +69,7 @@ class FakeWorld:
     def install(self, *changed: str, **mebibytes: int) -> None:
         """Install experts by name and need; those installed before stay."""
         for name, need in mebibytes.items():
-            self.facts[name] = ExpertFacts(name, need * MIB)
+            self.facts[name] = ExpertFacts(name, need * MIB, threads=self.threads)
         self.catalogue(changed)
 
     def catalogue(self, changed: Iterable[str] = ()) -> None:
@@ -83,6 +98,28 @@ class FakeWorld:
     def cancel(self, request: int, expert: str) -> None:
         """Have a client cancel."""
         self.perform(self.scheduler.on_cancel(request, expert, self.now))
+
+    def allow(
+        self,
+        admit: Admission = Admission.NOW,
+        *,
+        surplus: bool = True,
+        threads: int = 4,
+        duty: float = 1.0,
+    ) -> None:
+        """Have the power governor decide."""
+        allowance = Allowance(
+            cap_watts=6.0,
+            why=("a test",),
+            threads=threads,
+            duty=duty,
+            background=surplus,
+            prefer_smaller=False,
+            admit=admit,
+        )
+        refused = admit is Admission.REFUSE
+        error = OverPowerError("no power", retry_after_seconds=7.0) if refused else None
+        self.perform(self.scheduler.on_power(allowance, error, self.now))
 
     def loaded(self, expert: str, mebibytes: int | None = None) -> None:
         """Have a worker finish loading; it holds what was reserved if nothing is said."""
@@ -157,13 +194,10 @@ class FakeWorld:
                     self._serve(effect)
                 case Refuse(request, error):
                     self._end(request, error)
-                case Load(expert, size):
-                    assert expert not in self.workers, "loaded twice"
-                    assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
-                    self.workers[expert] = FakeWorker(size)
-                case Limit(expert, size):
-                    assert expert in self.workers, "a limit for nobody"
-                    assert size >= self.workers[expert].reserved, "less than was promised"
+                case Adjust(expert, threads, duty):
+                    self._adjust(self.workers[expert], threads, duty)
+                case Load() | Limit():
+                    self._book(effect)
                 case Unload(expert, why):
                     self._unload(expert, why)
                 case Kill(expert):
@@ -177,6 +211,21 @@ class FakeWorld:
                 case Settle():
                     self.settled.append(effect)
 
+    def _adjust(self, worker: FakeWorker, threads: int, duty: float) -> None:
+        assert worker.serving is not None, "adjusted while it does nothing"
+        assert (threads, duty) != (worker.threads, worker.duty), "told twice"
+        worker.threads, worker.duty = threads, duty
+
+    def _book(self, effect: Load | Limit) -> None:
+        match effect:
+            case Load(expert, size):
+                assert expert not in self.workers, "loaded twice"
+                assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
+                self.workers[expert] = FakeWorker(size)
+            case Limit(expert, size):
+                assert expert in self.workers, "a limit for nobody"
+                assert size >= self.workers[expert].reserved, "less than was promised"
+
     def _serve(self, effect: Serve) -> None:
         worker = self.workers[effect.expert]
         assert worker.ready, "served by a worker that is not ready"
@@ -186,6 +235,7 @@ class FakeWorld:
         assert effect.queue_seconds >= 0
         assert effect.load_seconds >= 0
         worker.serving = effect.request
+        worker.threads, worker.duty = effect.threads, effect.duty
         self._end(effect.request, "served")
 
     def _end(self, request: int, how: str | AiosdError) -> None:

@@ -19,6 +19,7 @@ from aiosd.domain.prepared import Embedding, Piece, TextEnd, TextPiece, TextProm
 from aiosd.domain.request import Sampling
 from aiosd.engines import llama_sampler
 from aiosd.engines.llama import LlamaEngine
+from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_plan import plan_memory
 from aiosd.models.gguf import read_gguf
 from aiosd.models.llama_need import gguf_need
@@ -446,3 +447,24 @@ def test_an_adapter_of_another_base_is_refused(model: Path, tmp_path: Path, othe
     with pytest.raises(PackageError, match="does not fit its base") as caught:
         told({"model": model, "adapter": path})
     assert caught.value.path == str(path)
+
+
+def test_the_threads_change_between_two_tokens_and_never_exceed_those_of_the_load(
+    model: Path,
+) -> None:
+    engine = LlamaEngine()
+    engine.load({"model": model}, NEED, threads=2)
+    wanted = itertools.cycle([1, 2, 3])
+    seen = set()
+
+    def look() -> bool:
+        engine.use_threads(next(wanted))
+        seen.add(lib.llama_n_threads(engine._context))
+        return False
+
+    assert run(engine, PROMPT, look)
+    assert seen == {1, 2}
+    engine.use_threads(1)
+    run(engine, replace(PROMPT, embed=True))  # opens another context
+    assert lib.llama_n_threads(engine._context) == 1
+    engine.close()
