@@ -44,7 +44,7 @@ class EnergyKeeper:
         """Go on from what was kept; what is foreign or broken is left out with a warning."""
         if not self._telemetry.enabled:
             return
-        board, meter = self._telemetry.instrument.identity
+        board, meter = self._telemetry.identity
         try:
             record = read_energy(self._path, board, meter)
         except ForeignRecordError as error:
@@ -66,6 +66,8 @@ class EnergyKeeper:
         self._timer = None
         if self._writing is not None:
             await asyncio.wait([self._writing])
+        # Reads once more, so that the last requests are settled.
+        self._telemetry.totals()
         self._write(self._record())
 
     def _on_news(self) -> None:
@@ -78,7 +80,7 @@ class EnergyKeeper:
         self._writing = self._loop.run_in_executor(None, self._write, self._record())
 
     def _record(self) -> EnergyRecord:
-        board, meter = self._telemetry.instrument.identity
+        board, meter = self._telemetry.identity
         return self._telemetry.books.record(board, meter, self.since, self._packages())
 
     def _write(self, record: EnergyRecord) -> None:

@@ -1,107 +1,75 @@
-"""The board's best power instrument, or model of power, and what its figures depend on."""
+"""The board's meter and what its figures rest on: opened, told apart, and believed how far."""
 
 import hashlib
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.power import EnergySource
-from aiosd.sensors.cpu import CpuGauge
+from aiosd.policy.energy import EnergyBooks
+from aiosd.policy.power_rules import PowerRules
 from aiosd.sensors.kernel_file import SensorError
 from aiosd.sensors.meter import NoMeter, OpenMeter, open_meter
+from aiosd.sensors.mode import read_mode
 from aiosd.sensors.model import read_calibration
 
-log = logging.getLogger(__name__)
-
-COUNTERS = {
-    EnergySource.RAPL_PACKAGE,
-    EnergySource.CALIBRATED_MODEL,
-    EnergySource.DEFAULT_MODEL,
-}
-MODELS = {EnergySource.CALIBRATED_MODEL, EnergySource.DEFAULT_MODEL, EnergySource.NONE}
+# How often a board with power modes is asked which one it is in, while samples are taken.
+MODE_SECONDS = 10.0
 
 
-class Instrument:
-    """Opens the best there is, and another one when the owner's calibration changes.
+class ModeWatch:
+    """Tells the books of the power mode, which has an idle of its own."""
 
-    `cpu` counts the busy seconds of the board's cores; None where nobody knows of any watts.
-    """
+    def __init__(self, profile: BoardProfile, root: Path) -> None:
+        """Look with the first sample."""
+        self._modes, self._root, self._due = bool(profile.power.modes), root, 0.0
 
-    def __init__(
-        self, root: Path, profile: BoardProfile, calibration: Path, clock: Callable[[], float]
-    ) -> None:
-        """Look below `root` for what the profile says that the board has."""
-        self._root, self._profile, self._calibration = root, profile, calibration
-        self._clock = clock
-        self.cpu: CpuGauge | None = None
-        self.meter = self._open()
-
-    def _open(self) -> OpenMeter | NoMeter:
-        self._coefficients = _digest(self._calibration)
-        meter = open_meter(
-            self._profile.power,
-            self._root,
-            board=self._profile.name,
-            calibration=self._calibration,
-            clock=self._clock,
-        )
-        if self.cpu is None and not isinstance(meter, NoMeter):
-            try:
-                self.cpu = CpuGauge(self._root, clocks=False)
-            except SensorError as error:
-                log.warning("no joules: %s", error)
-        return meter
-
-    @property
-    def counts(self) -> bool:
-        """Whether it counts joules, so that it may be read at any moment; else it shows watts."""
-        return self.meter.source in COUNTERS
-
-    @property
-    def is_model(self) -> bool:
-        """Whether nothing is measured."""
-        return self.meter.source in MODELS
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """The board, and the meter with all that its figures depend on."""
-        meter = self.meter
-        parts = [meter.name, meter.source.value, meter.scope.value, *meter.rails]
-        if meter.source is EnergySource.CALIBRATED_MODEL:
-            parts.append(self._coefficients)
-        return self._profile.name, " ".join(parts)
-
-    def outdated(self) -> bool:
-        """Tell whether a calibration came, changed or went that a model should follow."""
-        return self.is_model and _digest(self._calibration) != self._coefficients
-
-    def reopen(self) -> None:
-        """Open the best that there is now."""
-        self.meter.close()
-        self.meter = self._open()
-
-    def slower_clock_saves(self) -> bool:
-        """Whether work at a lower clock takes less: as the profile says, or a calibration found."""
-        if self._profile.power.slower_clock_saves:
-            return True
-        if self.meter.source is not EnergySource.CALIBRATED_MODEL:
-            return False
-        try:
-            return read_calibration(self._calibration, self._profile.name).slower_clock_saves
-        except SensorError:
-            return False
-
-    def close(self) -> None:
-        """Let go of all files."""
-        self.meter.close()
-        if self.cpu is not None:
-            self.cpu.close()
+    def note(self, now: float, books: EnergyBooks) -> None:
+        """Look, if it is time."""
+        if self._modes and now >= self._due:
+            self._due = now + MODE_SECONDS
+            mode = read_mode(self._root)
+            books.on_mode(mode.name if mode else "")
 
 
-def _digest(path: Path) -> str:
-    """Return a few characters that change with a file's content; empty without a file."""
+def open_board_meter(
+    profile: BoardProfile, root: Path, calibration: Path, clock: Callable[[], float]
+) -> OpenMeter | NoMeter:
+    """Open the best meter that there is now."""
+    return open_meter(profile.power, root, board=profile.name, calibration=calibration, clock=clock)
+
+
+def open_books(profile: BoardProfile, meter: OpenMeter | NoMeter) -> EnergyBooks:
+    """Open the books of a meter; the profile's idle is a hint if it is of the meter's scope."""
+    idle = PowerRules.of(profile, None, meter.scope).idle_watts
+    return EnergyBooks(meter.source, meter.scope, idle)
+
+
+def meter_identity(meter: OpenMeter | NoMeter, coefficients: str) -> str:
+    """Return a name that changes with all that the meter's figures depend on."""
+    parts = [meter.name, meter.source.value, meter.scope.value, *meter.rails]
+    if meter.source is EnergySource.CALIBRATED_MODEL:
+        parts.append(coefficients)
+    return " ".join(parts)
+
+
+def coefficients_of(calibration: Path) -> str:
+    """Return a few characters that change with a calibration's content; empty without one."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(calibration.read_bytes()).hexdigest()[:16]
     except OSError:
         return ""
+
+
+def slower_clock_saves(
+    profile: BoardProfile, meter: OpenMeter | NoMeter, calibration: Path
+) -> bool:
+    """Tell whether work at a lower clock takes less: the profile says it, or a calibration."""
+    if profile.power.slower_clock_saves:
+        return True
+    if meter.source is not EnergySource.CALIBRATED_MODEL:
+        return False
+    try:
+        return read_calibration(calibration, profile.name).slower_clock_saves
+    except SensorError:
+        return False

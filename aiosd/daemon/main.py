@@ -237,7 +237,7 @@ class Daemon:
         """Hold the board to the owner's caps."""
         power = self._settings.power
         self._helper.enable(wanted=power.helper)
-        self._clocks.saves = self._telemetry.instrument.slower_clock_saves()
+        self._clocks.saves = self._telemetry.slower_clock_saves()
         if not (power.cap_watts or power.joules_per_hour):
             self._clocks.on_duty(None)
         self._telemetry.cap(

@@ -12,22 +12,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aiosd.daemon.instrument import Instrument
+from aiosd.daemon.instrument import (
+    ModeWatch,
+    coefficients_of,
+    meter_identity,
+    open_board_meter,
+    open_books,
+    slower_clock_saves,
+)
 from aiosd.daemon.worker_times import Pids, WorkerTimes
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
-from aiosd.domain.power import BatteryReading, HeatReading, NoSample, PowerSample
+from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
 from aiosd.domain.request import Priority
-from aiosd.policy.energy import EnergyBooks
 from aiosd.policy.power import PowerGovernor
 from aiosd.policy.power_rules import PowerRules
 from aiosd.policy.purse import JoulePurse
 from aiosd.sensors.battery import BatteryGauge
+from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.kernel_file import SensorError
 from aiosd.sensors.meter import NoMeter, OpenMeter
-from aiosd.sensors.mode import read_mode
 from aiosd.sensors.throttle import ThrottleGauge
 
 log = logging.getLogger(__name__)
@@ -50,8 +56,13 @@ DECIDE_SECONDS = 0.5
 SURPLUS_SECONDS = 5.0
 # Two samples closer together than this say nothing more than one.
 FRESH_SECONDS = 0.02
-# How often a board with power modes is asked which one it is in, while samples are taken.
-MODE_SECONDS = 10.0
+
+COUNTERS = {
+    EnergySource.RAPL_PACKAGE,
+    EnergySource.CALIBRATED_MODEL,
+    EnergySource.DEFAULT_MODEL,
+}
+MODELS = {EnergySource.CALIBRATED_MODEL, EnergySource.DEFAULT_MODEL, EnergySource.NONE}
 
 OnAllowance = Callable[[Allowance | None], None]
 
@@ -82,12 +93,12 @@ class Telemetry:
         self._awaits: Callable[[], Priority | None] = lambda: None
         self._throttle = ThrottleGauge(root)
         self.allowance: Allowance | None = None
-        self._mode_due = 0.0
+        self._mode = ModeWatch(profile, root)
+        self._cpu: CpuGauge | None = None
         # Told of every answered request, and of every decision, changed or not.
         self.on_news: Callable[[], None] = lambda: None
         self.on_decided: Callable[[Allowance], None] = lambda _allowance: None
-        self.instrument = Instrument(root, profile, calibration, loop.time)
-        self.books = self._books()
+        self.meter = self._open()
         self.governor = PowerGovernor(PowerRules.of(profile, None, self.meter.scope))
         self.purse = JoulePurse(self.predict, self.governor)
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])
@@ -99,16 +110,18 @@ class Telemetry:
         self.watts: float | None = None
         self.silence = ""
 
-    @property
-    def meter(self) -> OpenMeter | NoMeter:
-        """What the joules come from."""
-        return self.instrument.meter
-
-    def _books(self) -> EnergyBooks:
-        """Return new books of the present meter."""
-        meter = self.instrument.meter
-        idle = PowerRules.of(self._profile, None, meter.scope).idle_watts
-        return EnergyBooks(meter.source, meter.scope, idle)
+    def _open(self) -> OpenMeter | NoMeter:
+        """Open the best meter there is now, and books of it."""
+        self._coefficients = coefficients_of(self.calibration)
+        meter = open_board_meter(self._profile, self.root, self.calibration, self._loop.time)
+        self._counts = meter.source in COUNTERS
+        self.books = open_books(self._profile, meter)
+        if self._cpu is None and not isinstance(meter, NoMeter):
+            try:
+                self._cpu = CpuGauge(self.root, clocks=False)
+            except SensorError as error:
+                log.warning("no joules: %s", error)
+        return meter
 
     def recalibrate(self) -> bool:
         """Use a calibration that came, changed or went, in place of the model; True if so.
@@ -116,16 +129,29 @@ class Telemetry:
         The books begin anew, since joules of another model do not add up with these; requests
         that run meanwhile get no figure. An instrument stays as it is.
         """
-        if not self.instrument.outdated():
+        if (
+            self.meter.source not in MODELS
+            or coefficients_of(self.calibration) == self._coefficients
+        ):
             return False
+        self.meter.close()
         for request in self._running:
             self.governor.reconcile(request, None)
         self._running.clear()
-        self.instrument.reopen()
-        self.books = self._books()
-        self.watts, self._busy_total, self._mode_due = None, None, 0.0
+        self.meter = self._open()
+        self.watts, self._busy_total = None, None
+        self._mode = ModeWatch(self._profile, self.root)
         log.info("joules come from %s now", self.meter.name)
         return True
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The board, and the meter with all that its figures depend on."""
+        return self._profile.name, meter_identity(self.meter, self._coefficients)
+
+    def slower_clock_saves(self) -> bool:
+        """Whether work at a lower clock takes less: as the profile says, or a calibration found."""
+        return slower_clock_saves(self._profile, self.meter, self.calibration)
 
     def cap(
         self,
@@ -198,7 +224,7 @@ class Telemetry:
     @property
     def enabled(self) -> bool:
         """Whether there is any figure of power on this board."""
-        return self.instrument.cpu is not None
+        return self._cpu is not None
 
     def start(self) -> None:
         """Take the first sample, and go on with the slow ones if there is a real instrument."""
@@ -224,7 +250,7 @@ class Telemetry:
             return None
         self._running.discard(request)
         now = self._loop.time()
-        if self.instrument.counts and now - self._at > FRESH_SECONDS:
+        if self._counts and now - self._at > FRESH_SECONDS:
             self._read()
         self._busy_until = now + LINGER_SECONDS
         figure = self.books.on_ended(request, self._loop.time(), cpu_seconds, units)
@@ -251,8 +277,10 @@ class Telemetry:
         """Stop, and let go of all files."""
         if self._timer is not None:
             self._timer.cancel()
-        self.instrument.close()
+        self.meter.close()
         self._heat.close()
+        if self._cpu is not None:
+            self._cpu.close()
 
     def _stale_seconds(self) -> float:
         """Return how old a reading may be when a request begins.
@@ -260,7 +288,7 @@ class Telemetry:
         A counter may be read at any moment. A meter of watts is read by the clock alone while
         requests run: read at their ends, where the load changes, it would err by 1 to 15 %.
         """
-        return FRESH_SECONDS if self.instrument.counts else 2 * self._busy_wait()
+        return FRESH_SECONDS if self._counts else 2 * self._busy_wait()
 
     def _busy_wait(self) -> float:
         """Return the seconds between two readings while requests run."""
@@ -282,7 +310,7 @@ class Telemetry:
         wait: float | None
         if self._running or now < self._busy_until:
             wait = self._busy_wait()
-        elif not self.instrument.is_model:
+        elif self.meter.source not in MODELS:
             wait = IDLE_SECONDS
         else:
             wait = None
@@ -315,28 +343,27 @@ class Telemetry:
 
     def _read(self) -> None:
         """Read the meter and everybody's CPU time at one moment, into the books."""
-        meter, cpu = self.instrument.meter, self.instrument.cpu
-        if cpu is None:
+        if self._cpu is None:
             return
         now = self._loop.time()
-        self._note_mode(now)
-        sample = meter.sample(now)
+        self._mode.note(now, self.books)
+        sample = self.meter.sample(now)
         self.silence = sample.reason if isinstance(sample, NoSample) else ""
         if isinstance(sample, PowerSample) and self.watts is None:
             self.watts = sample.watts
         try:
-            busy = sum(seconds for _, seconds in cpu.read(now).busy_seconds)
+            busy = sum(seconds for _, seconds in self._cpu.read(now).busy_seconds)
         except SensorError as error:
             self.silence = str(error)
             busy = self._busy_total or 0.0
         self.books.on_sample(sample)
         if self._busy_total is not None and now > self._at:
-            experts = self._workers.take()
+            experts = self._workers.since_last()
             mine = sum(seconds for _, seconds in experts)
             other = max(0.0, busy - self._busy_total - mine)
             self.books.on_cpu(CpuInterval(self._at, now, experts, other))
         else:
-            self._workers.take()
+            self._workers.since_last()
         self._busy_total, self._at = busy, now
         for metered in self.books.take_metered():
             span = metered.interval.end - metered.interval.start
@@ -346,13 +373,6 @@ class Telemetry:
         self.governor.on_idle(self.books.idle_watts)
         if self.capped and now - self._asked >= DECIDE_SECONDS:
             self._decide()
-
-    def _note_mode(self, now: float) -> None:
-        """Tell the books of the power mode, which has an idle of its own."""
-        if self._profile.power.modes and now >= self._mode_due:
-            self._mode_due = now + MODE_SECONDS
-            mode = read_mode(self.root)
-            self.books.on_mode(mode.name if mode else "")
 
     def _show(self, watts: float, seconds: float) -> None:
         """Keep the watts that people are shown: a mean over the last second or so."""

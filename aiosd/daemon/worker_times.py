@@ -1,4 +1,4 @@
-"""The CPU time that each worker has spent since somebody last asked."""
+"""How much CPU time each expert's worker has used since it was asked last."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,24 +8,24 @@ Pids = Callable[[], Iterable[tuple[str, int]]]
 
 
 class WorkerTimes:
-    """Remembers where each worker's clock stood."""
+    """Remembers where each worker's count stood; a new process begins at nothing."""
 
     def __init__(self, pids: Pids) -> None:
-        """Ask `pids` for the process of each loaded expert."""
+        """Take who names the experts' workers."""
         self._pids = pids
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._spent: dict[str, tuple[int, float]] = {}
 
-    def take(self) -> tuple[tuple[str, float], ...]:
-        """Return the CPU seconds of each worker since the last call, or since it was started."""
+    def since_last(self) -> tuple[tuple[str, float], ...]:
+        """Return the CPU seconds of each worker since the last call."""
         news: dict[str, tuple[int, float]] = {}
         spent: list[tuple[str, float]] = []
         for expert, pid in self._pids():
             seconds = read_cpu_seconds(pid)
             if seconds is None:
                 continue
-            before = self._seen.get(expert)
+            before = self._spent.get(expert)
             base = before[1] if before is not None and before[0] == pid else 0.0
             news[expert] = (pid, seconds)
             spent.append((expert, max(0.0, seconds - base)))
-        self._seen = news
+        self._spent = news
         return tuple(spent)

@@ -84,8 +84,6 @@ def test_an_owner_calibrates_and_the_daemon_uses_it_at_once(
         words = ("--socket-dir", str(daemon.sockets), "calibrate", "--settle", "2", "--clocks", "2")
         owner = Owner(*words, "--meter", "the simulator")
         owners.append(owner)
-        live.watch(owner.process.pid)
-
         seen: deque[tuple[float, float]] = deque(maxlen=400)
 
         def read() -> str:
@@ -96,6 +94,9 @@ def test_an_owner_calibrates_and_the_daemon_uses_it_at_once(
 
         end = time.monotonic() + 240
         while owner.hear() and time.monotonic() < end:
+            # The board does what the terminal says: on a shared machine real load comes and goes.
+            said = re.findall(r"\] (?:(\d+) of 4 cores|idle)", owner.heard)
+            live.tree.set("busy", said[-1] or "0" if said else "0")
             seen.append((live.now, live.state.joules[Scope.BOARD]))
             owner.answer("watts on the meter now: ", read)
             owner.answer("repeat it? [Y/n] ", lambda: "y")
@@ -104,9 +105,9 @@ def test_an_owner_calibrates_and_the_daemon_uses_it_at_once(
         assert "the daemon uses it from now on" in owner.heard
         made = read_calibration(daemon.state / "calibration.json", "raspberry-pi-4")
         assert made.meter == "the simulator"
-        # Real processes on a shared machine: how good the figures are is tested in simulated time.
+        # In real time, with steps of the simulator of 50 ms; simulated time has tests of the error.
         assert made.idle_watts == pytest.approx(1.2 * 1.6, rel=0.15)
-        assert 0.1 < made.policies[0].curve()[-1][1] < 3.0
+        assert made.policies[0].curve()[-1][1] == pytest.approx(1.2 * 0.85, rel=0.35)
         power = cast("dict[str, object]", daemon.status()["power"])
         assert (power["source"], power["meter"]) == ("calibrated_model", "calibrated-model")
 
