@@ -112,7 +112,8 @@ def ps(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
         for row in experts:
             paper.line(
                 f"{word(row, 'name')}: pid {word(row, 'pid')}, "
-                f"{size(row.get('held_bytes'))} in the books"
+                f"{size(row.get('held_bytes'))} in the books, "
+                f"{size(row.get('held_mapped_bytes'))} of it mapped"
             )
             paper.line(f"  {word(row, 'confinement')}")
     hosts = rows_of(body, "hosts")

@@ -88,7 +88,8 @@ def picture(status: Body, ps: Body) -> Iterator[str]:
     yield f"power  {_watts(power)}"
     yield (
         f"queue  {word(status, 'queue')} waiting, {word(counts, 'answered')} answered, "
-        f"{word(counts, 'failed')} failed, {word(status, 'evictions')} evictions"
+        f"{word(counts, 'failed')} failed, {word(status, 'evictions')} evictions, "
+        f"{word(status, 'parkings')} parkings"
     )
     yield ""
     yield f"{'EXPERT':<22}{'STATE':<10}{'RAM':>10}{'IDLE':>9}{'DONE':>9}{'QUEUE':>7}"

@@ -16,6 +16,7 @@ from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
+from aiosd.domain.expert import ExpertState
 from aiosd.domain.power import EnergySource
 from aiosd.policy.slots import Slot
 from aiosd.protocol.codec import Envelope
@@ -242,7 +243,9 @@ class Control:
             "ram_bytes": memory.pss_bytes if memory else 0,
             "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
+            "mapped_bytes": memory.mapped_bytes if memory else 0,
             "held_bytes": self._broker.scheduler.ledger.held(name),
+            "held_mapped_bytes": self._broker.scheduler.ledger.file_bytes(name),
             "need_bytes": slot.need_bytes,
             "load_ms": ready.load_ms if ready else None,
             "since_seconds": now - slot.ready_at if ready else None,
@@ -261,6 +264,7 @@ class Control:
         scheduler, counts, facts = self._broker.scheduler, self._broker.counts, self.facts
         memory = read_process(os.getpid())
         loaded = sum(slot.loaded for slot in scheduler.slots.values())
+        parked = sum(slot.state is ExpertState.PARKED for slot in scheduler.slots.values())
         return {
             "version": own_version(),
             "pid": os.getpid(),
@@ -271,10 +275,11 @@ class Control:
             "ram_cap_bytes": scheduler.ledger.cap_bytes,
             "ram_cap_reason": facts.cap_reason,
             "ram_used_bytes": scheduler.ledger.used_bytes,
+            "ram_mapped_bytes": scheduler.ledger.mapped_bytes,
             "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
             "enforced_by": facts.enforced_by,
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
-            "experts": {"installed": len(scheduler.slots), "loaded": loaded},
+            "experts": {"installed": len(scheduler.slots), "loaded": loaded, "parked": parked},
             "queue": scheduler.queued,
             "requests": {
                 "answered": counts.answered,
@@ -282,6 +287,7 @@ class Control:
                 "cold_loads": counts.cold,
             },
             "evictions": scheduler.evictions,
+            "parkings": scheduler.parkings,
             "power": self._power(),
             "stopping": scheduler.stopping,
         }

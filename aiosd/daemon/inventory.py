@@ -32,6 +32,7 @@ class LoadRules:
     """What the settings and the board say about loading."""
 
     keep_alive_seconds: float
+    park_after_seconds: float
     load_limit_seconds: float
     threads: int
     own_process: bool
@@ -102,11 +103,16 @@ class Inventory:
         """Return what the scheduler wants to know of all experts."""
         for name, installed in self.catalogue.experts.items():
             size = sum(file.size for file in installed.manifest.files)
+            need = self._needs[name]
             yield ExpertFacts(
                 expert=name,
                 need_bytes=self._need_bytes(installed),
                 keep_alive_seconds=self.rules.keep_alive_seconds,
                 load_limit_seconds=self.rules.load_limit_seconds + size * SECONDS_PER_BYTE,
+                # Of an engine that cannot be parked these are not looked at.
+                context_bytes=need.cache_bytes + need.compute_bytes,
+                mapped_bytes=need.weights_bytes,
+                park_after_seconds=self.rules.park_after_seconds,
             )
 
     def _need_bytes(self, installed: Installed) -> int:

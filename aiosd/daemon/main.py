@@ -280,6 +280,7 @@ class Daemon:
         profile, machine = self._around.picked.profile, self._around.machine
         return LoadRules(
             keep_alive_seconds=settings.experts.keep_alive_seconds,
+            park_after_seconds=settings.experts.park_after_seconds,
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
             own_process=not self._resident(),

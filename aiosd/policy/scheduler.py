@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
-from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
+from aiosd.policy.governor import Ledger, Never, Room
 from aiosd.policy.queues import Ticket
 from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
@@ -124,24 +124,46 @@ class Scheduler:
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
-    def on_loaded(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
-        """Take note that a worker is ready, and what it really holds."""
+    def on_loaded(
+        self,
+        expert: str,
+        held_bytes: int,
+        now: float,
+        *,
+        mapped_bytes: int = 0,
+        parks: bool = False,
+    ) -> list[Effect]:
+        """Take note that a worker is ready, what it really holds, and whether it can be parked."""
         slot = self.slots[expert]
-        slot.reload_seconds = max(now - slot.load_started, 1e-3)
+        slot.reload_seconds = slot.came_seconds = max(now - slot.load_started, 1e-3)
+        slot.parks = parks
         slot.ready_at = slot.idle_since = now
         slot.kill_at = None
         slot.advance(ExpertEvent.LOADED)
-        effects: list[Effect] = self._measured(slot, held_bytes, now)
+        effects: list[Effect] = self._measured(slot, held_bytes, mapped_bytes, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
             effects.append(Settle(expert, None))
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
+    def on_measured(
+        self, expert: str, held_bytes: int, now: float, *, mapped_bytes: int = 0
+    ) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
-        effects = self._measured(self.slots[expert], held_bytes, now)
+        effects = self._measured(self.slots[expert], held_bytes, mapped_bytes, now)
         return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_parked(
+        self, expert: str, held_bytes: int, now: float, *, mapped_bytes: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is parked, and what it still holds."""
+        self._residency.on_parked(self.slots[expert], held_bytes, mapped_bytes)
+        return self._residency.sweep(now) + self._plan(now)
+
+    def on_resumed(self, expert: str, context_seconds: float, pages_seconds: float | None) -> None:
+        """Remember what it took a parked worker to come back."""
+        self.slots[expert].on_resumed(context_seconds, pages_seconds)
 
     def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
         """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
@@ -234,7 +256,7 @@ class Scheduler:
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
             until = slot.idle_until()
             if until is not None and until <= now:
-                effects += self._residency.drain(slot, "idle", now)
+                effects += self._residency.rest(slot, now)
         return effects + self._plan(now)
 
     def next_wake(self, now: float) -> float | None:
@@ -259,6 +281,11 @@ class Scheduler:
         return self._residency.evictions
 
     @property
+    def parkings(self) -> int:
+        """How often an expert was parked, or gave back its pages too."""
+        return self._residency.parkings
+
+    @property
     def queued(self) -> int:
         """How many requests wait."""
         return self._waiting.count
@@ -277,7 +304,7 @@ class Scheduler:
                     effects.append(self._serve(slot, now))
                     if room:
                         room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD:
+            elif slot.away and slot.facts.expert not in held:
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects
@@ -296,33 +323,26 @@ class Scheduler:
         return Serve(ticket.id, ticket.expert, max(0.0, waited - loading), loading)
 
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
-        """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
-        expert, oldest = slot.facts.expert, slot.queue.oldest()
-        need = slot.expected_bytes()
-        patient = oldest is not None and now < oldest + self.rules.gather_seconds
-        verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
-        match verdict:
-            case Fits():
-                room.take(need)
-                return [self._residency.load(slot, now)]
-            case Evict(victims):
-                room.claim(need, [each.expert for each in victims])
-                return self._residency.evict(victims, f"room for {expert}", now)
-            case Wait(names):
-                if not (patient and names):
-                    room.claim(need, names)
-                    slot.waits_for = names
-                    gather = self.rules.gather_seconds
-                    held.update(n for n in names if not self.slots[n].fresh(gather, now))
-                return []
-            case Never():
-                pinned = {name: self.ledger.held(name) for name in verdict.pinned}
-                error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
-                return self._refuse_all(slot, error)
+        """Load a cold expert, or resume a parked one, if there is room; see `Residency.admit`."""
+        verdict = self._residency.admit(slot, room, held, now)
+        if isinstance(verdict, Never):
+            pinned = {name: self.ledger.held(name) for name in verdict.pinned}
+            error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
+            return self._refuse_all(slot, error)
+        if slot.state is not ExpertState.READY:
+            return verdict
+        if slot.load_wanted:
+            slot.load_wanted = False
+            self._waiting.settle(slot)
+            verdict.append(Settle(slot.facts.expert, None))
+        if slot.queue:  # a worker that comes back takes its request at once, and waits for itself
+            verdict.append(self._serve(slot, now))
+            room.on_served(slot.facts.expert)
+        return verdict
 
-    def _measured(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+    def _measured(self, slot: Slot, held_bytes: int, mapped_bytes: int, now: float) -> list[Effect]:
         """Take a measurement into the books; nobody can be answered by one that is too large."""
-        effects = self._residency.on_measured(slot, held_bytes, now)
+        effects = self._residency.on_measured(slot, held_bytes, mapped_bytes, now)
         if held_bytes > self.ledger.room_bytes:
             effects += self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects

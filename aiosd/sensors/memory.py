@@ -81,6 +81,7 @@ def read_process(pid: int, root: Path = ROOT) -> ProcessMemory | None:
             own_bytes=fields.get("Private_Clean", 0) + fields.get("Private_Dirty", 0),
             swap_bytes=fields.get("SwapPss", 0),
             source=ProcessSource.SMAPS_ROLLUP,
+            mapped_bytes=fields.get("Private_Clean", 0),
         )
     words = _text(folder / "statm").split()
     if len(words) < 3 or not all(word.isdecimal() for word in words[:3]):  # noqa: PLR2004 - size, resident, shared
@@ -93,6 +94,7 @@ def read_process(pid: int, root: Path = ROOT) -> ProcessMemory | None:
         own_bytes=max(0, resident - shared) * page,
         swap_bytes=0,
         source=ProcessSource.STATM,
+        mapped_bytes=shared * page,
     )
 
 

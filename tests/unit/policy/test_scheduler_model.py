@@ -1,6 +1,6 @@
 """The scheduler against a model of the world: whatever happens, in whatever order."""
 
-from fakes.world import MIB, FakeWorld
+from fakes.world import MIB, FakeWorld, facts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -9,11 +9,11 @@ from aiosd.domain.expert import ExpertState
 from aiosd.domain.request import Priority
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.slots import ExpertFacts
 from aiosd.policy.waking import next_wake
 
 NAMES = ("asr", "big", "cat", "dog")
 NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
+PARKERS = frozenset({"asr", "big"})
 RULES = SchedulerRules(
     queue_per_client=6,
     queue_total=15,
@@ -27,7 +27,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = FakeWorld(cap=100 * MIB, rules=RULES)
+        self.world = FakeWorld(cap=100 * MIB, rules=RULES, parkers=PARKERS)
         self.world.install(**NEEDS)
 
     @rule(
@@ -64,6 +64,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = self.world.workers[name]
         if dies or worker.closing or worker.killed:
             self.world.gone(name)
+        elif worker.parking:
+            self.world.parked(name)
         elif not worker.ready:
             self.world.loaded(name, held)
         elif worker.serving is not None:
@@ -103,7 +105,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if need is None:
             self.world.facts.pop(expert, None)
         else:
-            self.world.facts[expert] = ExpertFacts(expert, need * MIB)
+            self.world.facts[expert] = facts(expert, need, parks=expert in PARKERS)
         self.world.catalogue([expert] if known and need else [])
 
     @rule(cap=pick((60, 100, 200)))
@@ -124,10 +126,22 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert serving == (self.world.workers[name].serving if slot.loaded else None)
 
     @invariant()
+    def the_books_are_never_below_what_workers_hold(self) -> None:
+        """A worker holds what it last told, and one that came back what it was given room for."""
+        scheduler = self.world.scheduler
+        for name, worker in self.world.workers.items():
+            if worker.ready and not (worker.parked or worker.closing or worker.killed):
+                assert scheduler.ledger.held(name) >= worker.held
+            if not worker.closing:
+                state = scheduler.slots[name].state
+                assert worker.parking == (state is ExpertState.PARKING)
+                assert (worker.parked and not worker.parking) == (state is ExpertState.PARKED)
+
+    @invariant()
     def nobody_waits_for_an_idle_expert_without_a_reason(self) -> None:
         """A ready, idle expert with requests is only kept from them by somebody who needs RAM."""
         slots = self.world.scheduler.slots.values()
-        cold = any(slot.state is ExpertState.COLD and slot.wanted for slot in slots)
+        cold = any(slot.away and slot.wanted for slot in slots)
         for slot in slots:
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
                 assert cold
