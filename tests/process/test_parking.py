@@ -26,11 +26,17 @@ pytestmark = [
 
 
 @pytest.fixture
-def served(daemon: DaemonProcess) -> DaemonProcess:
-    """A daemon that parks its one text expert as soon as it idles."""
+def installed(daemon: DaemonProcess) -> DaemonProcess:
+    """A daemon with one text expert, not started yet."""
     pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
     shutil.copytree(PACKAGE, daemon.experts / EXPERT)
-    return daemon.start(experts={"park_after_seconds": 0.0})
+    return daemon
+
+
+@pytest.fixture
+def served(installed: DaemonProcess) -> DaemonProcess:
+    """A daemon that parks its one text expert as soon as it idles."""
+    return installed.start(experts={"park_after_seconds": 0.0})
 
 
 def row(daemon: DaemonProcess) -> dict[str, object]:
@@ -52,10 +58,9 @@ def answer(client: RawClient) -> End:
 
 
 def test_a_parked_expert_gives_its_context_back_and_answers_as_before(
-    served: DaemonProcess,
+    installed: DaemonProcess,
 ) -> None:
-    served.configure(experts={"park_after_seconds": -1.0})
-    served.signal(signal.SIGHUP)
+    served = installed.start(experts={"park_after_seconds": -1.0})
     client = served.client()
     before = answer(client)
     assert before.outcome.cold
