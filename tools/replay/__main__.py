@@ -85,6 +85,8 @@ def _summary(
             "refused": count.refused,
             "loads": count.loads,
             "load_seconds": round(count.load_seconds, 1),
+            "resumes": count.resumes,
+            "resume_seconds": round(count.resume_seconds, 1),
             "wait_p50": round(waits[len(waits) // 2], 3),
             "wait_p99": round(waits[len(waits) * 99 // 100], 3),
             "books_peak_bytes": count.books_peak,
@@ -164,15 +166,21 @@ def _load_rows() -> list[Row]:
         rows.append(_at_most(f"{name} count", by_count, 0.7))
         by_bytes = made["lru by bytes"]["ours_by_seconds"]
         rows.append(_at_most(f"{name} bytes", by_bytes, 1.0))
-    for every in (0.25, 0.5, 0.75):
-        made = figures.load_figures(_thrash(every), 256 * MB, (1, 2, 3))
-        share = made["first come"]["ours_by_loads"]
-        rows.append(_at_most(f"A B A B each {every} s: loads against first come", share, 0.25))
+    for parks in (False, True):
+        what = "A B A B that can be parked" if parks else "A B A B"
+        for every in (0.25, 0.5, 0.75):
+            made = figures.load_figures(_thrash(every, parks=parks), 256 * MB, (1, 2, 3))
+            first = made["first come"]
+            name = f"{what}, each {every} s:"
+            rows.append(_at_most(f"{name} loads against first come", first["ours_by_loads"], 0.25))
+            if parks:
+                share = first["ours_by_seconds"]
+                rows.append(_at_most(f"{name} load time against first come", share, 0.25))
     return rows
 
 
-def _thrash(every: float) -> Callable[[int], Trace]:
-    return lambda seed: thrash(seed, every=every)
+def _thrash(every: float, *, parks: bool) -> Callable[[int], Trace]:
+    return lambda seed: thrash(seed, every=every, parks=parks)
 
 
 def _power_rows() -> list[Row]:
