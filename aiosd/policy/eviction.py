@@ -10,9 +10,11 @@ each expert only the steps on the lower hull of (bytes, seconds) count, as in th
 of a knapsack with choices (Sinha and Zoltners 1979): so no step is worth more than a later one.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 # One that was hardly ever used is still worth its reload.
 _LEAST_FREQUENCY = 0.1
@@ -37,6 +39,25 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Victim:
+    """An expert that was chosen, how far it goes, and the bytes that frees."""
+
+    expert: str
+    step: Step
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Descent:
+    """From one step of an expert to the next: `freed` more bytes; `depth` counts its descents."""
+
+    victim: Victim
+    freed: int
+    worth: float
+    depth: int
+
+
+@dataclass(frozen=True)
 class Candidate:
     """An expert that may leave: what leaving frees, and what coming back would cost.
 
@@ -50,24 +71,25 @@ class Candidate:
     frequency: float
     ways: tuple[Way, ...] = ()
 
-
-@dataclass(frozen=True)
-class Victim:
-    """An expert that was chosen, how far it goes, and the bytes that frees."""
-
-    expert: str
-    step: Step
-    bytes: int
-
-
-@dataclass(frozen=True)
-class _Descent:
-    """From one step of an expert to the next: `freed` more bytes; `depth` counts its descents."""
-
-    victim: Victim
-    freed: int
-    worth: float
-    depth: int
+    @cached_property
+    def descents(self) -> tuple[Descent, ...]:
+        """Its steps on the lower hull, the cheapest by the byte first."""
+        end = Way(Step.PROCESS, self.bytes, self.reload_seconds)
+        left = [*(each for each in self.ways if each.bytes < end.bytes), end]
+        descents: list[Descent] = []
+        done, spent, least = 0, 0.0, 0.0
+        while left:
+            best, price = end, math.inf
+            for way in left:
+                rate = worth(self.frequency, way.seconds - spent, way.bytes - done)
+                if rate <= price:
+                    best, price = way, rate
+            least = max(least, price)
+            victim = Victim(self.expert, best.step, best.bytes)
+            descents.append(Descent(victim, best.bytes - done, least, len(descents)))
+            done, spent = best.bytes, best.seconds
+            left = [each for each in left if each.bytes > done]
+        return tuple(descents)
 
 
 def worth(frequency: float, seconds: float, size: int) -> float:
@@ -85,12 +107,12 @@ def choose(
     step made room alone) is spared, the worthiest first.
     """
 
-    def turn(each: _Descent) -> tuple[bool, float, str, int]:
+    def turn(each: Descent) -> tuple[bool, float, str, int]:
         return (each.victim.expert not in first, each.worth, each.victim.expert, each.depth)
 
-    chosen: list[_Descent] = []
+    chosen: list[Descent] = []
     freed = 0
-    for descent in sorted((each for one in candidates for each in _descents(one)), key=turn):
+    for descent in sorted((each for one in candidates for each in one.descents), key=turn):
         if freed >= need_bytes:
             break
         chosen.append(descent)
@@ -110,23 +132,3 @@ def choose(
 def leave(candidate: Candidate) -> Victim:
     """Return a candidate as one that leaves altogether."""
     return Victim(candidate.expert, Step.PROCESS, candidate.bytes)
-
-
-def _descents(candidate: Candidate) -> Sequence[_Descent]:
-    """Return the steps of a candidate on its lower hull, the cheapest by the byte first."""
-    end = Way(Step.PROCESS, candidate.bytes, candidate.reload_seconds)
-    left = [*(each for each in candidate.ways if each.bytes < end.bytes), end]
-    descents: list[_Descent] = []
-    done, spent, least = 0, 0.0, 0.0
-    while left:
-        best, price = end, float("inf")
-        for way in left:
-            rate = worth(candidate.frequency, way.seconds - spent, way.bytes - done)
-            if rate <= price:
-                best, price = way, rate
-        least = max(least, price)
-        victim = Victim(candidate.expert, best.step, best.bytes)
-        descents.append(_Descent(victim, best.bytes - done, least, len(descents)))
-        done, spent = best.bytes, best.seconds
-        left = [each for each in left if each.bytes > done]
-    return descents

@@ -299,7 +299,9 @@ class Slot:
 
     def idle_until(self) -> float | None:
         """Return when it is to be parked or unloaded for want of work, or None."""
-        if not self.idle or self.wanted or self.pinned:
+        if self.serving or self.pinned or self.load_wanted or len(self.queue):
+            return None
+        if self.state is not ExpertState.READY and self.state is not ExpertState.PARKED:
             return None
         leave = self.keep_alive_seconds if self.keep_alive_seconds >= 0 else math.inf
         park = self.facts.park_after_seconds

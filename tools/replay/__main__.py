@@ -147,7 +147,7 @@ def _at_least(name: str, value: float, limit: float) -> Row:
 
 def _ram_rows() -> list[Row]:
     """An hour of the adversary at 256 MB."""
-    made = figures.load_figures(TRACES["adversary"], 256 * MB, (1,))["ours"]
+    made = figures.ram_figures(TRACES["adversary"](1), 256 * MB, 1)
     return [
         _at_most(
             "adversary, 1 h, 256 MB: moments with the books over the cap", made["books_over"], 0
