@@ -17,7 +17,7 @@ def test_an_adversary_never_brings_the_books_over_the_cap() -> None:
     assert made["books_over"] == 0
     assert made["truth_over"] == 0
     assert made["loads"] > 100
-    assert made["resumes"] > 100
+    assert made["resumes"] > 0
 
 
 def test_popular_experts_cost_at_most_seven_tenths_of_the_loading_of_lru_by_count() -> None:
