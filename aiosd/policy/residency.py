@@ -177,8 +177,8 @@ class Residency:
 
     def rest(self, slot: Slot, now: float) -> list[Effect]:
         """Park an expert that has idled, or let it leave if it has idled for its keep-alive."""
-        leave = slot.keep_alive_seconds
-        if 0 <= leave <= now - slot.idle_since:
+        leave = slot.leaves_at()
+        if leave is not None and leave <= now:
             return self.drain(slot, "idle", now)
         return self.park(slot, "idle", now)
 

@@ -303,8 +303,13 @@ class Slot:
             return None
         if self.state is not ExpertState.READY and self.state is not ExpertState.PARKED:
             return None
-        leave = self.keep_alive_seconds if self.keep_alive_seconds >= 0 else math.inf
-        park = self.facts.park_after_seconds
-        if 0 <= park < leave and self.parks and self.has_context:
-            leave = park
-        return None if leave == math.inf else self.idle_since + leave
+        leave, park = self.leaves_at(), self.facts.park_after_seconds
+        if park < 0 or not (self.parks and self.has_context):
+            return leave
+        parks_at = self.idle_since + park
+        return parks_at if leave is None or parks_at < leave else leave
+
+    def leaves_at(self) -> float | None:
+        """Return when its keep-alive ends if nobody asks, or None."""
+        keep = self.keep_alive_seconds
+        return self.idle_since + keep if keep >= 0 else None

@@ -61,6 +61,7 @@ class FakeWorld:
     settled: list[Settle] = field(default_factory=list)
     facts: dict[str, ExpertFacts] = field(default_factory=dict)
     parkers: frozenset[str] = frozenset()
+    load_seconds: float = 0.0
     requests: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ class FakeWorld:
         """Have a worker finish loading; it holds what was reserved if nothing is said."""
         worker = self.workers[expert]
         assert not worker.ready
+        self.now += self.load_seconds
         worker.ready = True
         held = worker.held = worker.reserved if mebibytes is None else mebibytes * MIB
         parks = expert in self.parkers

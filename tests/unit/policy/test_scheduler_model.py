@@ -13,7 +13,7 @@ from aiosd.policy.waking import next_wake
 
 NAMES = ("asr", "big", "cat", "dog")
 NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
-PARKERS = frozenset({"asr", "big"})
+PARKERS = frozenset({"asr", "big", "cat"})
 RULES = SchedulerRules(
     queue_per_client=6,
     queue_total=15,
@@ -27,7 +27,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = FakeWorld(cap=100 * MIB, rules=RULES, parkers=PARKERS)
+        self.world = FakeWorld(cap=100 * MIB, rules=RULES, parkers=PARKERS, load_seconds=0.5)
         self.world.install(**NEEDS)
 
     @rule(
@@ -70,6 +70,14 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.world.loaded(name, held)
         elif worker.serving is not None:
             self.world.answered(name, held)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(seconds=pick((0.1, 31.0)))
+    def everybody_comes_to_rest(self, seconds: float) -> None:
+        """Nobody is left with work; after half a minute those that can be parked begin to be."""
+        for _ in range(4):
+            self.world.work(0.1)
+        self.world.pass_time(seconds)
 
     @precondition(lambda self: self.world.requests)
     @rule(number=st.integers(0, 30))

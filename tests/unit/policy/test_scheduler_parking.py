@@ -152,6 +152,17 @@ def test_a_pinned_expert_is_never_parked(world: FakeWorld) -> None:
     assert world.code(big) == "over_ram"
 
 
+def test_an_idle_expert_leaves_although_the_clock_rounds() -> None:
+    """0.1 + 300 - 0.1 is less than 300 in floating point: it is time to leave all the same."""
+    world = FakeWorld(now=0.1)
+    world.install(three=50)
+    world.ask("three")
+    world.loaded("three")
+    world.answered("three")
+    world.pass_time(300)
+    assert world.last(Unload) == [Unload("three", "idle")]
+
+
 def test_an_expert_that_answers_is_not_parked(world: FakeWorld) -> None:
     warm(world, "one")
     world.ask("one")
