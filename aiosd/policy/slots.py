@@ -137,6 +137,11 @@ class Slot:
         """Whether it holds a context whose bytes are worth giving back."""
         return self.state is ExpertState.READY and self.context_bytes >= _LEAST_STEP_BYTES
 
+    @property
+    def pages_bytes(self) -> int:
+        """The mapped pages of its model; what else is mapped, libraries above all, stays."""
+        return min(self.mapped_bytes, self.facts.mapped_bytes)
+
     def advance(self, event: ExpertEvent) -> None:
         """Change the state by the one table."""
         self.state = advance(self.state, event)
@@ -171,7 +176,7 @@ class Slot:
         self.giving_context = self.state is ExpertState.READY
         self.giving_bytes = self.context_bytes if self.giving_context else 0
         if pages:
-            self.giving_bytes += self.mapped_bytes
+            self.giving_bytes += self.pages_bytes
             self.lean = True
         self.left_at = now
         self.advance(ExpertEvent.PARK)
@@ -292,8 +297,8 @@ class Slot:
         if self.has_context:
             freed, seconds = self.context_bytes, self.context_seconds
             ways.append(Way(Step.CONTEXT, freed, seconds))
-        if self.mapped_bytes >= _LEAST_STEP_BYTES:
-            freed, seconds = freed + self.mapped_bytes, seconds + self._pages_seconds()
+        if self.pages_bytes >= _LEAST_STEP_BYTES:
+            freed, seconds = freed + self.pages_bytes, seconds + self._pages_seconds()
             ways.append(Way(Step.PAGES, freed, seconds))
         return tuple(each for each in ways if each.bytes < held_bytes)
 

@@ -48,7 +48,7 @@ def test_an_idle_expert_is_parked_first_and_leaves_later(world: FakeWorld) -> No
     assert world.last(Park) == [Park("one", pages=False, why="idle")]
     world.parked("one")
     assert world.scheduler.ledger.held("one") == pytest.approx(28 * MIB, abs=2)
-    assert world.scheduler.ledger.mapped("one") == 20 * MIB
+    assert world.scheduler.ledger.file_bytes("one") == 20 * MIB
     world.pass_time(250)
     assert not world.workers["one"].closing
     world.pass_time(20)
@@ -153,8 +153,8 @@ def test_a_pinned_expert_is_never_parked(world: FakeWorld) -> None:
 
 
 def test_an_idle_expert_leaves_although_the_clock_rounds() -> None:
-    """0.1 + 300 - 0.1 is less than 300 in floating point: it is time to leave all the same."""
-    world = FakeWorld(now=0.1)
+    """212.05 + 300 - 212.05 is less than 300 in floating point."""
+    world = FakeWorld(now=212.05)
     world.install(three=50)
     world.ask("three")
     world.loaded("three")
