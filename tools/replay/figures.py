@@ -24,20 +24,22 @@ PROFILE = {"idle_watts": 2.8, "load_watts": 9.7}
 Figures = dict[str, float]
 
 
-def loads_compared(trace: Trace, cap_bytes: int, seed: int) -> dict[str, Count]:
-    """Replay a trace under our policy and under three others, at one cap."""
+OTHERS = ("lru by count", "lru by bytes", "first come")
+
+
+def loads_compared(
+    trace: Trace, cap_bytes: int, seed: int, against: Sequence[str] = OTHERS
+) -> dict[str, Count]:
+    """Replay a trace under our policy and under others, at one cap."""
     facts = facts_of(trace.models)
     count = safe_count(facts, cap_bytes)
-    return {
-        "ours": run(trace, scheduler_of(trace, cap_bytes), cap_bytes, seed),
-        "lru by count": run(
-            trace, LruScheduler(facts, count=count, in_order=False), cap_bytes, seed
-        ),
-        "lru by bytes": run(
-            trace, LruScheduler(facts, cap_bytes=cap_bytes, in_order=False), cap_bytes, seed
-        ),
-        "first come": run(trace, LruScheduler(facts, count=count, in_order=True), cap_bytes, seed),
+    others = {
+        "lru by count": LruScheduler(facts, count=count, in_order=False),
+        "lru by bytes": LruScheduler(facts, cap_bytes=cap_bytes, in_order=False),
+        "first come": LruScheduler(facts, count=count, in_order=True),
     }
+    made = {"ours": run(trace, scheduler_of(trace, cap_bytes), cap_bytes, seed)}
+    return made | {name: run(trace, others[name], cap_bytes, seed) for name in against}
 
 
 def ram_figures(trace: Trace, cap_bytes: int, seed: int) -> Figures:
@@ -52,10 +54,13 @@ def ram_figures(trace: Trace, cap_bytes: int, seed: int) -> Figures:
 
 
 def load_figures(
-    make: Callable[[int], Trace], cap_bytes: int, seeds: Sequence[int]
+    make: Callable[[int], Trace],
+    cap_bytes: int,
+    seeds: Sequence[int],
+    against: Sequence[str] = OTHERS,
 ) -> dict[str, Figures]:
     """Return medians over seeds: load seconds and loads of each policy, and ours as a share."""
-    runs = [loads_compared(make(seed), cap_bytes, seed) for seed in seeds]
+    runs = [loads_compared(make(seed), cap_bytes, seed, against) for seed in seeds]
     figures: dict[str, Figures] = {}
     for name in runs[0]:
         figures[name] = {
