@@ -111,7 +111,7 @@ class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
 class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     """The expert is loaded; what that took, what it holds, and whether it can be parked.
 
-    Of what it holds, `mapped_bytes` are a file's unchanged pages that nobody else has.
+    Of what it holds, `mapped_bytes` are a file's pages that nobody else has mapped.
     """
 
     pid: int
