@@ -141,6 +141,7 @@ def present_checks(status: Body, listed: Body) -> Iterator[Check]:
         f"{size(status.get('ram_cap_bytes'))}: {word(status, 'ram_cap_reason')}; "
         f"{size(status.get('ram_used_bytes'))} used; kept by {word(status, 'enforced_by')}",
     )
+    yield from memory_checks(status)
     experts = rows_of(listed, "experts")
     if experts:
         yield ok("experts", f"{len(experts)} installed")
@@ -152,6 +153,23 @@ def present_checks(status: Body, listed: Body) -> Iterator[Check]:
         if row.get("state") == "failed":
             name = word(row, "name")
             yield warn(f"expert {name}", "failed to load", f"aiosctl load {name} says why")
+
+
+def memory_checks(status: Body) -> Iterator[Check]:
+    """Check whether the kernel helps the daemon with memory, and whether there is enough."""
+    problems = status.get("cgroup_problems")
+    if isinstance(problems, list) and problems:
+        yield warn(
+            "control groups",
+            "; ".join(map(str, problems)),
+            "aiosd's own books hold the caps; the unit has Delegate=memory cpu for more",
+        )
+    found = f"{size(status.get('memory_available_bytes'))} available, watched by "
+    found += word(status, "memory_watched_by")
+    if status.get("memory_short"):
+        yield warn("memory", f"short: {found}", "idle experts leave; stop other programs")
+    elif status.get("memory_watched_by"):
+        yield ok("memory", found)
 
 
 def _group(number: int) -> str:

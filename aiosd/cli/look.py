@@ -113,7 +113,12 @@ def ps(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
             paper.line(
                 f"{word(row, 'name')}: pid {word(row, 'pid')}, "
                 f"{size(row.get('held_bytes'))} in the books, "
-                f"{size(row.get('held_mapped_bytes'))} of it mapped"
+                f"{size(row.get('held_mapped_bytes'))} of it mapped, "
+                f"limit of the kernel {size(row.get('limit_bytes'))}"
+            )
+            paper.line(
+                f"  {size(row.get('private_bytes'))} anonymous, "
+                f"{size(row.get('reclaimable_bytes'))} mapped from files (reclaimable)"
             )
             paper.line(f"  {word(row, 'confinement')}")
     hosts = rows_of(body, "hosts")

@@ -13,6 +13,7 @@ from aiosd.daemon.cost import Energy
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.loader import Loader
 from aiosd.daemon.pending import Counts, Pending
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import (
@@ -27,6 +28,7 @@ from aiosd.policy.effects import (
     Effect,
     Interrupt,
     Kill,
+    Limit,
     Load,
     Park,
     Refuse,
@@ -83,6 +85,8 @@ class Broker:
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
+        self.loader = Loader(loop, scheduler, inventory, workers, events)
+        self.loader.perform, self.loader.on_failed = self.perform, self.on_worker_exited
         workers.listen(self)
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────
@@ -155,7 +159,7 @@ class Broker:
             now = self._loop.time()
             self.perform(
                 self.scheduler.on_loaded(
-                    expert, held, now, mapped_bytes=ready.mapped_bytes, parks=ready.parks
+                    expert, held, now, mapped=ready.mapped_bytes, parks=ready.parks
                 )
             )
 
@@ -182,7 +186,7 @@ class Broker:
         if slot is not None and slot.state is ExpertState.READY:
             held = self._workers.held(measured.pss_bytes, measured.own_bytes)
             now, mapped = self._loop.time(), measured.mapped_bytes
-            self.perform(self.scheduler.on_measured(expert, held, now, mapped_bytes=mapped))
+            self.perform(self.scheduler.on_measured(expert, held, now, mapped=mapped))
 
     def on_parked(self, expert: str, parked: Parked) -> None:
         """A worker gave memory back; one that was told to leave meanwhile does not count."""
@@ -195,7 +199,7 @@ class Broker:
         self._events.publish("expert.parked", facts)
         log.info("%s parked: %.1f MiB given back", expert, freed / 2**20)
         now, mapped = self._loop.time(), parked.mapped_bytes
-        self.perform(self.scheduler.on_parked(expert, held, now, mapped_bytes=mapped))
+        self.perform(self.scheduler.on_parked(expert, held, now, mapped=mapped))
 
     def on_resumed(self, expert: str, resumed: Resumed) -> None:
         """A parked worker is back; whoever it answers next has waited for that."""
@@ -227,7 +231,7 @@ class Broker:
         self._workers.kill(expert, "answered a request that it was not given")
         return False
 
-    def on_worker_exited(self, expert: str, reason: str) -> None:
+    def on_worker_exited(self, expert: str, reason: str, outgrown_bytes: int = 0) -> None:
         """A worker is gone, as asked or not."""
         slot = self.scheduler.slots.get(expert)
         if slot is None:
@@ -237,7 +241,8 @@ class Broker:
             log.warning("%s: %s", expert, reason)
         topic = "expert.unloaded" if planned else "expert.failed"
         self._events.publish(topic, {"expert": expert, "reason": reason})
-        self.perform(self.scheduler.on_exited(expert, reason, self._loop.time()))
+        now = self._loop.time()
+        self.perform(self.scheduler.on_exited(expert, reason, now, outgrown_bytes=outgrown_bytes))
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 
@@ -249,8 +254,8 @@ class Broker:
                     self._serve(effect)
                 case Refuse(request, error):
                     self._end(request, error)
-                case Load(expert):
-                    self._load(expert)
+                case Load() | Limit():
+                    self.loader.book(effect)
                 case Settle(expert, error_or_none):
                     self._settled(expert, error_or_none)
                 case _:
@@ -279,16 +284,6 @@ class Broker:
                 log.warning("killing %s: %s", expert, why)
                 self._workers.kill(expert, why)
 
-    def _load(self, expert: str) -> None:
-        """Start a worker; what goes wrong counts as a failed load."""
-        self._events.publish("expert.loading", {"expert": expert})
-        self.counts.cold += 1
-        try:
-            engine, order = self._inventory.order(expert)
-            self._workers.start(expert, engine, order)
-        except (OSError, AiosdError) as error:
-            self._loop.call_soon(self.on_worker_exited, expert, f"cannot start: {error}")
-
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
         pending = self._requests[effect.request]
@@ -305,6 +300,7 @@ class Broker:
         )
         try:
             self._workers.run(effect.expert, request, pending.payload)
+            self._workers.weigh(effect.expert, options.priority)
         except OSError as error:
             failed = ExpertFailedError(f"the input cannot be handed over: {error}", reason="memory")
             self._end(effect.request, failed)

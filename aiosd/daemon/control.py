@@ -62,7 +62,6 @@ class Facts:
     board: str
     profile_reason: str
     cap_reason: str
-    enforced_by: str
     config_path: str
     started: float
 
@@ -85,7 +84,7 @@ class Control:
         self._workers = workers
         self._hosts = hosts
         self.telemetry: Telemetry | None = None
-        self.facts = Facts("", "", "", "", "", time.time())
+        self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
     def on_message(self, client: Client, envelope: Envelope) -> None:
@@ -244,6 +243,8 @@ class Control:
             "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
             "mapped_bytes": memory.mapped_bytes if memory else 0,
+            "reclaimable_bytes": memory.pss_bytes - memory.anon_bytes if memory else 0,
+            "limit_bytes": self._workers.groups.limit_of(name),
             "held_bytes": self._broker.scheduler.ledger.held(name),
             "held_mapped_bytes": self._broker.scheduler.ledger.file_bytes(name),
             "need_bytes": slot.need_bytes,
@@ -277,19 +278,41 @@ class Control:
             "ram_used_bytes": scheduler.ledger.used_bytes,
             "ram_mapped_bytes": scheduler.ledger.mapped_bytes,
             "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
-            "enforced_by": facts.enforced_by,
+            **self._memory(),
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
             "experts": {"installed": len(scheduler.slots), "loaded": loaded, "parked": parked},
             "queue": scheduler.queued,
             "requests": {
                 "answered": counts.answered,
                 "failed": counts.failed,
-                "cold_loads": counts.cold,
+                "cold_loads": self._broker.loader.loads,
             },
             "evictions": scheduler.evictions,
-            "parkings": scheduler.parkings,
+            "parkings": scheduler.residency.parkings,
             "power": self._power(),
             "stopping": scheduler.stopping,
+        }
+
+    def _memory(self) -> dict[str, object]:
+        """Return what holds the RAM cap, what the machine has left, and of which kind it is.
+
+        Anonymous memory is there until its process gives it back; what is mapped from files (a
+        model's weights) the kernel may take back, and read again.
+        """
+        groups, watch = self._workers.groups, self._workers.watch
+        reading = watch.reading()
+        held = [read_process(pid) for _, pid in self._workers.pids()]
+        anonymous = sum(each.anon_bytes for each in held if each)
+        return {
+            "enforced_by": groups.mechanism,
+            "cgroup_problems": groups.problems,
+            "experts_anonymous_bytes": anonymous,
+            "experts_reclaimable_bytes": sum(each.pss_bytes for each in held if each) - anonymous,
+            "memory_total_bytes": reading.total_bytes,
+            "memory_available_bytes": reading.available_bytes,
+            "memory_short": watch.short,
+            "memory_stalls": watch.stalls,
+            "memory_watched_by": watch.mechanism,
         }
 
     def _power(self) -> dict[str, object]:

@@ -18,10 +18,12 @@ from aiosd.boards.machine import read_machine
 from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
+from aiosd.daemon.control_groups import ControlGroups
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
 from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
@@ -41,7 +43,6 @@ log = logging.getLogger(__name__)
 
 # How long a host or worker may take to end once its pipe is closed.
 CHILD_SECONDS = 2.0
-OWN_BOOKS = "the daemon's own books: need before load, measured after"
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,14 @@ class Daemon:
             if self._resident()
             else None
         )
-        self._workers = Workers(loop, self._hosts, environment)
+        root = Path(settings.board.sysroot)
+        self._groups = ControlGroups(root, wanted=settings.ram.groups == "auto")
+        self._watch = MemoryWatch(loop, root, forked=self._resident())
+        self._workers = Workers(loop, self._hosts, environment, self._groups, self._watch)
         self.scheduler = Scheduler(ledger, self._rules())
         self._telemetry = Telemetry(
             loop,
-            Path(settings.board.sysroot),
+            root,
             self._around.picked.profile,
             settings.layout().state / "calibration.json",
             self._workers.pids,
@@ -156,6 +160,7 @@ class Daemon:
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
+        self._watch.listen(self._broker.loader)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.on_reload = self.reload
@@ -272,6 +277,8 @@ class Daemon:
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
         self._events.close()
+        self._watch.close()
+        self._groups.shut()
         self._telemetry.close()
         self._sockets.close()
 
@@ -315,7 +322,6 @@ class Daemon:
             board=picked.profile.name,
             profile_reason=picked.reason,
             cap_reason=cap.reason,
-            enforced_by=OWN_BOOKS,
             config_path=str(self._options.config),
             started=self._started,
         )

@@ -60,5 +60,4 @@ class Counts:
 
     answered: int = 0
     failed: int = 0
-    cold: int = 0
     by_expert: dict[str, int] = field(default_factory=dict)

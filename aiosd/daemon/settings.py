@@ -55,9 +55,13 @@ class Sockets(_Table, frozen=True, kw_only=True):
 
 
 class Ram(_Table, frozen=True, kw_only=True):
-    """The cap on all experts together: "auto" or a size such as "512 MiB"."""
+    """The cap on all experts together: "auto" or a size such as "512 MiB".
+
+    `groups`: whether each worker gets a control group of its own, where one may be made.
+    """
 
     cap: str = "auto"
+    groups: Literal["auto", "off"] = "auto"
 
 
 class Board(_Table, frozen=True, kw_only=True):

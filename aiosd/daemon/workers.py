@@ -12,8 +12,12 @@ from typing import Protocol
 import msgspec
 
 from aiosd.daemon.child import Child
+from aiosd.daemon.control_groups import ControlGroups, Ending
 from aiosd.daemon.hosts import Forked, Hosts
+from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.pipe import Pipe
+from aiosd.domain.request import Priority
+from aiosd.policy.allotment import memory_limit
 from aiosd.protocol.pipe import (
     CancelRequest,
     Done,
@@ -62,8 +66,8 @@ class Listener(Protocol):
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered."""
 
-    def on_worker_exited(self, expert: str, reason: str) -> None:
-        """The worker's process is gone."""
+    def on_worker_exited(self, expert: str, reason: str, outgrown_bytes: int = 0) -> None:
+        """The worker's process is gone; it went over a limit of so many bytes, unless that is 0."""
 
 
 @dataclass
@@ -86,10 +90,17 @@ class Workers:
         loop: asyncio.AbstractEventLoop,
         hosts: Hosts | None,
         environment: Mapping[str, str],
+        groups: ControlGroups,
+        watch: MemoryWatch,
     ) -> None:
-        """Fork workers from `hosts`, or start each as a process of its own where that is None."""
+        """Fork workers from `hosts`, or start each as a process of its own where that is None.
+
+        Each gets a group of its own among `groups`; `watch` looks after those that run.
+        """
+        self.watch = watch
         self._loop = loop
         self._hosts = hosts
+        self.groups = groups
         self._environment = environment
         self._listener: Listener | None = None
         self._duty = 1.0
@@ -99,6 +110,11 @@ class Workers:
         """Return the process of each loaded expert."""
         return [(name, worker.ready.pid) for name, worker in self.workers.items() if worker.ready]
 
+    def pid(self, expert: str) -> int | None:
+        """Return the process of an expert that is loaded or loading, once there is one."""
+        worker = self.workers.get(expert)
+        return worker.process.pid if worker and worker.process else None
+
     def held(self, pss: int, own: int) -> int:
         """Return what a worker counts in the books: see `Ledger`."""
         return pss if self._hosts is None else own
@@ -107,23 +123,23 @@ class Workers:
         """Tell `listener` everything from now on."""
         self._listener = listener
 
-    def start(self, expert: str, engine: str, order: LoadExpert) -> None:
+    def start(self, expert: str, engine: str, order: LoadExpert, booked_bytes: int) -> None:
         """Start a worker and have it load; `on_worker_ready` or `on_worker_exited` follows.
+
+        Before anything else it enters the group that is made for it, so that nothing of the model
+        is counted elsewhere; `booked_bytes` are what the books reserve for it.
 
         Raises:
             OSError: no process or pipe can be made.
         """
         worker = Worker(expert, order.manifest.release)
-        if self._hosts is None:
-            parent = ["--parent", str(os.getpid())]
-            child = Child(
-                self._loop, parent, self._environment, lambda how: self._gone(worker, how)
-            )
-            worker.process, end = child, child.end
-        else:
-            end, far = socket.socketpair()
-            with far:
-                worker.process = self._hosts.fork(engine, far, lambda how: self._gone(worker, how))
+        self.groups.open(expert, memory_limit(booked_bytes))
+        entrances = self.groups.entrances(expert)
+        try:
+            end = self._launch(worker, engine, entrances)
+        except OSError:
+            self.groups.close(expert)
+            raise
         worker.pipe = Pipe(
             self._loop,
             end,
@@ -133,9 +149,30 @@ class Workers:
             lambda reason: self._end(worker, reason) if reason else None,
         )
         self.workers[expert] = worker
-        worker.pipe.send(order)
+        worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
         if self._duty < 1.0:
             worker.pipe.send(Pace(duty=self._duty))
+        self.watch.wake()
+
+    def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
+        """Start the process, and return our end of its pipe.
+
+        Raises:
+            OSError: no process or pipe can be made.
+        """
+        if self._hosts is None:
+            arguments = ["--parent", str(os.getpid())]
+            for each in entrances:
+                arguments += ["--group", each]
+            child = Child(
+                self._loop, arguments, self._environment, lambda how: self._gone(worker, how)
+            )
+            worker.process = child
+            return child.end
+        end, far = socket.socketpair()
+        with far:
+            worker.process = self._hosts.fork(engine, far, lambda how: self._gone(worker, how))
+        return end
 
     def run(self, expert: str, request: RunRequest, payload: bytes | memoryview | None) -> None:
         """Hand a request to the expert's worker.
@@ -151,6 +188,7 @@ class Workers:
         else:
             sized = msgspec.structs.replace(request, descriptor_bytes=len(payload))
             pipe.send(sized, _in_memory(payload))
+        self.watch.wake()
 
     def pace(self, duty: float) -> None:
         """Let every worker, also those still to come, work for this share of the time only."""
@@ -160,6 +198,14 @@ class Workers:
         for worker in self.workers.values():
             if worker.pipe is not None:
                 worker.pipe.send(Pace(duty=duty))
+
+    def limit(self, expert: str, booked_bytes: int) -> None:
+        """Have the kernel hold an expert's worker to what the books give it, where it can."""
+        self.groups.limit_memory(expert, memory_limit(booked_bytes))
+
+    def weigh(self, expert: str, priority: Priority) -> None:
+        """Let an expert's worker compete for the processor as this priority does."""
+        self.groups.weigh(expert, priority)
 
     def cancel(self, expert: str, request: int) -> None:
         """Tell the expert's worker to stop answering."""
@@ -225,6 +271,7 @@ class Workers:
                 listener.on_resumed(worker.expert, message)
             case WorkerReady():
                 worker.ready = message
+                self.groups.check(worker.expert, message.pid)
                 listener.on_worker_ready(worker.expert, message)
             case LoadFailed():
                 worker.failure = message.reason
@@ -234,10 +281,25 @@ class Workers:
         if worker.pipe is not None:
             worker.pipe.drain()
             worker.pipe.close()
+        ending = Ending()
         if self.workers.get(worker.expert) is worker:
             del self.workers[worker.expert]
+            ending = self.groups.close(worker.expert)
         if self._listener is not None:
-            self._listener.on_worker_exited(worker.expert, worker.failure or how)
+            reason = worker.failure or explain(ending) or how
+            self._listener.on_worker_exited(
+                worker.expert, reason, ending.limit_bytes if ending.over_limit else 0
+            )
+
+
+def explain(ending: Ending) -> str:
+    """Say why the kernel ended a worker, if it did for want of memory."""
+    if ending.over_limit:
+        limit = ending.limit_bytes >> 20
+        return f"went over its own limit of {limit} MiB and was ended by the kernel"
+    if ending.out_of_memory:
+        return "was ended by the kernel: memory ran out, though not by this expert's own limit"
+    return ""
 
 
 def _in_memory(payload: bytes | memoryview) -> int:

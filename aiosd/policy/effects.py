@@ -12,6 +12,13 @@ class Load(msgspec.Struct, frozen=True):
     reserved_bytes: int
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """From now on the books give this loaded expert so many bytes; the kernel may hold it there."""
+
+    expert: str
+    booked_bytes: int
+
+
 class Unload(msgspec.Struct, frozen=True):
     """Close the idle worker of this expert; `why` is for events and logs."""
 
@@ -70,4 +77,4 @@ class Settle(msgspec.Struct, frozen=True):
     error: AiosdError | None
 
 
-Effect = Load | Unload | Park | Resume | Kill | Serve | Interrupt | Refuse | Settle
+Effect = Load | Limit | Unload | Park | Resume | Kill | Serve | Interrupt | Refuse | Settle

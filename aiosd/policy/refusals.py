@@ -7,6 +7,8 @@ from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
 
 _MIB = 2**20
+# Memory that others hold comes free when they please; to ask again sooner is no use.
+SHORT_SECONDS = 5.0
 
 
 def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> OverRamError:
@@ -22,6 +24,39 @@ def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> O
         have_bytes=best,
         cap_bytes=cap,
         would_free=list(pinned),
+    )
+
+
+def overgrown(slot: Slot, held_bytes: int, ledger: Ledger) -> OverRamError:
+    """Say by how much an expert went over what was reserved, and that all went over the cap."""
+    expert, reserved = slot.facts.expert, slot.reserved_bytes
+    return OverRamError(
+        f"{expert} grew to {held_bytes / _MIB:.1f} MiB, {reserved / _MIB:.1f} MiB were reserved; "
+        f"with it all experts went over the cap of {ledger.cap_bytes / _MIB:.1f} MiB, so it was "
+        "ended; needs.ram_bytes of its package says too little",
+        expert=expert,
+        need_bytes=held_bytes,
+        have_bytes=reserved,
+        cap_bytes=ledger.cap_bytes,
+    )
+
+
+def crashed(expert: str, reason: str) -> ExpertFailedError:
+    """Say that a worker ended while it answered."""
+    return ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
+
+
+def machine_full(slot: Slot, need_bytes: int, lacking_bytes: int) -> OverRamError:
+    """Say that other programs have taken the RAM that the cap would give."""
+    expert = slot.facts.expert
+    return OverRamError(
+        f"{expert} needs {need_bytes / _MIB:.1f} MiB; the cap allows it, but this machine lacks "
+        f"{lacking_bytes / _MIB:.1f} MiB of free memory now: other programs hold it",
+        expert=expert,
+        need_bytes=need_bytes,
+        have_bytes=max(0, need_bytes - lacking_bytes),
+        lacking_bytes=lacking_bytes,
+        retry_after_seconds=SHORT_SECONDS,
     )
 
 

@@ -6,12 +6,13 @@ them waits, logs or looks at the world.
 
 from collections.abc import Iterable
 
-from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
+from aiosd.domain.errors import AiosdError, CancelledError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
 from aiosd.policy.governor import Ledger, Never, Room
+from aiosd.policy.pressure import Growth, Lack, MemoryNews
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
@@ -31,11 +32,8 @@ class Scheduler:
         self._wake: float | None = None
         self._wake_known = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self._residency = Residency(
-            ledger,
-            gather_seconds=rules.gather_seconds,
-            grace_seconds=rules.interrupt_grace_seconds,
-        )
+        gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
+        self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -94,6 +92,7 @@ class Scheduler:
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
+        self._residency.try_again(slot)
         self._waiting.push(slot, ticket)
         return self._plan(now)
 
@@ -130,17 +129,13 @@ class Scheduler:
         held_bytes: int,
         now: float,
         *,
-        mapped_bytes: int = 0,
+        mapped: int = 0,
         parks: bool = False,
     ) -> list[Effect]:
         """Take note that a worker is ready, what it really holds, and whether it can be parked."""
         slot = self.slots[expert]
-        slot.reload_seconds = slot.came_seconds = max(now - slot.load_started, 1e-3)
-        slot.parks = parks
-        slot.ready_at = slot.idle_since = now
-        slot.kill_at = None
-        slot.advance(ExpertEvent.LOADED)
-        effects: list[Effect] = self._measured(slot, held_bytes, mapped_bytes, now)
+        slot.on_loaded(now, parks=parks)
+        effects: list[Effect] = self._measured(slot, held_bytes, mapped, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
@@ -148,39 +143,56 @@ class Scheduler:
         return effects + self._residency.sweep(now) + self._plan(now)
 
     def on_measured(
-        self, expert: str, held_bytes: int, now: float, *, mapped_bytes: int = 0
+        self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
     ) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
-        effects = self._measured(self.slots[expert], held_bytes, mapped_bytes, now)
+        effects = self._measured(self.slots[expert], held_bytes, mapped, now)
         return effects + self._residency.sweep(now) + self._plan(now)
 
     def on_parked(
-        self, expert: str, held_bytes: int, now: float, *, mapped_bytes: int = 0
+        self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
     ) -> list[Effect]:
         """Take note that a worker is parked, and what it still holds."""
-        self._residency.on_parked(self.slots[expert], held_bytes, mapped_bytes)
+        self._residency.on_parked(self.slots[expert], held_bytes, mapped)
         return self._residency.sweep(now) + self._plan(now)
 
     def on_resumed(self, expert: str, context_seconds: float, pages_seconds: float | None) -> None:
         """Remember what it took a parked worker to come back."""
         self.slots[expert].on_resumed(context_seconds, pages_seconds)
 
-    def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
-        """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
+    def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
+        """Take note of what memory does beside the books: see `MemoryNews`."""
+        if isinstance(news, Growth):
+            effects = self._residency.on_growth(self.slots[news.expert], news.held_bytes, now)
+        elif isinstance(news, Lack):
+            slot = self.slots[news.expert]
+            way = self._residency.make_way(slot, news.lacking_bytes, now)
+            effects = way if isinstance(way, list) else self._refuse_all(slot, way)
+            effects += self.on_exited(news.expert, "not begun", now)
+        else:
+            effects = self._residency.relieve("the machine is short of memory", now)
+        return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_exited(
+        self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is gone: as asked, by a failed load, or by a crash.
+
+        The kernel may have ended it for going over a limit of `outgrown_bytes`.
+        """
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if slot.stale and state is ExpertState.LOADING:
-            planned = True  # the release that could not be loaded is not the installed one
-        self._residency.on_exited(slot, now)
+        if state is ExpertState.LOADING and (slot.stale or self._residency.lacks(slot)):
+            planned = True  # what could not be loaded is not installed now, or was never begun
+        self._residency.on_exited(slot, outgrown_bytes, now)
         effects: list[Effect] = []
         if serving and not ended:
-            error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
-            effects.append(Refuse(serving.id, error))
+            effects.append(Refuse(serving.id, crashed(expert, reason)))
         if planned:
             slot.advance(ExpertEvent.EXITED)
-        else:
-            effects += self._on_failure(slot, reason, now)
+        elif slot.on_failure(reason, now):
+            effects += self._refuse_all(slot, resting(slot, now))
         if (planned or asked) and not slot.load_wanted:
             effects.append(Settle(expert, None))
         if slot.removed:
@@ -199,6 +211,7 @@ class Scheduler:
             return [Settle(expert, stopping())]
         slot.budget.forgive()
         slot.unload_wanted = False
+        self._residency.try_again(slot)
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
@@ -250,7 +263,7 @@ class Scheduler:
         for slot in self._residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
+                slot.kill_at, slot.doomed = None, True
                 effects.append(Kill(slot.facts.expert, hung(slot)))
             elif serving and not slot.ended and passed(serving.deadline, now):
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
@@ -276,14 +289,14 @@ class Scheduler:
         return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
 
     @property
+    def residency(self) -> Residency:
+        """Who is loaded."""
+        return self._residency
+
+    @property
     def evictions(self) -> int:
         """How many experts had to leave for others."""
         return self._residency.evictions
-
-    @property
-    def parkings(self) -> int:
-        """How often an expert was parked, or gave back its pages too."""
-        return self._residency.parkings
 
     @property
     def queued(self) -> int:
@@ -300,11 +313,11 @@ class Scheduler:
         room: Room | None = None
         for slot in self._waiting.slots():
             if slot.state is ExpertState.READY:
-                if slot.queue and not (slot.facts.expert in held or slot.serving or slot.stale):
+                if slot.queue and slot.free and slot.facts.expert not in held:
                     effects.append(self._serve(slot, now))
                     if room:
                         room.on_served(slot.facts.expert)
-            elif slot.away and slot.facts.expert not in held:
+            elif slot.away and not (slot.facts.expert in held or self._residency.lacks(slot)):
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
         return effects
@@ -327,15 +340,14 @@ class Scheduler:
         verdict = self._residency.admit(slot, room, held, now)
         if isinstance(verdict, Never):
             pinned = {name: self.ledger.held(name) for name in verdict.pinned}
-            error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
-            return self._refuse_all(slot, error)
-        if slot.state is not ExpertState.READY:
-            return verdict
-        if slot.load_wanted:
+            return self._refuse_all(slot, over_ram(slot, verdict.need_bytes, self.ledger, pinned))
+        if slot.state is ExpertState.READY and slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
             verdict.append(Settle(slot.facts.expert, None))
-        if slot.queue:  # a worker that comes back takes its request at once, and waits for itself
+        if (
+            slot.state is ExpertState.READY and slot.queue
+        ):  # its worker comes back before it answers
             verdict.append(self._serve(slot, now))
             room.on_served(slot.facts.expert)
         return verdict
@@ -346,18 +358,6 @@ class Scheduler:
         if held_bytes > self.ledger.room_bytes:
             effects += self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects
-
-    def _on_failure(self, slot: Slot, reason: str, now: float) -> list[Effect]:
-        """Take note of a failed load or a crash, and end what cannot be answered any more."""
-        if slot.state is ExpertState.LOADING:
-            slot.budget.on_load_failed(reason, now)
-        else:
-            slot.budget.on_crash(reason, now)
-            if not slot.budget.rest_seconds(now):
-                slot.advance(ExpertEvent.EXITED)
-                return []
-        slot.advance(ExpertEvent.GAVE_UP)
-        return self._refuse_all(slot, resting(slot, now))
 
     def _refusal(self, slot: Slot, ticket: Ticket, now: float) -> AiosdError | None:
         """Return why a request cannot even be queued, or None."""

@@ -52,9 +52,11 @@ class Slot:
 
     `ended` says that the request being served was ended already (cancelled, too late), and that
     only its worker has not let go of it. `stale`, `oversize` and `unload_wanted` say why the worker
-    is to leave; they end with it. `waits_for` names those whose leaving this expert waits for.
-    `parks` says that its worker can be parked, `lean` that a parked one gave back its pages too,
-    `giving_bytes` what one that is being parked is expected to give back.
+    is to leave, `doomed` that it is being killed; they end with it. `waits_for` names those
+    whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
+    the kernel was last told to hold it to `booked_bytes`. `parks` says that its worker can be
+    parked, `lean` that a parked one gave back its pages too, `giving_bytes` what one that is being
+    parked is expected to give back.
     """
 
     facts: ExpertFacts
@@ -68,6 +70,9 @@ class Slot:
     unload_wanted: bool = False
     stale: bool = False
     oversize: bool = False
+    doomed: bool = False
+    reserved_bytes: int = 0
+    booked_bytes: int = 0
     waits_for: tuple[str, ...] = ()
     removed: bool = False
     need_bytes: int = 0
@@ -115,12 +120,15 @@ class Slot:
     @property
     def idle(self) -> bool:
         """Whether its worker has nothing to do and may be told to leave."""
-        return self.serving is None and self.state in (ExpertState.READY, ExpertState.PARKED)
+        waits = self.state in (ExpertState.READY, ExpertState.PARKED)
+        return waits and self.serving is None and not self.doomed
 
     @property
     def free(self) -> bool:
         """Whether its worker can take a request now."""
-        return self.serving is None and self.state is ExpertState.READY and not self.stale
+        if self.serving is not None or self.state is not ExpertState.READY:
+            return False
+        return not (self.stale or self.doomed)
 
     @property
     def wanted(self) -> bool:
@@ -130,7 +138,9 @@ class Slot:
     @property
     def away(self) -> bool:
         """Whether room must be found before it can answer: for all of it, or for its context."""
-        return self.state in (ExpertState.COLD, ExpertState.PARKED)
+        return self.state is ExpertState.COLD or (
+            self.state is ExpertState.PARKED and not self.doomed
+        )
 
     @property
     def has_context(self) -> bool:
@@ -154,10 +164,22 @@ class Slot:
         if self.state is ExpertState.FAILED:
             self.advance(ExpertEvent.RETRY)
 
+    def on_failure(self, reason: str, now: float) -> bool:
+        """Take note of a failed load or a crash; return whether it rests now."""
+        if self.state is ExpertState.LOADING:
+            self.budget.on_load_failed(reason, now)
+        else:
+            self.budget.on_crash(reason, now)
+            if not self.budget.rest_seconds(now):
+                self.advance(ExpertEvent.EXITED)
+                return False
+        self.advance(ExpertEvent.GAVE_UP)
+        return True
+
     def forget_worker(self) -> None:
         """Strike out what was noted about a worker that is gone."""
         self.serving, self.kill_at = None, None
-        self.ended = self.stale = self.oversize = self.unload_wanted = False
+        self.ended = self.stale = self.oversize = self.unload_wanted = self.doomed = False
         self.parks = self.lean = False
 
     def on_load(self, now: float, seconds: float) -> None:
@@ -170,6 +192,13 @@ class Slot:
         self.came_seconds = seconds
         soon = _RETURN_LOADS * seconds
         self.returned = self.left_at is not None and now - self.left_at < soon
+
+    def on_loaded(self, now: float, *, parks: bool) -> None:
+        """Note that its load has ended, and whether its worker can be parked."""
+        self.reload_seconds = self.came_seconds = max(now - self.load_started, 1e-3)
+        self.ready_at = self.idle_since = now
+        self.kill_at, self.parks = None, parks
+        self.advance(ExpertEvent.LOADED)
 
     def on_park(self, *, pages: bool, now: float) -> None:
         """Note that it begins to give back its context, if it has one, and its pages if so said."""
@@ -219,6 +248,11 @@ class Slot:
             self.mapped_bytes = mapped_bytes
             self.peak_bytes = max(self.peak_bytes, held_bytes)
             self.need_bytes = self.peak_bytes
+
+    def on_outgrown(self, need_bytes: int) -> None:
+        """Remember that the expert needs so much: it went over a limit below that."""
+        if not self.stale:
+            self.peak_bytes = self.need_bytes = max(self.peak_bytes, need_bytes)
 
     def on_use(self, now: float) -> None:
         """Count an answer."""
@@ -283,7 +317,7 @@ class Slot:
             ),
             busy=self.serving is not None or state is ExpertState.LOADING,
             pinned=self.pinned,
-            leaving=parking or state is ExpertState.DRAINING,
+            leaving=self.doomed or parking or state is ExpertState.DRAINING,
             wanted=self.wanted and not self.stale,
             fresh=self.fresh(gather_seconds, now),
         )
@@ -306,7 +340,7 @@ class Slot:
         """Return when it is to be parked or unloaded for want of work, or None."""
         if self.serving or self.pinned or self.load_wanted or len(self.queue):
             return None
-        if self.state is not ExpertState.READY and self.state is not ExpertState.PARKED:
+        if self.doomed or self.state not in (ExpertState.READY, ExpertState.PARKED):
             return None
         leave, park = self.leaves_at(), self.facts.park_after_seconds
         if park < 0 or not (self.parks and self.has_context):

@@ -63,12 +63,16 @@ class Exited(_Message, frozen=True, kw_only=True, tag="exited"):
 
 
 class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
-    """Become this expert; hash the files named in `verify` first."""
+    """Become this expert: enter the control groups, hash the files named in `verify`, then load.
+
+    `groups` are the files to which a process writes its pid to enter one.
+    """
 
     manifest: Manifest
     folder: str
     threads: int
     verify: list[str]
+    groups: list[str] = msgspec.field(default_factory=list)
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):

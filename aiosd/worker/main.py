@@ -26,7 +26,7 @@ from aiosd.protocol.pipe import (
 )
 from aiosd.sensors.memory import read_process
 from aiosd.worker.channel import Channel
-from aiosd.worker.confine import confine_after_load, confine_at_start
+from aiosd.worker.confine import confine_after_load, confine_at_start, enter_groups
 from aiosd.worker.expert import Expert, failure, map_payload
 from aiosd.worker.pace import Pacer
 
@@ -79,6 +79,7 @@ class Worker:
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
+        enter_groups(order.groups)
         walls = confine_at_start([Path(order.folder)])
         try:
             self._expert = Expert(order)

@@ -9,6 +9,7 @@ from aiosd.policy.effects import (
     Effect,
     Interrupt,
     Kill,
+    Limit,
     Load,
     Park,
     Refuse,
@@ -18,6 +19,7 @@ from aiosd.policy.effects import (
     Unload,
 )
 from aiosd.policy.governor import Ledger
+from aiosd.policy.pressure import Growth, Lack, Short
 from aiosd.policy.queues import Ticket
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
@@ -111,9 +113,7 @@ class FakeWorld:
         held = worker.held = worker.reserved if mebibytes is None else mebibytes * MIB
         parks = expert in self.parkers
         mapped = int(held * MAPPED) if parks else 0
-        self.perform(
-            self.scheduler.on_loaded(expert, held, self.now, mapped_bytes=mapped, parks=parks)
-        )
+        self.perform(self.scheduler.on_loaded(expert, held, self.now, mapped=mapped, parks=parks))
 
     def parked(self, expert: str) -> None:
         """Have a worker give back what it was told to."""
@@ -122,7 +122,7 @@ class FakeWorld:
         worker.parking, worker.parked = False, True
         mapped = 0 if worker.lean else int(worker.held * MAPPED)
         held = int(worker.held * (1 - CONTEXT - MAPPED)) + mapped
-        self.perform(self.scheduler.on_parked(expert, held, self.now, mapped_bytes=mapped))
+        self.perform(self.scheduler.on_parked(expert, held, self.now, mapped=mapped))
 
     def answered(self, expert: str, mebibytes: int | None = None) -> None:
         """Have a worker answer what it serves."""
@@ -133,12 +133,25 @@ class FakeWorld:
         if mebibytes is not None and not (worker.closing or worker.parking or worker.parked):
             held = worker.held = mebibytes * MIB
             mapped = int(held * MAPPED) if expert in self.parkers else 0
-            self.perform(self.scheduler.on_measured(expert, held, self.now, mapped_bytes=mapped))
+            self.perform(self.scheduler.on_measured(expert, held, self.now, mapped=mapped))
 
     def gone(self, expert: str, reason: str = "crashed with SIGSEGV") -> None:
         """Have a worker's process end."""
         del self.workers[expert]
         self.perform(self.scheduler.on_exited(expert, reason, self.now))
+
+    def grow(self, expert: str, mebibytes: int) -> None:
+        """Have a worker that answers or loads be found to hold so much."""
+        self.perform(self.scheduler.on_memory(Growth(expert, mebibytes * MIB), self.now))
+
+    def short(self) -> None:
+        """Have the machine be short of memory."""
+        self.perform(self.scheduler.on_memory(Short(), self.now))
+
+    def lack(self, expert: str, mebibytes: int) -> None:
+        """Have the machine lack memory for a load, which is then not begun."""
+        assert not self.workers.pop(expert).ready
+        self.perform(self.scheduler.on_memory(Lack(expert, mebibytes * MIB), self.now))
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; the scheduler is woken when it asked to be."""
@@ -184,15 +197,15 @@ class FakeWorld:
                     assert expert not in self.workers, "loaded twice"
                     assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
                     self.workers[expert] = FakeWorker(size)
+                case Limit(expert, size):
+                    assert expert in self.workers, "a limit for nobody"
+                    assert size >= self.workers[expert].reserved, "less than was promised"
                 case Unload(expert, why):
                     self._unload(expert, why)
                 case Park() | Resume():
                     self._turn(effect)
-                case Kill(expert):
-                    assert not self.workers[expert].killed, "killed twice"
-                    self.workers[expert].killed = True
-                case Interrupt(request, expert):
-                    self._interrupt(request, expert)
+                case Kill() | Interrupt():
+                    self._stop(effect)
                 case Settle():
                     self.settled.append(effect)
 
@@ -209,9 +222,13 @@ class FakeWorld:
         worker.serving = effect.request
         self._end(effect.request, "served")
 
-    def _interrupt(self, request: int, expert: str) -> None:
-        worker = self.workers[expert]
-        assert worker.serving == request
+    def _stop(self, effect: Kill | Interrupt) -> None:
+        worker = self.workers[effect.expert]
+        if isinstance(effect, Kill):
+            assert not worker.killed, "killed twice"
+            worker.killed = True
+            return
+        assert worker.serving == effect.request
         assert not worker.interrupted, "interrupted twice"
         worker.interrupted = True
 

@@ -225,9 +225,7 @@ class World:
         worker, chooser = self.workers[name], self.chooser
         if isinstance(chooser, Scheduler):
             parks, mapped = worker.model.context_bytes > 0, worker.mapped_bytes
-            self.perform(
-                chooser.on_loaded(name, worker.held, self.now, mapped_bytes=mapped, parks=parks)
-            )
+            self.perform(chooser.on_loaded(name, worker.held, self.now, mapped=mapped, parks=parks))
         else:
             self.perform(chooser.on_loaded(name, worker.held, self.now))
 
@@ -237,7 +235,7 @@ class World:
         worker.parked = True
         if isinstance(self.chooser, Scheduler):
             held, mapped = worker.holds_bytes, worker.mapped_bytes
-            self.perform(self.chooser.on_parked(name, held, self.now, mapped_bytes=mapped))
+            self.perform(self.chooser.on_parked(name, held, self.now, mapped=mapped))
 
     def _resume(self, name: str) -> None:
         """Let a parked worker come back; its request, if any, waits that long."""
@@ -281,7 +279,7 @@ class World:
         worker.held = min(worker.model.bytes, int(worker.held * 1.02))
         if isinstance(self.chooser, Scheduler):
             mapped = worker.mapped_bytes
-            measured = self.chooser.on_measured(name, worker.held, self.now, mapped_bytes=mapped)
+            measured = self.chooser.on_measured(name, worker.held, self.now, mapped=mapped)
             self.perform(measured)
         self.perform(self.chooser.on_done(name, self.now))
 

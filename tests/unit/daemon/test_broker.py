@@ -12,7 +12,8 @@ from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
 from aiosd.domain.power import EnergySource, Scope
-from aiosd.domain.request import Options
+from aiosd.domain.request import Options, Priority
+from aiosd.policy.effects import Load
 from aiosd.policy.governor import Ledger
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.rules import SchedulerRules
@@ -40,10 +41,22 @@ class FakeProcess:
     release: int = 4
 
 
+class FakeWatch:
+    """A machine that lacks `short` bytes for any load."""
+
+    short = 0
+
+    def lacks(self, _need: int) -> int:
+        return self.short
+
+
 class FakeWorkers:
     """Notes what it is told."""
 
     def __init__(self) -> None:
+        self.watch = FakeWatch()
+        self.limits: list[tuple[str, int]] = []
+        self.weights: list[tuple[str, Priority]] = []
         self.workers: dict[str, FakeProcess] = {}
         self.runs: dict[str, RunRequest] = {}
         self.killed: list[str] = []
@@ -51,8 +64,17 @@ class FakeWorkers:
 
     def listen(self, _listener: object) -> None: ...
 
-    def start(self, expert: str, _engine: str, _order: object) -> None:
+    def start(self, expert: str, _engine: str, _order: object, _booked: int) -> None:
         self.workers[expert] = FakeProcess()
+
+    def pid(self, expert: str) -> int | None:
+        return 77 if expert in self.workers else None
+
+    def limit(self, expert: str, booked: int) -> None:
+        self.limits.append((expert, booked))
+
+    def weigh(self, expert: str, priority: Priority) -> None:
+        self.weights.append((expert, priority))
 
     def run(self, expert: str, request: RunRequest, _payload: object) -> None:
         self.runs[expert] = request
@@ -228,3 +250,62 @@ async def test_what_is_refused_on_arrival_leaves_nothing_behind() -> None:
     assert stage.broker.held_bytes == 0
     stage.ask(b"1", "one")
     assert stage.answers(b"1") == []
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_load_that_the_machine_cannot_hold_is_refused_with_the_number() -> None:
+    stage = Stage()
+    stage.workers.watch.short = 3 * MIB
+    stage.ask(b"1", "one")
+    assert stage.workers.workers == {}
+    stage.broker.loader._load_late(Load("one", 10 * MIB))
+    (error,) = stage.answers(b"1")
+    assert isinstance(error, Error)
+    assert (error.code, error.details["lacking_bytes"]) == ("over_ram", 3 * MIB)
+    assert stage.broker.loader.loads == 0
+
+
+async def test_memory_that_has_come_free_meanwhile_is_loaded_into() -> None:
+    stage = Stage()
+    stage.workers.watch.short = 3 * MIB
+    stage.ask(b"1", "one")
+    stage.workers.watch.short = 0
+    stage.broker.loader._load_late(Load("one", 10 * MIB))
+    assert list(stage.workers.workers) == ["one"]
+    stage.broker.on_worker_exited("one", "went over its own limit of 26 MiB", 26 * MIB)
+    assert stage.broker.scheduler.slots["one"].need_bytes == 52 * MIB
+
+
+async def test_a_worker_that_grows_is_held_to_what_the_books_give_it() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one", priority=Priority.BACKGROUND)
+    stage.warm("one")
+    assert stage.broker.loader.watched() == [("one", 77, MIB + MIB * 8 // 100)]
+    stage.broker.loader.on_growth("one", 20 * MIB)
+    assert stage.workers.limits == [("one", 20 * MIB)]
+    assert stage.workers.weights == [("one", Priority.BACKGROUND)]
+
+
+async def test_a_worker_that_grows_over_the_cap_is_killed_and_its_client_told() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    stage.broker.loader.on_growth("one", 120 * MIB)
+    (error,) = stage.answers(b"1")
+    assert isinstance(error, Error)
+    assert error.code == "over_ram"
+    assert stage.workers.killed == ["one"]
+    assert stage.broker.loader.watched() == []
+
+
+async def test_a_short_machine_is_told_whether_anybody_goes() -> None:
+    stage = Stage()
+    assert not stage.broker.loader.on_pressure()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    assert not stage.broker.loader.on_pressure()  # it answers
+    stage.broker.on_done("one", done(stage.workers.runs["one"].id))
+    assert stage.broker.loader.on_pressure()
+    assert stage.events.topics[-1] == "expert.evicted"

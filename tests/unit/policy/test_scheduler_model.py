@@ -79,6 +79,26 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.world.work(0.1)
         self.world.pass_time(seconds)
 
+    @precondition(lambda self: self.world.workers)
+    @rule(number=st.integers(0, 3), held=pick((5, 45, 80, 130)))
+    def one_grows(self, number: int, held: int) -> None:
+        """One that answers or loads is found to hold so much; nobody else is looked at."""
+        watched = dict(self.world.scheduler.residency.watched())
+        name = sorted(self.world.workers)[number % len(self.world.workers)]
+        if name in watched and held * MIB > watched[name]:
+            self.world.grow(name, held)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(number=st.integers(0, 3), lacking=pick((1, 30, 1000)))
+    def the_machine_lacks_memory(self, number: int, lacking: int) -> None:
+        """It is short of it; a load that was just wanted is not begun for it."""
+        name = sorted(self.world.workers)[number % len(self.world.workers)]
+        worker = self.world.workers[name]
+        if worker.ready or worker.killed or worker.closing:
+            self.world.short()
+        else:
+            self.world.lack(name, lacking)
+
     @precondition(lambda self: self.world.requests)
     @rule(number=st.integers(0, 30))
     def cancel(self, number: int) -> None:
@@ -152,7 +172,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         cold = any(slot.away and slot.wanted for slot in slots)
         for slot in slots:
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
-                assert cold
+                assert cold or slot.doomed
 
     @invariant()
     def time_is_never_missed(self) -> None:

@@ -83,7 +83,7 @@ def test_a_newcomer_that_needs_only_a_context_s_room_sends_nobody_away(world: Fa
     world.parked(park.expert)
     assert world.last(Load) == [Load("small", 25 * MIB)]
     assert world.scheduler.evictions == 0
-    assert world.scheduler.parkings == 1
+    assert world.scheduler.residency.parkings == 1
 
 
 def test_the_next_steps_are_the_pages_and_then_the_process(world: FakeWorld) -> None:
@@ -241,7 +241,7 @@ def test_over_a_lower_cap_contexts_go_before_experts(world: FakeWorld) -> None:
 def test_whoever_must_make_room_on_the_board_learns_who_can_be_parked(world: FakeWorld) -> None:
     parked(world, "one")
     warm(world, "two", "small")
-    slots = world.scheduler._residency.parkable(world.now)
+    slots = world.scheduler.residency.parkable(world.now)
     assert [slot.facts.expert for slot in slots] == ["two"]
     world.ask("two")
-    assert world.scheduler._residency.parkable(world.now) == []
+    assert world.scheduler.residency.parkable(world.now) == []
