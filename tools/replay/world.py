@@ -263,8 +263,9 @@ class World:
         worker.serving, worker.cpu = request, 0.0
         noise = self._chance.uniform(1 - _NOISE, 1 + _NOISE)
         worker.work = worker.model.cpu_seconds * ask.size * noise
-        self.count.waits.append(self.now - ask.at)
-        self.count.waiting.append((self.now, self.now - ask.at))
+        waited = self.now - ask.at + worker.loading  # one that comes back does so first
+        self.count.waits.append(waited)
+        self.count.waiting.append((self.now, waited))
         self.started.append(request)
         self.served[request] = ticket
 
