@@ -113,8 +113,8 @@ def ps(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
             paper.line(
                 f"{word(row, 'name')}: pid {word(row, 'pid')}, "
                 f"{size(row.get('held_bytes'))} in the books, "
-                f"{size(row.get('held_mapped_bytes'))} of it mapped, "
-                f"limit of the kernel {size(row.get('limit_bytes'))}"
+                f"limit of the kernel {size(row.get('limit_bytes'))}, nice {word(row, 'nice')}, "
+                f"threads {word(row, 'threads')}"
             )
             paper.line(
                 f"  {size(row.get('private_bytes'))} anonymous, "

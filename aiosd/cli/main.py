@@ -11,6 +11,7 @@ from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
 from aiosd.client import Client
 from aiosd.domain.errors import AiosdError, ConfigError, PackageError, UnreachableError
+from aiosd.domain.sizes import parse_size
 from aiosd.protocol.messages import VERSION
 
 Command = Callable[[argparse.Namespace, Client, Paper], Exit]
@@ -127,14 +128,29 @@ def _add_looks(verbs: "Verbs[argparse.ArgumentParser]") -> None:
 
 
 def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    loaded = _verb(verbs, "load", operate.load, "load an expert now")
+    loaded.add_argument("name", metavar="EXPERT", help="its name")
+    loaded.add_argument(
+        "--ram",
+        type=_size,
+        metavar="SIZE",
+        help="take this for what it needs, such as 90MiB, until it is measured again",
+    )
     for name, command, text in (
-        ("load", operate.load, "load an expert now"),
         ("unload", operate.unload, "unload an expert once it is idle"),
         ("pin", operate.pin, "keep an expert loaded"),
         ("unpin", operate.unpin, "let an expert be evicted again"),
     ):
         _verb(verbs, name, command, text).add_argument("name", metavar="EXPERT", help="its name")
     _verb(verbs, "reload", operate.reload, "let the daemon read settings and packages again")
+
+
+def _size(text: str) -> int:
+    """Read a size; argparse tells of a wrong one by the type's name."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:

@@ -91,6 +91,8 @@ def picture(status: Body, ps: Body) -> Iterator[str]:
         f"{word(counts, 'failed')} failed, {word(status, 'evictions')} evictions, "
         f"{word(status, 'parkings')} parkings"
     )
+    if status.get("waiting_for"):
+        yield f"       {word(status, 'waiting_for')}"[:80]
     yield ""
     yield f"{'EXPERT':<22}{'STATE':<10}{'RAM':>10}{'IDLE':>9}{'DONE':>9}{'QUEUE':>7}"
     for row in rows_of(ps, "experts"):

@@ -172,9 +172,12 @@ class AsyncClient:
         """Return where the joules went: meter, idle, others, experts, clients."""
         return await self._ask(messages.Energy())
 
-    async def load(self, expert: str) -> dict[str, object]:
-        """Load an expert now; returns when it is ready (operators only)."""
-        return await self._ask(messages.Load(expert=expert))
+    async def load(self, expert: str, *, ram_bytes: int | None = None) -> dict[str, object]:
+        """Load an expert now; returns when it is ready (operators only).
+
+        With `ram_bytes` that is taken for what it needs, until it is measured again.
+        """
+        return await self._ask(messages.Load(expert=expert, ram_bytes=ram_bytes))
 
     async def unload(self, expert: str) -> dict[str, object]:
         """Unload an expert once it is idle (operators only)."""

@@ -170,9 +170,12 @@ class Client:
         """Return where the joules went: meter, idle, others, experts, clients."""
         return self._ask(messages.Energy())
 
-    def load(self, expert: str) -> dict[str, object]:
-        """Load an expert now; returns when it is ready (operators only)."""
-        return self._ask(messages.Load(expert=expert))
+    def load(self, expert: str, *, ram_bytes: int | None = None) -> dict[str, object]:
+        """Load an expert now; returns when it is ready (operators only).
+
+        With `ram_bytes` that is taken for what it needs, until it is measured again.
+        """
+        return self._ask(messages.Load(expert=expert, ram_bytes=ram_bytes))
 
     def unload(self, expert: str) -> dict[str, object]:
         """Unload an expert once it is idle (operators only)."""

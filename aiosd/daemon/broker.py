@@ -8,23 +8,27 @@ import asyncio
 import itertools
 import logging
 
-from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
+from aiosd.daemon.admission import (
+    check_bytes,
+    deadline_of,
+    joules_of,
+    keep_alive_of,
+    payload_of,
+)
 from aiosd.daemon.cost import Energy
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.loader import Loader
 from aiosd.daemon.pending import Counts, Pending
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import (
-    AiosdError,
-    ExpertFailedError,
-    InvalidError,
-)
+from aiosd.domain.errors import AiosdError, ExpertFailedError, InvalidError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Priority
 from aiosd.policy.effects import (
+    Adjust,
     Effect,
     Interrupt,
     Kill,
@@ -82,6 +86,7 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self.max_deadline_seconds = 3600.0
         self.max_held_bytes = 2**26
+        self.recall: Recall | None = None
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
@@ -107,7 +112,7 @@ class Broker:
         chosen = self._route(run, size)
         number, options, name = next(self._numbers), run.options, client.name
         background = options.priority is Priority.BACKGROUND
-        self._energy.admit(number, chosen.expert, background=background)
+        self._energy.admit(chosen.expert, background=background)
         ticket = Ticket(
             id=number,
             client=name,
@@ -156,10 +161,11 @@ class Broker:
         log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
+            known = self.recall is None or self.recall.on_engine(expert, ready.engine)
             now = self._loop.time()
             self.perform(
                 self.scheduler.on_loaded(
-                    expert, held, now, mapped=ready.mapped_bytes, parks=ready.parks
+                    expert, held, now, mapped=ready.mapped_bytes, parks=ready.parks, known=known
                 )
             )
 
@@ -187,6 +193,8 @@ class Broker:
             held = self._workers.held(measured.pss_bytes, measured.own_bytes)
             now, mapped = self._loop.time(), measured.mapped_bytes
             self.perform(self.scheduler.on_measured(expert, held, now, mapped=mapped))
+            if self.recall:
+                self.recall.on_news(expert)
 
     def on_parked(self, expert: str, parked: Parked) -> None:
         """A worker gave memory back; one that was told to leave meanwhile does not count."""
@@ -252,6 +260,8 @@ class Broker:
             match effect:
                 case Serve():
                     self._serve(effect)
+                case Adjust(expert, threads, duty):
+                    self._workers.adjust(expert, threads, duty)
                 case Refuse(request, error):
                     self._end(request, error)
                 case Load() | Limit():
@@ -260,8 +270,6 @@ class Broker:
                     self._settled(expert, error_or_none)
                 case _:
                     self._order(effect)
-        if self.scheduler.stopping and not self.scheduler.busy:
-            self.drained.set()
         self._set_timer()
 
     def _order(self, effect: Unload | Park | Resume | Interrupt | Kill) -> None:
@@ -297,8 +305,11 @@ class Broker:
             sampling=options.sampling,
             top_k=options.top_k,
             stream=options.stream,
+            threads=effect.threads,
+            duty=effect.duty,
         )
         try:
+            self._workers.rank(effect.expert, options.priority)
             self._workers.run(effect.expert, request, pending.payload)
             self._workers.weigh(effect.expert, options.priority)
         except OSError as error:
@@ -360,17 +371,20 @@ class Broker:
 
     def _route(self, run: Run, size: int) -> Route:
         """Choose the expert."""
-        wanted = Wanted(run.expert, run.task, type_of(run.input), size)
+        most, frugal = joules_of(run.options), self._energy.frugal
+        wanted = Wanted(run.expert, run.task, type_of(run.input), size, frugal, most)
         return route(wanted, self._inventory.routes, self._standing)
 
     def _standing(self, expert: str) -> Standing:
         """Tell how an expert stands right now."""
-        slot = self.scheduler.slots[expert]
+        slot, joules = self.scheduler.slots[expert], self._energy.predict(expert)
         soon = slot.state in (ExpertState.READY, ExpertState.PARKED)
-        return Standing(soon, slot.need_bytes)
+        return Standing(soon, slot.need_bytes, joules)
 
     def _set_timer(self) -> None:
-        """Wake the scheduler when it asked to be, and not before."""
+        """Wake the scheduler when it asked to be, and not before; say when all is drained."""
+        if self.scheduler.stopping and not self.scheduler.busy:
+            self.drained.set()
         wake = self.scheduler.next_wake(self._loop.time())
         if self._timer is not None:
             if wake is None or self._timer.when() <= wake:

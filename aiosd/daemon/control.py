@@ -14,11 +14,12 @@ from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.telemetry import Telemetry
-from aiosd.daemon.workers import Workers
+from aiosd.daemon.workers import Worker, Workers
 from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.power import EnergySource
 from aiosd.policy.slots import Slot
+from aiosd.policy.turns import HELD
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import (
     ADMIN_ONLY,
@@ -113,7 +114,7 @@ class Control:
         scheduler, now = self._broker.scheduler, self._loop.time()
         match verb:
             case Load():
-                effects = scheduler.on_load(verb.expert, now)
+                effects = scheduler.on_load(verb.expert, now, ram_bytes=verb.ram_bytes)
                 self._broker.settle(client, request, verb.expert, effects)
             case Unload():
                 effects = scheduler.on_unload(verb.expert, now)
@@ -254,8 +255,17 @@ class Control:
             "requests": self._broker.counts.by_expert.get(name, 0),
             "queue": len(slot.queue),
             "pinned": slot.pinned,
+            "priority": slot.serving.priority.value if slot.serving else None,
+            "threads": worker.threads if worker and slot.serving else None,
+            "nice": self._nice(worker),
             "confinement": msgspec.to_builtins(ready.confinement) if ready else None,
         }
+
+    def _nice(self, worker: Worker | None) -> int | None:
+        """Return how nice a worker is: as it was set, else as it started."""
+        if worker is None or worker.ready is None:
+            return None
+        return worker.ready.confinement.nice if worker.nice is None else worker.nice
 
     def _engine(self, name: str) -> str:
         installed = self._inventory.catalogue.experts.get(name)
@@ -282,6 +292,7 @@ class Control:
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
             "experts": {"installed": len(scheduler.slots), "loaded": loaded, "parked": parked},
             "queue": scheduler.queued,
+            "waiting_for": self._waiting_for(),
             "requests": {
                 "answered": counts.answered,
                 "failed": counts.failed,
@@ -292,6 +303,14 @@ class Control:
             "power": self._power(),
             "stopping": scheduler.stopping,
         }
+
+    def _waiting_for(self) -> str:
+        """Return what keeps requests waiting beside the cores; nothing if nothing does."""
+        turns, telemetry = self._broker.scheduler.turns, self.telemetry
+        allowance = telemetry.allowance if telemetry else None
+        if turns.held:
+            return f"{HELD}: {'; '.join(allowance.why) if allowance else ''}"
+        return "" if turns.surplus else "background work: waiting for surplus power"
 
     def _memory(self) -> dict[str, object]:
         """Return what holds the RAM cap, what the machine has left, and of which kind it is.

@@ -25,10 +25,12 @@ from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import Settings, read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
+from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
@@ -38,6 +40,7 @@ from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.sensors.memory import read_limits
+from aiosd.store.footprints import Footprints
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +124,10 @@ class Daemon:
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
         _make_folder(layout.state)
-        self._inventory = Inventory(layout, self._around.machine, self._load_rules())
+        self._recall = Recall(loop, Footprints(layout.footprints), self._board())
+        self._inventory = Inventory(
+            layout, self._around.machine, self._load_rules(), self._recall.find
+        )
         self._open(environment)
 
     def _open(self, environment: Mapping[str, str]) -> None:
@@ -141,7 +147,7 @@ class Daemon:
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
         ledger = Ledger(self._around.cap.cap_bytes)
         self._hosts = (
-            Hosts(loop, environment, self._events.publish, ledger.set_host)
+            Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
             if self._resident()
             else None
         )
@@ -157,10 +163,13 @@ class Daemon:
             settings.layout().state / "calibration.json",
             self._workers.pids,
         )
+        self._recall.watch(self.scheduler.slots)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
         self._watch.listen(self._broker.loader)
+        self._broker.recall = self._recall
+        self._telemetry.listen(self._on_allowance, self.scheduler.turns.awaits_power)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.on_reload = self.reload
@@ -216,8 +225,31 @@ class Daemon:
             power.cap_watts,
             power.joules_per_hour,
             self._load_rules().threads,
-            lambda allowance: self._workers.pace(allowance.duty),
+            self._settings.queue.power_seconds,
         )
+        bucket = power.joules_per_hour and self._telemetry.enabled
+        self.scheduler.turns.pay_from(self._telemetry.purse if bucket else None)
+
+    def _on_allowance(self, allowance: Allowance | None) -> None:
+        """Not at once: it may have been decided in the midst of the broker's work."""
+        self._loop.call_soon(self._allow, allowance)
+
+    def _allow(self, allowance: Allowance | None) -> None:
+        """Let the scheduler act on what the power governor allows."""
+        refused = allowance is not None and allowance.admit is Admission.REFUSE
+        error = self._telemetry.governor.refusal() if refused else None
+        now = self._loop.time()
+        self.scheduler.turns.paced = not self._quota(allowance)
+        self._broker.perform(self.scheduler.on_power(allowance, error, now))
+
+    def _quota(self, allowance: Allowance | None) -> bool:
+        """Have the kernel keep all workers to the cores that a cap pays for, if it can."""
+        if self._groups.simulated or not self._groups.has_quota:
+            return False
+        most = self._load_rules().threads
+        if allowance is None or (allowance.duty >= 1.0 and allowance.threads >= most):
+            return self._groups.quota(None)
+        return self._groups.quota(allowance.threads * allowance.duty)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""
@@ -247,6 +279,8 @@ class Daemon:
                 effects += self.scheduler.on_load(name, now)
             else:
                 log.warning("%s is to be loaded at start, but is not installed", name)
+        for name in self._settings.ram.needs.keys() - self.scheduler.slots.keys():
+            log.warning("ram.needs names %s, which is not installed", name)
         self._broker.perform(effects)
         return change
 
@@ -276,6 +310,7 @@ class Daemon:
             self._hosts.stop(CHILD_SECONDS)
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
+        self._recall.close()
         self._events.close()
         self._watch.close()
         self._groups.shut()
@@ -291,7 +326,14 @@ class Daemon:
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
             own_process=not self._resident(),
+            needs=settings.needs,
         )
+
+    def _board(self) -> str:
+        """Name what a measured footprint depends on beside its package and engine."""
+        processor = self._around.machine.cpu_model[:100]
+        hosts = "forked workers" if self._resident() else "workers of their own"
+        return f"{self._around.picked.profile.name}, {processor}, {hosts}"
 
     def _resident(self) -> bool:
         """Whether engine hosts stay resident: the owner's word, else the profile's."""
@@ -299,12 +341,15 @@ class Daemon:
         return self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
 
     def _rules(self) -> SchedulerRules:
-        settings = self._settings
+        settings, threads = self._settings, self._load_rules().threads
         return SchedulerRules(
             queue_per_client=settings.queue.per_client,
             queue_total=settings.queue.total,
             gather_seconds=settings.queue.gather_seconds,
             interrupt_grace_seconds=settings.stop.interrupt_grace_seconds,
+            threads=threads,
+            running=settings.queue.running or threads + 1,
+            patience_seconds=settings.queue.power_seconds,
             restart=RestartRules(
                 first_rest_seconds=settings.restart.first_rest_seconds,
                 longest_rest_seconds=settings.restart.longest_rest_seconds,

@@ -8,6 +8,7 @@ idle daemon stays asleep.
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
 from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
+from aiosd.domain.request import Priority
 from aiosd.policy.energy import EnergyBooks
 from aiosd.policy.power import PowerGovernor
 from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.purse import JoulePurse
 from aiosd.sensors.battery import BatteryGauge
 from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.heat import Thermometer
@@ -31,6 +34,9 @@ log = logging.getLogger(__name__)
 # While requests run: often enough for ten samples in a second; a slow instrument is read less.
 BUSY_SECONDS = 0.1
 READ_SHARE = 0.02
+# All of it together may take this part of a core; on a slow board it looks less often.
+OWN_SHARE = 0.004
+_COST_WEIGHT = 0.1
 # After the last request the board needs a moment to fall back to its idle.
 LINGER_SECONDS = 2.0
 # Between requests, for the idle baseline of a real instrument.
@@ -39,6 +45,8 @@ IDLE_SECONDS = 30.0
 SHOWN_SECONDS = 1.0
 # How often the governor is asked while it has a cap to hold.
 DECIDE_SECONDS = 0.5
+# How often it is asked while only work that nobody waits for waits for it.
+SURPLUS_SECONDS = 5.0
 # Two samples closer together than this say nothing more than one.
 FRESH_SECONDS = 0.02
 
@@ -50,6 +58,7 @@ COUNTERS = {
 MODELS = {EnergySource.CALIBRATED_MODEL, EnergySource.DEFAULT_MODEL, EnergySource.NONE}
 
 Pids = Callable[[], Iterable[tuple[str, int]]]
+OnAllowance = Callable[[Allowance | None], None]
 
 
 class Telemetry:
@@ -62,14 +71,20 @@ class Telemetry:
         profile: BoardProfile,
         calibration: Path,
         pids: Pids,
+        *,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Open what the board has below `root`; `pids` names the experts' workers."""
+        """Open what the board has below `root`; `pids` names the experts' workers.
+
+        `spent` is the CPU time of this thread in seconds.
+        """
+        self._spent_here, self._cost = spent, 0.0
         self._loop = loop
         self._pids = pids
         self._profile = profile
-        self._on_allowance: Callable[[Allowance], None] = lambda _allowance: None
+        self._on_allowance: OnAllowance = lambda _allowance: None
+        self._awaits: Callable[[], Priority | None] = lambda: None
         self._throttle = ThrottleGauge(root)
-        self._asked = 0.0
         self.allowance: Allowance | None = None
         self.meter = open_meter(
             profile.power, root, board=profile.name, calibration=calibration, clock=loop.time
@@ -77,18 +92,18 @@ class Telemetry:
         self._counts = self.meter.source in COUNTERS
         self.books = EnergyBooks(self.meter.source, self.meter.scope, profile.power.idle_watts)
         self.governor = PowerGovernor(PowerRules.of(profile))
+        self.purse = JoulePurse(self.books, self.governor)
         self._cpu: CpuGauge | None = None
         if not isinstance(self.meter, NoMeter):
             try:
-                self._cpu = CpuGauge(root)
+                self._cpu = CpuGauge(root, clocks=False)
             except SensorError as error:
                 log.warning("no joules: %s", error)
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])
         self._battery = BatteryGauge(root)
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[int] = set()
-        self._busy_until = 0.0
-        self._at = 0.0
+        self._busy_until = self._at = self._asked = 0.0
         self._busy_total: float | None = None
         self._spent: dict[str, tuple[int, float]] = {}
         self.watts: float | None = None
@@ -99,15 +114,22 @@ class Telemetry:
         watts: float,
         joules_per_hour: float,
         threads: int,
-        on_allowance: Callable[[Allowance], None],
+        patience_seconds: float,
     ) -> None:
-        """Hold the board to a cap (0: none); `on_allowance` hears what follows from it."""
+        """Hold the board to a cap (0: none), for so many threads of all workers.
+
+        Requests wait for power up to `patience_seconds`.
+        """
         rules = PowerRules.of(self._profile, watts or None)
         bucket = joules_per_hour or None
-        self.governor.on_rules(dataclasses.replace(rules, bucket_joules=bucket, threads=threads))
-        self._on_allowance = on_allowance
+        self.governor.on_rules(
+            dataclasses.replace(
+                rules, bucket_joules=bucket, threads=threads, patience_seconds=patience_seconds
+            )
+        )
         if not self.capped:
             self.allowance = None
+            self._on_allowance(None)
         elif self.enabled:
             self._decide()
         else:
@@ -119,21 +141,40 @@ class Telemetry:
         rules = self.governor.rules
         return rules.cap_watts is not None or rules.bucket_joules is not None
 
-    def admit(self, request: int, expert: str, *, background: bool) -> None:
-        """Draw a request's predicted joules.
+    def listen(self, on_allowance: OnAllowance, awaits: Callable[[], Priority | None]) -> None:
+        """Tell `on_allowance` what is allowed, whenever that changes; None: there is no cap.
+
+        `awaits` names the most urgent priority of those who wait for power, None while nobody does.
+        """
+        self._on_allowance, self._awaits = on_allowance, awaits
+
+    @property
+    def frugal(self) -> bool:
+        """Whether a request that may go to several experts goes to the one that takes least."""
+        return self.allowance is not None and self.allowance.prefer_smaller
+
+    def predict(self, expert: str) -> float | None:
+        """Return the joules that a request is expected to add to the idle; None: nobody knows."""
+        predicted = self.books.predict(expert)
+        return predicted.joules if predicted else None
+
+    def admit(self, expert: str, *, background: bool) -> None:
+        """Let a request wait for its turn; nothing is drawn before it begins.
 
         Raises:
-            OverPowerError: it may not run now.
+            OverPowerError: waiting is of no use, or is over.
         """
         if not (self.capped and self.enabled):
             return
         self._decide()
-        if self.allowance is not None and self.allowance.admit is not Admission.NOW:
+        self._wake_in(DECIDE_SECONDS)
+        if background:
+            return
+        if self.allowance is not None and self.allowance.admit is Admission.REFUSE:
             raise self.governor.refusal()
-        predicted = self.books.predict(expert)
-        joules = predicted.joules if predicted else None
-        draw = self.governor.draw(request, joules, self._loop.time(), background=background)
-        if draw.admit is not Admission.NOW:
+        draw = self.governor.ask(self.predict(expert), self._loop.time())
+        wait = draw.retry_after_seconds or 0.0
+        if draw.admit is Admission.REFUSE or wait > self.governor.rules.patience_seconds:
             raise self.governor.refusal(draw)
 
     @property
@@ -206,25 +247,49 @@ class Telemetry:
 
     def _busy_wait(self) -> float:
         """Return the seconds between two readings while requests run."""
-        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE)
+        own = self._cost / OWN_SHARE
+        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE, min(own, 1.0))
 
     # ── sampling ──────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
         self._timer = None
+        begun = self._spent_here()
         self._read()
+        self._cost += (self._spent_here() - begun - self._cost) * _COST_WEIGHT
         self._schedule()
 
     def _schedule(self) -> None:
         """Set the timer for the next sample, if there is to be one."""
         now = self._loop.time()
+        wait: float | None
         if self._running or now < self._busy_until:
             wait = self._busy_wait()
         elif self.meter.source not in MODELS:
             wait = IDLE_SECONDS
         else:
-            return
-        due = now + wait
+            wait = None
+        for_power = self._power_wait()
+        if for_power is not None:
+            wait = for_power if wait is None else min(wait, for_power)
+        if wait is not None:
+            self._wake_in(wait)
+
+    def _power_wait(self) -> float | None:
+        """Return how soon those who wait for power want to hear of it; None: nobody does."""
+        if not self.capped:
+            return None
+        match self._awaits():
+            case None:
+                return None
+            case Priority.BACKGROUND:
+                return SURPLUS_SECONDS
+            case _:
+                return DECIDE_SECONDS
+
+    def _wake_in(self, seconds: float) -> None:
+        """Take the next sample after so long, or sooner if that was planned."""
+        due = self._loop.time() + seconds
         if self._timer is not None:
             if self._timer.when() <= due:
                 return
@@ -280,8 +345,10 @@ class Telemetry:
         if bits is not None:
             self.governor.on_throttle(bits, now)
         self.governor.on_battery(self._battery.read(now), now)
-        self.allowance = self.governor.allowance(now)
-        self._on_allowance(self.allowance)
+        allowance = self.governor.allowance(now)
+        if allowance != self.allowance:
+            self.allowance = allowance
+            self._on_allowance(allowance)
 
     def _worker_seconds(self) -> tuple[tuple[str, float], ...]:
         """Return the CPU seconds of each worker since the last call."""

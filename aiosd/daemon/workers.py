@@ -15,6 +15,7 @@ from aiosd.daemon.child import Child
 from aiosd.daemon.control_groups import ControlGroups, Ending
 from aiosd.daemon.hosts import Forked, Hosts
 from aiosd.daemon.memory_watch import MemoryWatch
+from aiosd.daemon.niceness import Niceness
 from aiosd.daemon.pipe import Pipe
 from aiosd.domain.request import Priority
 from aiosd.policy.allotment import memory_limit
@@ -80,6 +81,9 @@ class Worker:
     process: Child | Forked | None = None
     ready: WorkerReady | None = None
     failure: str = ""
+    priority: Priority = Priority.NORMAL
+    nice: int | None = None
+    threads: int = 0
 
 
 class Workers:
@@ -103,7 +107,7 @@ class Workers:
         self.groups = groups
         self._environment = environment
         self._listener: Listener | None = None
-        self._duty = 1.0
+        self._niceness = Niceness()
         self.workers: dict[str, Worker] = {}
 
     def pids(self) -> list[tuple[str, int]]:
@@ -150,8 +154,6 @@ class Workers:
         )
         self.workers[expert] = worker
         worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
-        if self._duty < 1.0:
-            worker.pipe.send(Pace(duty=self._duty))
         self.watch.wake()
 
     def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
@@ -180,6 +182,7 @@ class Workers:
         Raises:
             OSError: there is no memory for the payload.
         """
+        self.workers[expert].threads = request.threads
         pipe = self._pipe(expert)
         if payload is None:
             pipe.send(request)  # the usual case
@@ -190,14 +193,17 @@ class Workers:
             pipe.send(sized, _in_memory(payload))
         self.watch.wake()
 
-    def pace(self, duty: float) -> None:
-        """Let every worker, also those still to come, work for this share of the time only."""
-        if duty == self._duty:
-            return
-        self._duty = duty
-        for worker in self.workers.values():
-            if worker.pipe is not None:
-                worker.pipe.send(Pace(duty=duty))
+    def adjust(self, expert: str, threads: int, duty: float) -> None:
+        """Tell a worker that is answering what it may use from its next step on."""
+        self.workers[expert].threads = threads
+        self._pipe(expert).send(Pace(threads=threads, duty=duty))
+
+    def rank(self, expert: str, priority: Priority) -> None:
+        """Let a worker be as nice to others as what it is about to answer demands."""
+        worker = self.workers[expert]
+        if worker.priority is not priority and worker.ready is not None:
+            worker.priority = priority
+            worker.nice = self._niceness.set(worker.ready.pid, priority)
 
     def limit(self, expert: str, booked_bytes: int) -> None:
         """Have the kernel hold an expert's worker to what the books give it, where it can."""
@@ -270,11 +276,17 @@ class Workers:
             case Resumed():
                 listener.on_resumed(worker.expert, message)
             case WorkerReady():
-                worker.ready = message
-                self.groups.check(worker.expert, message.pid)
+                self._on_ready(worker, message)
                 listener.on_worker_ready(worker.expert, message)
             case LoadFailed():
                 worker.failure = message.reason
+
+    def _on_ready(self, worker: Worker, ready: WorkerReady) -> None:
+        """Note that an expert is loaded, and see what its process is held to and shares."""
+        worker.ready = ready
+        self.groups.check(worker.expert, ready.pid)
+        if isinstance(worker.process, Forked) and self._hosts is not None:
+            self._hosts.weigh(worker.process)
 
     def _gone(self, worker: Worker, how: str) -> None:
         """The process is gone: clear up, and tell why."""

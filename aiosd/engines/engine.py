@@ -43,6 +43,12 @@ class Engine(Protocol):
             CancelledError: `cancelled()` became true.
         """
 
+    def use_threads(self, threads: int) -> None:
+        """Use at most so many threads from the next step on, and never more than at the load.
+
+        Called between two requests and, while one runs, from within `cancelled`.
+        """
+
     def close(self) -> None:
         """Let go of the model; the process usually exits right after."""
 

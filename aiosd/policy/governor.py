@@ -47,7 +47,9 @@ class Ledger:
 
     A forked worker shares most of its pages with its host. The host is counted whole, and each
     worker with the pages that it has alone, so that the sum is what PSS over all of them adds up
-    to; a worker without a host is counted by its PSS.
+    to; a worker without a host is counted by its PSS. Pages that workers share with each other and
+    not with their host, such as code that it never ran, are weighed after each load. Weights that
+    several experts have mapped from one file are counted once, with the one that came first.
     """
 
     def __init__(self, cap_bytes: int) -> None:
@@ -59,6 +61,10 @@ class Ledger:
         self._growth: dict[str, int] = {}
         self._mapped: dict[str, int] = {}
         self._hosts: dict[str, int] = {}
+        self._common: dict[str, int] = {}
+        self._weights: dict[str, int] = {}
+        self._sharers: dict[str, list[str]] = {}
+        self._model_of: dict[str, str] = {}
 
     @property
     def mapped_bytes(self) -> int:
@@ -84,8 +90,28 @@ class Ledger:
         return sum(self._growth.values())
 
     def held(self, expert: str) -> int:
-        """Return the bytes in the books for one expert."""
+        """Return the bytes in the books for one expert, with those that it has for others too."""
+        held = self._held.get(expert, 0)
+        model = self._model_of.get(expert)
+        if model is not None and self._sharers[model][0] == expert:
+            held += self._weights[model]
+        return held
+
+    def own(self, expert: str) -> int:
+        """Return the bytes in the books for one expert, without weights that it may share."""
         return self._held.get(expert, 0)
+
+    def whole(self, expert: str) -> int:
+        """Return the bytes of one expert with weights that it may share, whoever has them."""
+        return self.own(expert) + self.shared(expert)
+
+    def mapped(self, model: str) -> bool:
+        """Tell whether somebody has this model's weights mapped, and in the books."""
+        return model in self._sharers
+
+    def shared(self, expert: str) -> int:
+        """Return the bytes of weights that an expert shares, or may share, with others."""
+        return self._weights.get(self._model_of.get(expert, ""), 0)
 
     def growth(self, expert: str) -> int:
         """Return the bytes that one expert is expected to grow by."""
@@ -106,16 +132,40 @@ class Ledger:
         self._growth[expert] = growth
         self._mapped[expert] = min(mapped, size)
 
+    def share(self, expert: str, model: str, size: int) -> None:
+        """Count weights that an expert maps from a model that others may map as well."""
+        if model not in self._sharers:
+            self.used_bytes += size
+            self._weights[model] = size
+        self._sharers.setdefault(model, []).append(expert)
+        self._model_of[expert] = model
+
     def set_host(self, engine: str, size: int) -> None:
         """Count an engine host; 0 once it is gone."""
         self.used_bytes += size - self._hosts.get(engine, 0)
         self._hosts[engine] = size
+
+    def set_common(self, engine: str, size: int) -> None:
+        """Count what a host and its workers hold in common, as far as it is more than the host.
+
+        It goes when the workers go, and so is no loss of room; shared weights are counted already.
+        """
+        weights = sum(self._weights[each] for each, who in self._sharers.items() if len(who) > 1)
+        more = max(0, size - weights - self._hosts.get(engine, 0)) if size else 0
+        self.used_bytes += more - self._common.get(engine, 0)
+        self._common[engine] = more
 
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""
         self.used_bytes -= self._held.pop(expert, 0)
         self._growth.pop(expert, None)
         self._mapped.pop(expert, None)
+        model = self._model_of.pop(expert, None)
+        if model is not None:
+            self._sharers[model].remove(expert)
+            if not self._sharers[model]:
+                del self._sharers[model]
+                self.used_bytes -= self._weights.pop(model)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,9 @@ from aiosd.policy.allotment import outgrown_need
 from aiosd.policy.effects import Effect, Kill, Limit, Load, Park, Refuse, Resume, Unload
 from aiosd.policy.eviction import Candidate, Step, Victim, choose
 from aiosd.policy.governor import (
-    Evict,
-    Fits,
     Ledger,
-    Never,
     Resident,
     Room,
-    Wait,
     overweight,
 )
 from aiosd.policy.pressure import relief, unwanted
@@ -53,7 +49,12 @@ class Residency:
     @property
     def loading_bytes(self) -> int:
         """What is reserved for experts that load, and may not be taken yet."""
-        return sum(each.reserved_bytes for each in self if each.state is ExpertState.LOADING)
+        books = self.ledger
+        return sum(
+            slot.reserved_bytes - books.whole(name) + books.held(name)
+            for name, slot in self._live.items()
+            if slot.state is ExpertState.LOADING
+        )
 
     def watched(self) -> list[tuple[str, int]]:
         """Return who answers or loads, with the bytes in the books: they may grow meanwhile."""
@@ -69,43 +70,22 @@ class Residency:
         return Room(self.ledger, self._residents(now))
 
     def need_bytes(self, slot: Slot) -> int:
-        """Return what an expert will hold once it can answer."""
-        return max(slot.expected_bytes(), self.ledger.held(slot.facts.expert))
+        """Return what more an expert needs until it can answer.
 
-    def admit(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect] | Never:
-        """Load a cold expert or resume a parked one, make room for it, or wait for room.
-
-        Add to `held` who must not go on for it. What it never can have is the caller's to tell.
+        Not the weights that another has mapped already, and of a parked one not what it holds.
         """
-        expert, oldest = slot.facts.expert, slot.queue.oldest()
-        own, need = self.ledger.held(expert), self.need_bytes(slot)
-        patient = oldest is not None and now < oldest + self.gather_seconds
-        verdict = room.admit(
-            need, patient=patient, prefer=slot.waits_for, own=expert, own_bytes=own
-        )
-        match verdict:
-            case Fits():
-                room.take(need - own)
-                if slot.state is ExpertState.PARKED:
-                    return self.resume(slot, now)
-                return [self.load(slot, now)]
-            case Evict(victims):
-                room.claim(need - own, [each.expert for each in victims])
-                return self.evict(victims, f"room for {expert}", now)
-            case Wait(names):
-                if not (patient and names):
-                    room.claim(need - own, names)
-                    slot.waits_for = names
-                    gather = self.gather_seconds
-                    held.update(n for n in names if not self._live[n].fresh(gather, now))
-                return []
-            case Never():
-                return verdict
+        facts, books = slot.facts, self.ledger
+        if slot.state is ExpertState.PARKED:
+            return max(0, slot.expected_bytes() - books.whole(facts.expert))
+        there = facts.shared_bytes if books.mapped(facts.shared_model) else 0
+        return max(0, slot.expected_bytes() - there)
 
     def load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
-        need = slot.expected_bytes()
-        self.ledger.set(slot.facts.expert, need)
+        need, facts = slot.expected_bytes(), slot.facts
+        self.ledger.set(facts.expert, max(0, need - facts.shared_bytes))
+        if facts.shared_model:
+            self.ledger.share(facts.expert, facts.shared_model, facts.shared_bytes)
         slot.reserved_bytes = slot.booked_bytes = need
         slot.kill_at = now + slot.facts.load_limit_seconds
         slot.on_load(now, slot.reload_seconds)
@@ -116,7 +96,8 @@ class Residency:
     def resume(self, slot: Slot, now: float) -> list[Effect]:
         """Reserve what a parked expert needs besides, and have its context made again."""
         expert = slot.facts.expert
-        self.ledger.set(expert, self.need_bytes(slot), mapped=slot.mapped_bytes)
+        own = self.ledger.own(expert) + self.need_bytes(slot)
+        self.ledger.set(expert, own, mapped=slot.mapped_bytes)
         slot.on_resume(now)
         return [*self._limit(slot), Resume(expert)]
 
@@ -144,8 +125,11 @@ class Residency:
         One that alone holds more than all may have is marked `oversize` and leaves itself.
         """
         expert = slot.facts.expert
+        shared = self.ledger.shared(expert)
+        own_bytes = slot.own_bytes(held_bytes, shared)
+        held_bytes = own_bytes + shared
         slot.on_measured(held_bytes, mapped_bytes)
-        self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes), mapped_bytes)
+        self.ledger.set(expert, own_bytes, slot.growth_bytes(held_bytes), mapped_bytes)
         effects = self._limit(slot)
         if held_bytes > self.ledger.room_bytes:
             slot.oversize = True
@@ -166,9 +150,10 @@ class Residency:
         """Take what a busy worker holds into the books; idle experts leave for it."""
         if slot.state is ExpertState.READY:
             return self.on_measured(slot, held_bytes, slot.mapped_bytes, now)
-        expert = slot.facts.expert
-        slot.on_measured(held_bytes, slot.mapped_bytes)
-        self.ledger.set(expert, max(held_bytes, self.ledger.held(expert)))
+        expert, books = slot.facts.expert, self.ledger
+        own_bytes = slot.own_bytes(held_bytes, books.shared(expert))
+        slot.on_measured(own_bytes + books.shared(expert), slot.mapped_bytes)
+        books.set(expert, max(own_bytes, books.own(expert)))
         effects = self._limit(slot)
         return effects + self.shrink(f"{expert} takes more than was estimated", now, spare=expert)
 
@@ -198,7 +183,7 @@ class Residency:
         if self.ledger.free_bytes + coming >= -_WOBBLE_BYTES:
             return None
         over = {
-            slot.facts.expert: held(slot.facts.expert) - slot.reserved_bytes
+            slot.facts.expert: self.ledger.whole(slot.facts.expert) - slot.reserved_bytes
             for slot in self
             if slot not in gone
         }
@@ -275,7 +260,8 @@ class Residency:
     def on_parked(self, slot: Slot, held_bytes: int, mapped_bytes: int) -> None:
         """Take into the books what a parked worker holds."""
         expert, books = slot.facts.expert, self.ledger
-        private = books.held(expert) - books.file_bytes(expert)
+        held_bytes = slot.own_bytes(held_bytes, books.shared(expert))
+        private = books.own(expert) - books.file_bytes(expert)
         slot.on_parked(private - (held_bytes - mapped_bytes), mapped_bytes)
         books.set(expert, held_bytes, mapped=mapped_bytes)
 
@@ -327,7 +313,8 @@ class Residency:
         answer may take all of it.
         """
         expert = slot.facts.expert
-        booked = max(slot.reserved_bytes, self.ledger.held(expert) + self.ledger.growth(expert))
+        # Pages of shared weights are charged to whoever touched them first.
+        booked = max(slot.reserved_bytes, self.ledger.whole(expert) + self.ledger.growth(expert))
         if booked == slot.booked_bytes:
             return []
         slot.booked_bytes = booked

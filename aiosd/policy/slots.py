@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from aiosd.domain.expert import ExpertEvent, ExpertState, advance
+from aiosd.domain.footprint import Footprint
 from aiosd.policy.eviction import Candidate, Step, Way
 from aiosd.policy.governor import Resident
 from aiosd.policy.queues import FairQueue, Ticket
@@ -17,7 +18,7 @@ _RESIDENCE_LOADS = 2.0
 # A worker may still grow by so much after it was measured first, never beyond the estimate;
 # once a release has answered so often, the most that it ever held is all that it will.
 _GROWTH_SHARE = 0.08
-_SEASONED = 8
+SEASONED = 8
 # A use counts half after so long.
 _HALF_LIFE_SECONDS = 600.0
 # Making a context again took 20 to 40 ms for 45 MB of it on x86-64; measured from the first time.
@@ -32,15 +33,25 @@ _LEAST_STEP_BYTES = 2**20
 class ExpertFacts:
     """What the catalogue says of an expert, as far as scheduling cares.
 
-    `load_limit_seconds` is how long a load may take before it counts as failed. `context_bytes`
-    and `mapped_bytes` are the parts of the need that parking gives back, until they are measured.
-    After `park_after_seconds` without a request an expert that can be parked is; negative: never.
+    `load_limit_seconds` is how long a load may take before it counts as failed, `threads` how many
+    it can make use of. `planned` says that `need_bytes` is what the engine allocates, and not a
+    bound: what a worker does not hold of it yet, any request may make it hold. `known` is what was
+    measured of this release before. `shared_model` is the digest of a model that other experts use
+    as well, of which `shared_bytes`, a part of the need, are mapped by all of them together.
+    `context_bytes` and `mapped_bytes` are the parts of the need that parking gives back, until they
+    are measured. After `park_after_seconds` without a request an expert that can be parked is;
+    negative: never.
     """
 
     expert: str
     need_bytes: int
     keep_alive_seconds: float = 300.0
     load_limit_seconds: float = 60.0
+    planned: bool = False
+    known: Footprint | None = None
+    shared_model: str = ""
+    shared_bytes: int = 0
+    threads: int = 1
     context_bytes: int = 0
     mapped_bytes: int = 0
     park_after_seconds: float = -1.0
@@ -56,7 +67,8 @@ class Slot:
     whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
     the kernel was last told to hold it to `booked_bytes`. `parks` says that its worker can be
     parked, `lean` that a parked one gave back its pages too, `giving_bytes` what one that is being
-    parked is expected to give back.
+    parked is expected to give back. `allowed_bytes` is what the operator says that this release
+    needs, until it is measured.
     """
 
     facts: ExpertFacts
@@ -92,6 +104,7 @@ class Slot:
     context_seconds: float = _CONTEXT_SECONDS
     pages_seconds: float | None = None
     peak_bytes: int = 0
+    allowed_bytes: int | None = None
     answers: int = 0
     left_at: float | None = None
     returned: bool = False
@@ -102,15 +115,12 @@ class Slot:
         """Start from the facts, with a full restart budget."""
         self.budget = RestartBudget(self.rules)
         self.keep_alive_seconds = self.facts.keep_alive_seconds
-        self._estimate()
+        self._recall()
 
-    def _estimate(self) -> None:
-        """Believe the facts, until something is measured."""
-        self.need_bytes = self.facts.need_bytes
-        self.context_bytes = self.facts.context_bytes
-        self.mapped_bytes = self.facts.mapped_bytes
-        self.peak_bytes = self.answers = 0
-        self.context_seconds, self.pages_seconds = _CONTEXT_SECONDS, None
+    @property
+    def estimate_bytes(self) -> int:
+        """What it is reckoned to need before it is measured: as the operator says, or the facts."""
+        return self.facts.need_bytes if self.allowed_bytes is None else self.allowed_bytes
 
     @property
     def loaded(self) -> bool:
@@ -138,9 +148,7 @@ class Slot:
     @property
     def away(self) -> bool:
         """Whether room must be found before it can answer: for all of it, or for its context."""
-        return self.state is ExpertState.COLD or (
-            self.state is ExpertState.PARKED and not self.doomed
-        )
+        return not self.doomed and self.state in (ExpertState.COLD, ExpertState.PARKED)
 
     @property
     def has_context(self) -> bool:
@@ -150,15 +158,17 @@ class Slot:
     @property
     def pages_bytes(self) -> int:
         """The mapped pages of its model; what else is mapped, libraries above all, stays."""
-        return min(self.mapped_bytes, self.facts.mapped_bytes)
+        own = not self.facts.shared_model  # else they are another's as well
+        return min(self.mapped_bytes, self.facts.mapped_bytes) if own else 0
 
     def advance(self, event: ExpertEvent) -> None:
         """Change the state by the one table."""
         self.state = advance(self.state, event)
 
     def renew(self) -> None:
-        """Become another release: its worker, if any, is to leave, and its past is forgotten."""
-        self._estimate()
+        """Become another release: its worker, if any, is to leave, and its past is another."""
+        self.allowed_bytes = None
+        self._recall()
         self.budget.forgive()
         self.stale = self.loaded
         if self.state is ExpertState.FAILED:
@@ -175,6 +185,26 @@ class Slot:
                 return False
         self.advance(ExpertEvent.GAVE_UP)
         return True
+
+    def allow(self, size: int) -> None:
+        """Take the operator's word for what it needs, until it is measured again."""
+        self.allowed_bytes = size
+        self.forget_measured()
+
+    def forget_measured(self) -> None:
+        """Strike out what was measured: it was of another engine, or the operator knows better."""
+        self.need_bytes = self.estimate_bytes
+        self.peak_bytes = self.answers = 0
+        self.context_bytes, self.mapped_bytes = self.facts.context_bytes, self.facts.mapped_bytes
+        self.context_seconds, self.pages_seconds = _CONTEXT_SECONDS, None
+
+    def _recall(self) -> None:
+        """Start from what was measured before, if anything was."""
+        self.forget_measured()
+        known = self.facts.known
+        if known is not None:
+            self.need_bytes = self.peak_bytes = known.peak_bytes
+            self.answers, self.reload_seconds = known.answers, known.reload_seconds
 
     def forget_worker(self) -> None:
         """Strike out what was noted about a worker that is gone."""
@@ -193,8 +223,10 @@ class Slot:
         soon = _RETURN_LOADS * seconds
         self.returned = self.left_at is not None and now - self.left_at < soon
 
-    def on_loaded(self, now: float, *, parks: bool) -> None:
-        """Note that its load has ended, and whether its worker can be parked."""
+    def on_loaded(self, now: float, *, parks: bool, known: bool) -> None:
+        """Note that its load is over, and whether it can be parked; see `Scheduler.on_loaded`."""
+        if not known:
+            self.forget_measured()
         self.reload_seconds = self.came_seconds = max(now - self.load_started, 1e-3)
         self.ready_at = self.idle_since = now
         self.kill_at, self.parks = None, parks
@@ -238,11 +270,20 @@ class Slot:
 
     def _pages_seconds(self) -> float:
         """Return what getting the pages of its model back costs."""
-        if self.pages_seconds is None:
-            return _PAGES_SHARE * self.reload_seconds
-        return self.pages_seconds
+        known = self.pages_seconds
+        return _PAGES_SHARE * self.reload_seconds if known is None else known
 
-    def on_measured(self, held_bytes: int, mapped_bytes: int) -> None:
+    def own_bytes(self, held_bytes: int, shared_bytes: int) -> int:
+        """Return what it holds beside shared weights, of a measurement that may hold them or not.
+
+        Alone it holds the weights as its own; as soon as another has them mapped, neither does.
+        """
+        if not shared_bytes:
+            return held_bytes
+        planned = max(0, self.estimate_bytes - shared_bytes)
+        return max(held_bytes - shared_bytes, min(held_bytes, planned))
+
+    def on_measured(self, held_bytes: int, mapped_bytes: int = 0) -> None:
         """Remember what was measured; of a stale worker it says nothing of the next release."""
         if not self.stale:
             self.mapped_bytes = mapped_bytes
@@ -269,17 +310,22 @@ class Slot:
         peak = self.peak_bytes
         if not peak:
             return self.need_bytes
-        if self.answers >= _SEASONED:
+        if self.facts.planned:
+            return max(peak, self.estimate_bytes)
+        if self.answers >= SEASONED:
             return peak
-        return max(peak, min(self.facts.need_bytes, int(peak * (1 + _GROWTH_SHARE))))
+        return max(peak, min(self.estimate_bytes, int(peak * (1 + _GROWTH_SHARE))))
 
     def growth_bytes(self, held_bytes: int) -> int:
         """Return by how much it may still grow, now that it holds so much.
 
-        A little: one that has given back much more than that is not expected to take it again.
+        As far as was planned; else a little: one that has given back much more than that is not
+        expected to take it again.
         """
         if self.stale:
             return 0
+        if self.facts.planned:
+            return max(0, self.expected_bytes() - held_bytes)
         most = int(held_bytes * _GROWTH_SHARE)
         return max(0, min(self.expected_bytes() - held_bytes, most))
 

@@ -5,7 +5,10 @@ MessagePack map with the keys `v` and `t`), then attachments. Unknown keys are i
 older side survives a newer one.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from aiosd.domain.errors import ERRORS, AiosdError, Detail, ErrorCode, ExpertFailedError
 from aiosd.domain.inputs import Input
@@ -66,9 +69,13 @@ class Energy(_Message, frozen=True, kw_only=True, tag="energy"):
 
 
 class Load(_Message, frozen=True, kw_only=True, tag="load"):
-    """Load an expert now; answered when it is ready."""
+    """Load an expert now; answered when it is ready.
+
+    With `ram_bytes` that is what it is reckoned to need, whatever was computed or measured before.
+    """
 
     expert: str
+    ram_bytes: Annotated[int, Meta(ge=1, le=2**50)] | None = None
 
 
 class Unload(_Message, frozen=True, kw_only=True, tag="unload"):

@@ -29,6 +29,11 @@ class Layout:
         return self.state / "digests.json"
 
     @property
+    def footprints(self) -> Path:
+        """The file that remembers what releases held when they were loaded; safe to delete."""
+        return self.state / "footprints.json"
+
+    @property
     def api_socket(self) -> Path:
         """The socket of clients."""
         return self.sockets / "api.sock"

@@ -39,6 +39,10 @@ class Expert:
         _check_version(self.engine.version(), order.manifest)
         self.pipeline = Pipeline(order.manifest, folder)
         files = {file.role: folder / file.path for file in order.manifest.files if file.role}
+        if order.base is not None:
+            files["model"] = Path(order.base.folder) / order.base.model.path
+            if order.base.verify:
+                digests.verify_file(files["model"], order.base.model)
         self.engine.load(files, order.manifest.engine, threads=order.threads)
 
     def answer(

@@ -52,7 +52,7 @@ class Worker:
         self._request = 0
         self._answered = 0
         self._measured = 0.0
-        self._pacer = Pacer(time.perf_counter, channel.wait)
+        self._pacer = Pacer(time.perf_counter, time.process_time, channel.wait)
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
@@ -74,13 +74,14 @@ class Worker:
                 case CancelRequest():
                     pass  # its request has ended already
                 case Pace():
-                    self._pacer.duty = order.duty
+                    pass  # likewise: each request says what it may use
 
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
         enter_groups(order.groups)
-        walls = confine_at_start([Path(order.folder)])
+        folders = [order.folder, order.base.folder] if order.base else [order.folder]
+        walls = confine_at_start([Path(folder) for folder in folders])
         try:
             self._expert = Expert(order)
             walls = confine_after_load(walls)
@@ -114,6 +115,8 @@ class Worker:
         payload: memoryview | bytes | None = order.payload
         if order.descriptor_bytes is not None:
             payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
+        self._pacer.duty, self._pacer.threads = order.duty, order.threads
+        expert.engine.use_threads(order.threads)
         self._pacer.begin()
         self._request = order.id
         try:
@@ -192,8 +195,9 @@ class Worker:
             order = self._channel.poll()
         except EOFError:
             raise SystemExit(0) from None
-        if isinstance(order, Pace):
-            self._pacer.duty = order.duty
+        if isinstance(order, Pace) and self._expert is not None:
+            self._pacer.duty, self._pacer.threads = order.duty, order.threads
+            self._expert.engine.use_threads(order.threads)
         return isinstance(order, CancelRequest) and order.id == self._request
 
 

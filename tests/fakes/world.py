@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from aiosd.domain.errors import AiosdError
+from aiosd.domain.allowance import Admission, Allowance
+from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.request import Priority
 from aiosd.policy.effects import (
+    Adjust,
     Effect,
     Interrupt,
     Kill,
@@ -38,6 +40,8 @@ class FakeWorker:
     closing: bool = False
     killed: bool = False
     serving: int | None = None
+    threads: int = 0
+    duty: float = 1.0
     interrupted: bool = False
     held: int = 0
     parking: bool = False
@@ -65,6 +69,7 @@ class FakeWorld:
     parkers: frozenset[str] = frozenset()
     load_seconds: float = 0.0
     requests: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(Ledger(self.cap), self.rules)
@@ -74,7 +79,8 @@ class FakeWorld:
     def install(self, *changed: str, **mebibytes: int) -> None:
         """Install experts by name and need; those installed before stay."""
         for name, need in mebibytes.items():
-            self.facts[name] = facts(name, need, parks=name in self.parkers)
+            parks = name in self.parkers
+            self.facts[name] = facts(name, need, parks=parks, threads=self.threads)
         self.catalogue(changed)
 
     def catalogue(self, changed: Iterable[str] = ()) -> None:
@@ -103,6 +109,28 @@ class FakeWorld:
     def cancel(self, request: int, expert: str) -> None:
         """Have a client cancel."""
         self.perform(self.scheduler.on_cancel(request, expert, self.now))
+
+    def allow(
+        self,
+        admit: Admission = Admission.NOW,
+        *,
+        surplus: bool = True,
+        threads: int = 4,
+        duty: float = 1.0,
+    ) -> None:
+        """Have the power governor decide."""
+        allowance = Allowance(
+            cap_watts=6.0,
+            why=("a test",),
+            threads=threads,
+            duty=duty,
+            background=surplus,
+            prefer_smaller=False,
+            admit=admit,
+        )
+        refused = admit is Admission.REFUSE
+        error = OverPowerError("no power", retry_after_seconds=7.0) if refused else None
+        self.perform(self.scheduler.on_power(allowance, error, self.now))
 
     def loaded(self, expert: str, mebibytes: int | None = None) -> None:
         """Have a worker finish loading; it holds what was reserved if nothing is said."""
@@ -193,13 +221,10 @@ class FakeWorld:
                     self._serve(effect)
                 case Refuse(request, error):
                     self._end(request, error)
-                case Load(expert, size):
-                    assert expert not in self.workers, "loaded twice"
-                    assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
-                    self.workers[expert] = FakeWorker(size)
-                case Limit(expert, size):
-                    assert expert in self.workers, "a limit for nobody"
-                    assert size >= self.workers[expert].reserved, "less than was promised"
+                case Adjust(expert, threads, duty):
+                    self._adjust(self.workers[expert], threads, duty)
+                case Load() | Limit():
+                    self._book(effect)
                 case Unload(expert, why):
                     self._unload(expert, why)
                 case Park() | Resume():
@@ -208,6 +233,21 @@ class FakeWorld:
                     self._stop(effect)
                 case Settle():
                     self.settled.append(effect)
+
+    def _adjust(self, worker: FakeWorker, threads: int, duty: float) -> None:
+        assert worker.serving is not None, "adjusted while it does nothing"
+        assert (threads, duty) != (worker.threads, worker.duty), "told twice"
+        worker.threads, worker.duty = threads, duty
+
+    def _book(self, effect: Load | Limit) -> None:
+        match effect:
+            case Load(expert, size):
+                assert expert not in self.workers, "loaded twice"
+                assert self.scheduler.ledger.free_bytes >= 0, "reserved over the cap"
+                self.workers[expert] = FakeWorker(size)
+            case Limit(expert, size):
+                assert expert in self.workers, "a limit for nobody"
+                assert size >= self.workers[expert].reserved, "less than was promised"
 
     def _serve(self, effect: Serve) -> None:
         worker = self.workers[effect.expert]
@@ -220,6 +260,7 @@ class FakeWorld:
         assert effect.queue_seconds >= 0
         assert effect.load_seconds >= 0
         worker.serving = effect.request
+        worker.threads, worker.duty = effect.threads, effect.duty
         self._end(effect.request, "served")
 
     def _stop(self, effect: Kill | Interrupt) -> None:
@@ -290,15 +331,16 @@ class FakeWorld:
         return how if isinstance(how, str) else how.code.value
 
 
-def facts(expert: str, mebibytes: int, *, parks: bool = False) -> ExpertFacts:
+def facts(expert: str, mebibytes: int, *, parks: bool = False, threads: int = 1) -> ExpertFacts:
     """Return what the catalogue says of an expert; one that parks does so after 30 idle seconds."""
     need = mebibytes * MIB
     if not parks:
-        return ExpertFacts(expert, need)
+        return ExpertFacts(expert, need, threads=threads)
     return ExpertFacts(
         expert,
         need,
         context_bytes=int(need * CONTEXT),
         mapped_bytes=int(need * MAPPED),
         park_after_seconds=30.0,
+        threads=threads,
     )

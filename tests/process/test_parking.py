@@ -79,7 +79,7 @@ def test_a_parked_expert_gives_its_context_back_and_answers_as_before(
     for key in ("private_bytes", "ram_bytes"):
         assert number(ready, key) - number(less, key) > 3 * MIB, key
     assert abs(number(less, "held_bytes") - number(less, "own_bytes")) < MIB // 4
-    assert number(less, "mapped_bytes") > 2 * MIB  # the weights are mapped still
+    assert number(less, "reclaimable_bytes") > 2 * MIB  # the weights are mapped still
     after = answer(client)
     assert after.outcome.output == before.outcome.output
     assert not after.outcome.cold

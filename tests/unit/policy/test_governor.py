@@ -226,3 +226,51 @@ def test_what_is_chosen_is_enough_and_nothing_of_it_is_idle_harm(
     freed = sum(each.bytes for each in victims)
     assert freed >= need * MIB
     assert all(freed - each.bytes < need * MIB for each in victims)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "m", "n"]), st.integers(0, 50)),
+        max_size=30,
+    )
+)
+def test_the_sum_is_what_all_hold_with_shared_weights_once(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    ledger = Ledger(1000)
+    loaded: dict[str, tuple[str, int]] = {}
+    for expert, model, size in steps:
+        if expert in loaded:
+            ledger.release(expert)
+            del loaded[expert]
+        else:
+            ledger.set(expert, size)
+            if model:
+                ledger.share(expert, model, 100)
+            loaded[expert] = (model, size)
+        models = {model for model, _ in loaded.values() if model}
+        assert {each for each in "mn" if ledger.mapped(each)} == models
+        assert ledger.used_bytes == 100 * len(models) + sum(size for _, size in loaded.values())
+        assert ledger.used_bytes == sum(ledger.held(each) for each in "abcd")
+
+
+def test_what_workers_have_in_common_is_used_but_no_loss_of_room() -> None:
+    ledger = Ledger(100 * MIB)
+    ledger.set_host("echo", 30 * MIB)
+    ledger.set_common("echo", 34 * MIB)
+    assert (ledger.used_bytes, ledger.room_bytes) == (34 * MIB, 70 * MIB)
+    ledger.set_common("echo", 29 * MIB)
+    assert ledger.used_bytes == 30 * MIB
+    ledger.set_common("echo", 34 * MIB)
+    ledger.set_common("echo", 0)
+    assert ledger.used_bytes == 30 * MIB
+
+
+def test_shared_weights_are_not_counted_as_common_again() -> None:
+    ledger = Ledger(200 * MIB)
+    ledger.set_host("llama", 30 * MIB)
+    for name in ("a", "b"):
+        ledger.set(name, 10 * MIB)
+        ledger.share(name, "m", 40 * MIB)
+    ledger.set_common("llama", (30 + 2 + 40) * MIB)
+    assert ledger.used_bytes == (30 + 2 + 40 + 10 + 10) * MIB

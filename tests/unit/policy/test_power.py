@@ -213,6 +213,32 @@ def test_the_ladder_never_allows_more_than_the_cores_but_for_its_least(
         assert step.threads * step.duty <= max(each, threads * LEAST_DUTY) + threads * 0.021
 
 
+@given(st.lists(st.floats(0.0, 5.0), min_size=1, max_size=240), st.sampled_from((0.25, 0.5, 1.0)))
+def test_whatever_the_cores_do_no_rung_is_taken_and_left_in_haste(
+    cores: list[float], step: float
+) -> None:
+    ladder = Ladder(4, 30.0)
+    changed = {"threads": -60.0, "smaller": -60.0, "waits": -60.0}
+    before = ladder.step(4.0, 0.0)
+    for number, each in enumerate(cores, 1):
+        now = number * step
+        rungs = ladder.step(each, now)
+        if rungs.threads != before.threads:
+            least = 10.0 if rungs.threads > before.threads else 1.0
+            assert now - changed["threads"] >= least
+            changed["threads"] = now
+        if rungs.prefer_smaller != before.prefer_smaller:
+            assert now - changed["smaller"] >= 10.0
+            changed["smaller"] = now
+        if (rungs.admit is Admission.NOW) != (before.admit is Admission.NOW):
+            assert now - changed["waits"] >= 2.0
+            changed["waits"] = now
+        if rungs.admit is Admission.REFUSE and before.admit is not Admission.REFUSE:
+            assert before.admit is Admission.WAIT
+            assert now - changed["waits"] >= 30.0
+        before = rungs
+
+
 def test_a_cap_below_the_idle_refuses_and_says_so() -> None:
     made = governor(cap_watts=2.0)
     allowance = ask(made, 10)

@@ -5,16 +5,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aiosd.domain.allowance import Admission
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.request import Priority
+from aiosd.policy.queues import BACKGROUND_RANK, ORDER
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.waking import next_wake
+from aiosd.policy.thread_budget import TRICKLE
+from aiosd.policy.waking import next_wake, sooner
 
 NAMES = ("asr", "big", "cat", "dog")
 NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
 PARKERS = frozenset({"asr", "big", "cat"})
 RULES = SchedulerRules(
+    threads=2,
+    running=2,
     queue_per_client=6,
     queue_total=15,
     restart=RestartRules(first_rest_seconds=1.0, longest_rest_seconds=8.0, crashes=2),
@@ -27,7 +32,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = FakeWorld(cap=100 * MIB, rules=RULES, parkers=PARKERS, load_seconds=0.5)
+        self.world = FakeWorld(
+            cap=100 * MIB, rules=RULES, threads=2, parkers=PARKERS, load_seconds=0.5
+        )
         self.world.install(**NEEDS)
 
     @rule(
@@ -133,8 +140,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         if need is None:
             self.world.facts.pop(expert, None)
         else:
-            self.world.facts[expert] = facts(expert, need, parks=expert in PARKERS)
+            self.world.facts[expert] = facts(expert, need, parks=expert in PARKERS, threads=2)
         self.world.catalogue([expert] if known and need else [])
+
+    @rule(
+        admit=pick((Admission.NOW, Admission.NOW, Admission.WAIT, Admission.REFUSE)),
+        surplus=st.booleans(),
+        threads=pick((1, 2, 4)),
+        duty=pick((0.1, 0.7, 1.0)),
+    )
+    def power_changes(self, admit: Admission, threads: int, duty: float, *, surplus: bool) -> None:
+        self.world.allow(admit, surplus=surplus, threads=threads, duty=duty)
+        if admit is Admission.REFUSE:
+            left = {each.priority for each in self.world.waiting.values()}
+            assert left <= {Priority.BACKGROUND}
 
     @rule(cap=pick((60, 100, 200)))
     def cap_changes(self, cap: int) -> None:
@@ -167,12 +186,29 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_an_idle_expert_without_a_reason(self) -> None:
-        """A ready, idle expert with requests is only kept from them by somebody who needs RAM."""
-        slots = self.world.scheduler.slots.values()
+        """A ready, idle expert with requests is kept from them by RAM, power, cores or urgency."""
+        slots, turns = self.world.scheduler.slots.values(), self.world.scheduler.turns
         cold = any(slot.away and slot.wanted for slot in slots)
+        urgent = any(slot.queue.rank() < BACKGROUND_RANK for slot in slots)
         for slot in slots:
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
-                assert cold or slot.doomed
+                rank = slot.queue.rank()
+                full = sum(ORDER.index(each) <= rank for each in self.running()) >= 2
+                yields = rank == BACKGROUND_RANK and (urgent or not turns.surplus)
+                assert cold or slot.doomed or turns.held or full or yields
+
+    def running(self) -> list[Priority]:
+        slots = self.world.scheduler.slots.values()
+        return [slot.serving.priority for slot in slots if slot.serving]
+
+    @invariant()
+    def no_more_are_answered_than_may_be_nor_on_more_threads(self) -> None:
+        running = self.running()
+        for rank in range(len(ORDER)):
+            assert sum(ORDER.index(each) == rank for each in running) <= 2
+        workers = [each for each in self.world.workers.values() if each.serving is not None]
+        urgent = [each for each in workers if each.duty > TRICKLE] or workers
+        assert sum(each.threads for each in urgent) <= max(2, len(urgent))
 
     @invariant()
     def time_is_never_missed(self) -> None:
@@ -185,11 +221,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             gather_seconds=scheduler.rules.gather_seconds,
             now=now,
         )
+        exact = sooner(exact, scheduler.turns.next_wake())
         assert exact is None or (told is not None and told <= exact)
 
     def teardown(self) -> None:
         """Let the workers work: every request ends, and then there is nothing left to wake for."""
         world = self.world
+        world.allow()
         for name in list(world.facts):
             world.scheduler.on_pin(name, pinned=False)
         for _ in range(400):
