@@ -24,6 +24,7 @@ from aiosd.domain.errors import (
     InvalidError,
     UnknownExpertError,
 )
+from aiosd.domain.expert import ExpertState
 from aiosd.policy.slots import Slot
 from aiosd.policy.turns import HELD
 from aiosd.protocol.codec import Envelope
@@ -279,9 +280,11 @@ class Control:
             "ram_bytes": memory.pss_bytes if memory else 0,
             "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
+            "mapped_bytes": memory.mapped_bytes if memory else 0,
             "reclaimable_bytes": memory.pss_bytes - memory.anon_bytes if memory else 0,
             "limit_bytes": self._workers.groups.limit_of(name),
             "held_bytes": self._broker.scheduler.ledger.held(name),
+            "held_mapped_bytes": self._broker.scheduler.ledger.file_bytes(name),
             "need_bytes": slot.need_bytes,
             "load_ms": ready.load_ms if ready else None,
             "since_seconds": now - slot.ready_at if ready else None,
@@ -309,6 +312,7 @@ class Control:
         scheduler, counts, facts = self._broker.scheduler, self._broker.counts, self.facts
         memory = read_process(os.getpid())
         loaded = sum(slot.loaded for slot in scheduler.slots.values())
+        parked = sum(slot.state is ExpertState.PARKED for slot in scheduler.slots.values())
         return {
             "version": own_version(),
             "pid": os.getpid(),
@@ -319,10 +323,11 @@ class Control:
             "ram_cap_bytes": scheduler.ledger.cap_bytes,
             "ram_cap_reason": facts.cap_reason,
             "ram_used_bytes": scheduler.ledger.used_bytes,
+            "ram_mapped_bytes": scheduler.ledger.mapped_bytes,
             "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
             **self._memory(),
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
-            "experts": {"installed": len(scheduler.slots), "loaded": loaded},
+            "experts": {"installed": len(scheduler.slots), "loaded": loaded, "parked": parked},
             "queue": scheduler.queued,
             "waiting_for": self._waiting_for(),
             "requests": {
@@ -331,6 +336,7 @@ class Control:
                 "cold_loads": self._broker.loader.loads,
             },
             "evictions": scheduler.evictions,
+            "parkings": scheduler.residency.parkings,
             "power": self._power(),
             "stopping": scheduler.stopping,
         }

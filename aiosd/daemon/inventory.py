@@ -43,6 +43,7 @@ class LoadRules:
     """
 
     keep_alive_seconds: float
+    park_after_seconds: float
     load_limit_seconds: float
     threads: int
     own_process: bool
@@ -150,6 +151,7 @@ class Inventory:
         bases = {each.manifest.engine.base for each in experts.values()} - {""}
         for name, installed in experts.items():
             size = sum(file.size for file in installed.manifest.files)
+            need = self._needs[name]
             base = installed.manifest.engine.base or (name if name in bases else "")
             model = experts[base].manifest.model if base else None
             yield ExpertFacts(
@@ -157,6 +159,10 @@ class Inventory:
                 need_bytes=self._need_bytes(installed),
                 keep_alive_seconds=self.rules.keep_alive_seconds,
                 load_limit_seconds=self.rules.load_limit_seconds + size * SECONDS_PER_BYTE,
+                # Of an engine that cannot be parked these are not looked at.
+                context_bytes=need.cache_bytes + need.compute_bytes,
+                mapped_bytes=need.weights_bytes,
+                park_after_seconds=self.rules.park_after_seconds,
                 planned=installed.manifest.engine.name in PLANNED,
                 known=self._known(installed.manifest),
                 shared_model=model.sha256 if model else "",

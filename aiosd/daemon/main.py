@@ -14,8 +14,6 @@ from pathlib import Path
 import sdnotify
 import zmq
 
-from aiosd.boards.machine import read_machine
-from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
 from aiosd.daemon.control_groups import ControlGroups
@@ -28,20 +26,18 @@ from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
 from aiosd.daemon.recall import Recall
-from aiosd.daemon.settings import Settings, read_settings
+from aiosd.daemon.settings import read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
+from aiosd.daemon.surroundings import look_around
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.allowance import Admission, Allowance
-from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
-from aiosd.policy.caps import RamCap, ram_cap
 from aiosd.policy.governor import Ledger
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
-from aiosd.sensors.memory import read_limits
 from aiosd.store.footprints import Footprints
 
 log = logging.getLogger(__name__)
@@ -56,40 +52,6 @@ class Options:
 
     config: Path
     config_given: bool
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the daemon finds around itself: the machine, its profile, and the cap that follows."""
-
-    machine: Machine
-    picked: Picked
-    cap: RamCap
-
-
-def look_around(settings: Settings) -> Surroundings:
-    """Return the machine, the profile that fits it, and the RAM cap.
-
-    Raises:
-        ConfigError: a profile is wrong, or the one named in the settings does not exist.
-    """
-    root = Path(settings.board.sysroot)
-    machine = read_machine(root / "proc")
-    if not machine.ram_bytes:
-        # A folder with instruments only stands on the real machine.
-        machine = read_machine()
-    layout = settings.layout()
-    if settings.board.profile == "auto":
-        tree = root / "proc" / "device-tree"
-        picked = pick_profile(layout.profiles, tree, cpu_model=machine.cpu_model)
-    else:
-        profiles = read_profiles(layout.profiles)
-        if settings.board.profile not in profiles:
-            known = ", ".join(sorted(profiles)) or "none"
-            raise ConfigError(f"no board profile named {settings.board.profile!r}; known: {known}")
-        picked = Picked(profiles[settings.board.profile], "named in the settings")
-    cap = ram_cap(picked.profile, machine, read_limits(), settings.ram_cap_bytes)
-    return Surroundings(machine, picked, cap)
 
 
 def _make_folder(path: Path) -> None:
@@ -343,6 +305,7 @@ class Daemon:
         profile, machine = self._around.picked.profile, self._around.machine
         return LoadRules(
             keep_alive_seconds=settings.experts.keep_alive_seconds,
+            park_after_seconds=settings.experts.park_after_seconds,
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
             own_process=not self._resident(),

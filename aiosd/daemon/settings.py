@@ -83,9 +83,13 @@ class Engines(_Table, frozen=True, kw_only=True):
 
 
 class Experts(_Table, frozen=True, kw_only=True):
-    """How long an idle expert stays loaded (negative: until evicted), and who is always there."""
+    """How long an idle expert stays loaded (negative: until evicted), and who is always there.
+
+    One that can be parked is after `park_after_seconds`; negative: only when its room is needed.
+    """
 
     keep_alive_seconds: Annotated[float, Meta(ge=-1, le=604_800)] = 300.0
+    park_after_seconds: Annotated[float, Meta(ge=-1, le=604_800)] = 120.0
     preload: list[str] = msgspec.field(default_factory=list)
     pin: list[str] = msgspec.field(default_factory=list)
     load_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0

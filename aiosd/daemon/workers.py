@@ -28,7 +28,11 @@ from aiosd.protocol.pipe import (
     LoadFailed,
     Measured,
     Pace,
+    Park,
+    Parked,
     Piece,
+    Resume,
+    Resumed,
     RunRequest,
     WorkerReady,
 )
@@ -53,6 +57,12 @@ class Listener(Protocol):
 
     def on_measured(self, expert: str, measured: Measured) -> None:
         """The worker tells what it holds."""
+
+    def on_parked(self, expert: str, parked: Parked) -> None:
+        """The worker gave back what it could, and tells what it still holds."""
+
+    def on_resumed(self, expert: str, resumed: Resumed) -> None:
+        """A parked worker can answer again."""
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered."""
@@ -207,6 +217,14 @@ class Workers:
         """Tell the expert's worker to stop answering."""
         self._pipe(expert).send(CancelRequest(id=request))
 
+    def park(self, expert: str, *, pages: bool) -> None:
+        """Tell the expert's worker to give back its context; `on_parked` follows."""
+        self._pipe(expert).send(Park(pages=pages))
+
+    def resume(self, expert: str) -> None:
+        """Tell the expert's parked worker to come back; `on_resumed` follows."""
+        self._pipe(expert).send(Resume())
+
     def stop(self, expert: str) -> None:
         """Close the expert's pipe, upon which its worker exits."""
         self._pipe(expert).close()
@@ -253,14 +271,22 @@ class Workers:
                 listener.on_measured(worker.expert, message)
             case Failed():
                 listener.on_failed(worker.expert, message)
+            case Parked():
+                listener.on_parked(worker.expert, message)
+            case Resumed():
+                listener.on_resumed(worker.expert, message)
             case WorkerReady():
-                worker.ready = message
-                self.groups.check(worker.expert, message.pid)
-                if isinstance(worker.process, Forked) and self._hosts is not None:
-                    self._hosts.weigh(worker.process)
+                self._on_ready(worker, message)
                 listener.on_worker_ready(worker.expert, message)
             case LoadFailed():
                 worker.failure = message.reason
+
+    def _on_ready(self, worker: Worker, ready: WorkerReady) -> None:
+        """Note that an expert is loaded, and see what its process is held to and shares."""
+        worker.ready = ready
+        self.groups.check(worker.expert, ready.pid)
+        if isinstance(worker.process, Forked) and self._hosts is not None:
+            self._hosts.weigh(worker.process)
 
     def _gone(self, worker: Worker, how: str) -> None:
         """The process is gone: clear up, and tell why."""

@@ -15,7 +15,7 @@ from typing import Any
 from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.manifest import EngineNeed
 from aiosd.domain.prepared import Embedding, Piece, Prepared, TextEnd, TextPiece, TextPrompt
-from aiosd.engines import llama_library
+from aiosd.engines import llama_library, memory
 from aiosd.engines.gbnf import grammar_of
 from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_sampler import Choice, Picker
@@ -37,7 +37,8 @@ class LlamaEngine:
     the same text on the same machine with the same number of threads, whatever was answered
     before: a kept prefix is reused only in whole batches, so that every batch has the same shape as
     without. With other threads llama.cpp adds up attention in another order, and the last bits of a
-    probability may differ.
+    probability may differ. Parked, it keeps the model and its vocabulary, and has no context: no
+    cache of keys and values, no buffers.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class LlamaEngine:
         self._adapter: Any = None
         self._adapter_path = ""
         self._embeds = False
+        self._unmapped = False
         self._limit = 0
         self._batch = 0
         self._threads = self._most = 1
@@ -113,10 +115,36 @@ class LlamaEngine:
             raise InvalidError("a llama expert takes text", field="input.type")
         if not self._model:
             raise ExpertFailedError("no model is loaded", reason="not_loaded")
+        if not self._context:
+            self.resume()
         if prepared.embed:
             yield self._embed(prepared, cancelled)
         else:
             yield from self._generate(prepared, cancelled)
+
+    def park(self, *, pages: bool) -> None:
+        """Free the context, with `pages` also unmap the weights; the vocabulary stays."""
+        self._free_context()
+        memory.trim_heap()
+        if pages:
+            memory.unmap_pages(self._path)
+            self._unmapped = True
+
+    def resume(self) -> float | None:
+        """Open the context again, the weights mapped before; return the seconds those took.
+
+        Raises:
+            PackageError: there is no memory for it.
+        """
+        seconds = None
+        if self._unmapped:
+            started = time.perf_counter()
+            memory.map_pages(self._path)
+            seconds = time.perf_counter() - started
+            self._unmapped = False
+        if not self._context:
+            self._open_context(embed=self._embeds)
+        return seconds
 
     def use_threads(self, threads: int) -> None:
         """Use at most so many threads from the next token or batch on."""
@@ -128,19 +156,22 @@ class LlamaEngine:
 
     def close(self) -> None:
         """Free the context and the model."""
-        if self._context:
-            lib.llama_free(self._context)
+        self._free_context()
         if self._model:
             lib.llama_model_free(self._model)
-        self._context = self._model = self._vocab = 0
+        self._model = self._vocab = 0
         self._adapter = None
-        self._past, self._whole = [], []
+
+    def _free_context(self) -> None:
+        """Free the context, if there is one, and forget what was in it."""
+        if self._context:
+            lib.llama_free(self._context)
+        self._context = 0
+        self._past, self._whole, self._logits = [], [], b""
 
     def _open_context(self, *, embed: bool) -> None:
         """Open the one context; an expert either writes or embeds, so the other kind is let go."""
-        if self._context:
-            lib.llama_free(self._context)
-            self._context = 0
+        self._free_context()
         params = llama_library.context_params(
             self._limit, self._batch, self._threads, embed=embed, cache=self._cache
         )
@@ -148,7 +179,6 @@ class LlamaEngine:
         if self._adapter:
             llama_library.apply_adapter(self._context, self._adapter, self._adapter_path)
         self._embeds = embed
-        self._past, self._whole = [], []
 
     def _generate(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Iterator[Piece]:
         started = time.perf_counter()

@@ -26,6 +26,20 @@ class Unload(msgspec.Struct, frozen=True):
     why: str
 
 
+class Park(msgspec.Struct, frozen=True):
+    """Have the idle worker of this expert give back its context, and its `pages` too if so said."""
+
+    expert: str
+    pages: bool
+    why: str
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Have the parked worker of this expert make its context again; its bytes are in the books."""
+
+    expert: str
+
+
 class Kill(msgspec.Struct, frozen=True):
     """End the worker of this expert now; it does not react."""
 
@@ -73,4 +87,4 @@ class Settle(msgspec.Struct, frozen=True):
     error: AiosdError | None
 
 
-Effect = Load | Limit | Unload | Kill | Serve | Adjust | Interrupt | Refuse | Settle
+Effect = Load | Limit | Unload | Park | Resume | Kill | Serve | Adjust | Interrupt | Refuse | Settle

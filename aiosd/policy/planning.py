@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.expert import ExpertState
-from aiosd.policy.effects import Effect, Refuse
+from aiosd.policy.effects import Effect, Refuse, Settle
 from aiosd.policy.governor import Evict, Fits, Never, Room, Wait
 from aiosd.policy.queues import BACKGROUND_RANK
 from aiosd.policy.refusals import over_ram
@@ -42,9 +42,15 @@ class Planner:
                     effects += self._try_serve(slot, now, urgent=urgent)
                     if room and slot.serving:
                         room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD and self._may_load(slot, urgent=urgent):
+            elif (
+                slot.away and slot.facts.expert not in held and self._may_load(slot, urgent=urgent)
+            ):
                 room = room or self._residency.room(now)
                 effects += self._try_load(slot, room, held, now)
+                if slot.free and slot.queue:  # its worker comes back before it answers
+                    effects += self._try_serve(slot, now, urgent=urgent)
+                    if slot.serving:
+                        room.on_served(slot.facts.expert)
             urgent = urgent or slot.queue.rank() < BACKGROUND_RANK
         return effects + self._turns.adjust(now)
 
@@ -61,18 +67,27 @@ class Planner:
         return effects
 
     def _may_load(self, slot: Slot, *, urgent: bool) -> bool:
-        """Tell whether a cold expert may be loaded now, if there is room."""
+        """Tell whether a cold or parked expert may come back now, if there is room."""
         return self._turns.may_load(slot, urgent=urgent) and not self._residency.lacks(slot)
 
     def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
-        """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
+        """Load a cold expert, or resume a parked one, if the governor lets it.
+
+        Add to `held` who must not go on for it.
+        """
         expert, oldest = slot.facts.expert, slot.queue.oldest()
         need = self._residency.need_bytes(slot)
         patient = oldest is not None and now < oldest + self._residency.gather_seconds
-        verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
+        parked = slot.state is ExpertState.PARKED
+        own = self._residency.ledger.held(expert)
+        verdict = room.admit(
+            need + own, patient=patient, prefer=slot.waits_for, own=expert, own_bytes=own
+        )
         match verdict:
             case Fits():
                 room.take(need)
+                if parked:
+                    return self._resume(slot, now)
                 return [self._residency.load(slot, now)]
             case Evict(victims):
                 room.claim(need, [each.expert for each in victims])
@@ -89,3 +104,12 @@ class Planner:
                 pinned = {name: ledger.held(name) for name in verdict.pinned}
                 error = over_ram(slot, verdict.need_bytes, ledger, pinned)
                 return self._waiting.refuse(slot, error)
+
+    def _resume(self, slot: Slot, now: float) -> list[Effect]:
+        """Let a parked expert come back, and tell the operator if that was asked for."""
+        effects = self._residency.resume(slot, now)
+        if slot.load_wanted:
+            slot.load_wanted = False
+            self._waiting.settle(slot)
+            effects.append(Settle(slot.facts.expert, None))
+        return effects

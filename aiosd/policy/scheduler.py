@@ -148,22 +148,45 @@ class Scheduler:
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
     def on_loaded(
-        self, expert: str, held_bytes: int, now: float, *, known: bool = True
+        self,
+        expert: str,
+        held_bytes: int,
+        now: float,
+        *,
+        mapped: int = 0,
+        parks: bool = False,
+        known: bool = True,
     ) -> list[Effect]:
-        """Take note that a worker is ready; unless `known`, forget what was of another engine."""
+        """Take note that a worker is ready, what it really holds, and whether it can be parked.
+
+        Unless it is `known`, what was measured before is forgotten: it was of another engine.
+        """
         slot = self.slots[expert]
-        slot.on_loaded(now, known=known)
-        effects: list[Effect] = self._measured(slot, held_bytes, now)
+        slot.on_loaded(now, parks=parks, known=known)
+        effects: list[Effect] = self._measured(slot, held_bytes, mapped, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
             effects.append(Settle(expert, None))
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
+    def on_measured(
+        self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
+    ) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
-        effects = self._measured(self.slots[expert], held_bytes, now)
+        effects = self._measured(self.slots[expert], held_bytes, mapped, now)
         return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_parked(
+        self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is parked, and what it still holds."""
+        self._residency.on_parked(self.slots[expert], held_bytes, mapped)
+        return self._residency.sweep(now) + self._plan(now)
+
+    def on_resumed(self, expert: str, context_seconds: float, pages_seconds: float | None) -> None:
+        """Remember what it took a parked worker to come back."""
+        self.slots[expert].on_resumed(context_seconds, pages_seconds)
 
     def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
         """Take note of what memory does beside the books: see `MemoryNews`."""
@@ -197,8 +220,8 @@ class Scheduler:
             effects.append(Refuse(serving.id, crashed(expert, reason)))
         if planned:
             slot.advance(ExpertEvent.EXITED)
-        else:
-            effects += self._on_failure(slot, reason, now)
+        elif slot.on_failure(reason, now):
+            effects += self._waiting.refuse(slot, resting(slot, now))
         if (planned or asked) and not slot.load_wanted:
             effects.append(Settle(expert, None))
         if slot.removed:
@@ -276,7 +299,7 @@ class Scheduler:
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
             until = slot.idle_until()
             if until is not None and until <= now:
-                effects += self._residency.drain(slot, "idle", now)
+                effects += self._residency.rest(slot, now)
         return effects + self._plan(now)
 
     def next_wake(self, now: float) -> float | None:
@@ -322,24 +345,12 @@ class Scheduler:
         if self._wake_known:
             self._wake = sooner(self._wake, when)
 
-    def _measured(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+    def _measured(self, slot: Slot, held_bytes: int, mapped_bytes: int, now: float) -> list[Effect]:
         """Take a measurement into the books; nobody can be answered by one that is too large."""
-        effects = self._residency.on_measured(slot, held_bytes, now)
+        effects = self._residency.on_measured(slot, held_bytes, mapped_bytes, now)
         if held_bytes > self.ledger.room_bytes:
             effects += self._waiting.refuse(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects
-
-    def _on_failure(self, slot: Slot, reason: str, now: float) -> list[Effect]:
-        """Take note of a failed load or a crash, and end what cannot be answered any more."""
-        if slot.state is ExpertState.LOADING:
-            slot.budget.on_load_failed(reason, now)
-        else:
-            slot.budget.on_crash(reason, now)
-            if not slot.budget.rest_seconds(now):
-                slot.advance(ExpertEvent.EXITED)
-                return []
-        slot.advance(ExpertEvent.GAVE_UP)
-        return self._waiting.refuse(slot, resting(slot, now))
 
     def _refusal(self, slot: Slot, ticket: Ticket, now: float) -> AiosdError | None:
         """Return why a request cannot even be queued, or None."""

@@ -117,6 +117,16 @@ class CancelRequest(_Message, frozen=True, kw_only=True, tag="cancel"):
     id: int
 
 
+class Park(_Message, frozen=True, kw_only=True, tag="park"):
+    """Give back what only an answer needs, and with `pages` the model's mapped pages; stay."""
+
+    pages: bool
+
+
+class Resume(_Message, frozen=True, kw_only=True, tag="resume"):
+    """Take back what parking gave up; a request may follow at once."""
+
+
 class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
     """From the next step of the request on, use so many threads, and rest in between.
 
@@ -131,7 +141,10 @@ class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
 
 
 class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
-    """The expert is loaded; what that took and what it holds."""
+    """The expert is loaded; what that took, what it holds, and whether it can be parked.
+
+    Of what it holds, `mapped_bytes` are a file's pages that nobody else has mapped.
+    """
 
     pid: int
     engine: str
@@ -140,10 +153,12 @@ class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     own_bytes: int
     verified: list[str]
     confinement: Confinement
+    mapped_bytes: int = 0
+    parks: bool = False
 
 
 class LoadFailed(_Message, frozen=True, kw_only=True, tag="load_failed"):
-    """The expert cannot be loaded; the worker exits."""
+    """The expert cannot be loaded, or a parked one not resumed; the worker exits."""
 
     reason: str
 
@@ -173,6 +188,22 @@ class Measured(_Message, frozen=True, kw_only=True, tag="measured"):
 
     pss_bytes: int
     own_bytes: int
+    mapped_bytes: int = 0
+
+
+class Parked(_Message, frozen=True, kw_only=True, tag="parked"):
+    """What the worker's process still holds, now that it is parked."""
+
+    pss_bytes: int
+    own_bytes: int
+    mapped_bytes: int = 0
+
+
+class Resumed(_Message, frozen=True, kw_only=True, tag="resumed"):
+    """The worker can answer again; what its context took, and its pages if they had to come."""
+
+    context_ms: float
+    pages_ms: float | None = None
 
 
 class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
@@ -186,5 +217,5 @@ class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
 
 ToHost = Spawn | Weigh
 FromHost = HostReady | HostFailed | Spawned | Exited | Weighed
-ToWorker = LoadExpert | RunRequest | CancelRequest | Pace
-FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Failed
+ToWorker = LoadExpert | RunRequest | CancelRequest | Park | Resume | Pace
+FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Parked | Resumed | Failed

@@ -15,7 +15,11 @@ from aiosd.protocol.pipe import (
     LoadFailed,
     Measured,
     Pace,
+    Park,
+    Parked,
     Piece,
+    Resume,
+    Resumed,
     RunRequest,
     ToWorker,
     WorkerReady,
@@ -63,6 +67,10 @@ class Worker:
                 case LoadExpert():
                     if not self._load(order):
                         return 1
+                case Park():
+                    self._park(order)
+                case Resume():
+                    self._resume()
                 case CancelRequest():
                     pass  # its request has ended already
                 case Pace():
@@ -93,6 +101,8 @@ class Worker:
                 own_bytes=memory.own_bytes if memory else 0,
                 verified=order.verify,
                 confinement=walls,
+                mapped_bytes=memory.mapped_bytes if memory else 0,
+                parks=self._expert.parks,
             )
         )
         return True
@@ -134,7 +144,45 @@ class Worker:
         self._measured = now
         memory = read_process(self._pid)
         if memory:
-            self._channel.send(Measured(pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes))
+            self._channel.send(
+                Measured(
+                    pss_bytes=memory.pss_bytes,
+                    own_bytes=memory.own_bytes,
+                    mapped_bytes=memory.mapped_bytes,
+                )
+            )
+
+    def _park(self, order: Park) -> None:
+        """Give memory back, and tell what is left."""
+        if self._expert is not None:
+            self._expert.park(pages=order.pages)
+        memory = read_process(self._pid)
+        self._channel.send(
+            Parked(
+                pss_bytes=memory.pss_bytes if memory else 0,
+                own_bytes=memory.own_bytes if memory else 0,
+                mapped_bytes=memory.mapped_bytes if memory else 0,
+            )
+        )
+
+    def _resume(self) -> None:
+        """Take back what parking gave up, and say how long that took.
+
+        Raises:
+            SystemExit: there is no memory for it; the daemon was told.
+        """
+        if self._expert is None:
+            raise RuntimeError("told to come back before an expert was loaded")
+        try:
+            context, pages = self._expert.resume()
+        except (PackageError, MemoryError) as error:
+            reason = error.message if isinstance(error, PackageError) else "no memory"
+            self._channel.send(LoadFailed(reason=f"cannot be resumed: {reason}"))
+            raise SystemExit(1) from None
+        self._answered = 0  # what it holds is measured anew
+        self._channel.send(
+            Resumed(context_ms=context * 1e3, pages_ms=None if pages is None else pages * 1e3)
+        )
 
     def _emit(self, text: str) -> None:
         """Send a piece of streamed text."""

@@ -1,6 +1,6 @@
 """The scheduler against a model of the world: whatever happens, in whatever order."""
 
-from fakes.world import MIB, FakeWorld
+from fakes.world import MIB, FakeWorld, facts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -11,12 +11,12 @@ from aiosd.domain.request import Priority
 from aiosd.policy.queues import BACKGROUND_RANK, ORDER
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.slots import ExpertFacts
 from aiosd.policy.thread_budget import TRICKLE
 from aiosd.policy.waking import next_wake, sooner
 
 NAMES = ("asr", "big", "cat", "dog")
 NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
+PARKERS = frozenset({"asr", "big", "cat"})
 RULES = SchedulerRules(
     threads=2,
     running=2,
@@ -32,7 +32,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = FakeWorld(cap=100 * MIB, rules=RULES, threads=2)
+        self.world = FakeWorld(
+            cap=100 * MIB, rules=RULES, threads=2, parkers=PARKERS, load_seconds=0.5
+        )
         self.world.install(**NEEDS)
 
     @rule(
@@ -69,10 +71,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = self.world.workers[name]
         if dies or worker.closing or worker.killed:
             self.world.gone(name)
+        elif worker.parking:
+            self.world.parked(name)
         elif not worker.ready:
             self.world.loaded(name, held)
         elif worker.serving is not None:
             self.world.answered(name, held)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(seconds=pick((0.1, 31.0)))
+    def everybody_comes_to_rest(self, seconds: float) -> None:
+        """Nobody is left with work; after half a minute those that can be parked begin to be."""
+        for _ in range(4):
+            self.world.work(0.1)
+        self.world.pass_time(seconds)
 
     @precondition(lambda self: self.world.workers)
     @rule(number=st.integers(0, 3), held=pick((5, 45, 80, 130)))
@@ -128,7 +140,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if need is None:
             self.world.facts.pop(expert, None)
         else:
-            self.world.facts[expert] = ExpertFacts(expert, need * MIB, threads=2)
+            self.world.facts[expert] = facts(expert, need, parks=expert in PARKERS, threads=2)
         self.world.catalogue([expert] if known and need else [])
 
     @rule(
@@ -161,10 +173,22 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert serving == (self.world.workers[name].serving if slot.loaded else None)
 
     @invariant()
+    def the_books_are_never_below_what_workers_hold(self) -> None:
+        """A worker holds what it last told, and one that came back what it was given room for."""
+        scheduler = self.world.scheduler
+        for name, worker in self.world.workers.items():
+            if worker.ready and not (worker.parked or worker.closing or worker.killed):
+                assert scheduler.ledger.held(name) >= worker.held
+            if not worker.closing:
+                state = scheduler.slots[name].state
+                assert worker.parking == (state is ExpertState.PARKING)
+                assert (worker.parked and not worker.parking) == (state is ExpertState.PARKED)
+
+    @invariant()
     def nobody_waits_for_an_idle_expert_without_a_reason(self) -> None:
         """A ready, idle expert with requests is kept from them by RAM, power, cores or urgency."""
         slots, turns = self.world.scheduler.slots.values(), self.world.scheduler.turns
-        cold = any(slot.state is ExpertState.COLD and slot.wanted for slot in slots)
+        cold = any(slot.away and slot.wanted for slot in slots)
         urgent = any(slot.queue.rank() < BACKGROUND_RANK for slot in slots)
         for slot in slots:
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
