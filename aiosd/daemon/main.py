@@ -33,7 +33,7 @@ from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import ConfigError
-from aiosd.policy.governor import Ledger
+from aiosd.policy.governor import SPARE_SHARE, Ledger
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
@@ -109,7 +109,7 @@ class Daemon:
             for name, who in (("api", group), (ADMIN, admins))
         ]
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
-        ledger = Ledger(self._around.cap.cap_bytes)
+        ledger = Ledger(self._around.cap.cap_bytes, SPARE_SHARE)
         self._hosts = (
             Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
             if self._resident()

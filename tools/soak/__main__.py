@@ -88,6 +88,7 @@ def soak(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         "  never ended": tally.lost,
         "loads": requests["cold_loads"] if isinstance(requests, dict) else None,
         "evictions": status["evictions"],
+        "parkings": status["parkings"],
         "experts": ", ".join(f"{each}" for each in subjects),
     }
 
