@@ -188,6 +188,12 @@ class AsyncClient:
         """Let the daemon read its settings and packages again (operators only)."""
         return await self._ask(messages.Reload())
 
+    async def uplink(
+        self, action: messages.UplinkAction = "status", lines: int = 20
+    ) -> dict[str, object]:
+        """Look at the uplink (`status`, `log`) or switch it (`on`, `off`); for operators."""
+        return await self._ask(messages.Uplink(action=action, lines=lines))
+
     async def events(
         self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None
     ) -> AsyncGenerator[Event, None]:

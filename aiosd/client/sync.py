@@ -186,6 +186,12 @@ class Client:
         """Let the daemon read its settings and packages again (operators only)."""
         return self._ask(messages.Reload())
 
+    def uplink(
+        self, action: messages.UplinkAction = "status", lines: int = 20
+    ) -> dict[str, object]:
+        """Look at the uplink (`status`, `log`) or switch it (`on`, `off`); for operators."""
+        return self._ask(messages.Uplink(action=action, lines=lines))
+
     def events(
         self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None
     ) -> Iterator[Event]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from aiosd.daemon.asks import Asks, no_uplink
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
@@ -35,6 +36,7 @@ from aiosd.protocol.messages import (
     Show,
     Status,
     Unload,
+    Uplink,
 )
 from aiosd.sensors.memory import read_process
 
@@ -82,6 +84,8 @@ class Control:
         self._inventory = inventory
         self._workers = workers
         self._hosts = hosts
+        self.asks: Asks = broker
+        self.on_uplink: Callable[[Client, bytes, Uplink], None] = no_uplink
         self.telemetry: Telemetry | None = None
         self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
@@ -94,18 +98,24 @@ class Control:
         """
         verb = envelope.verb
         if isinstance(verb, Run):
-            self._broker.on_run(client, envelope, verb)
+            self.asks.on_run(client, envelope, verb)
             return
         if isinstance(verb, ADMIN_ONLY) and client.frontend.name != ADMIN:
             raise ForbiddenError("this verb is for the admin socket", socket="admin.sock")
         match verb:
             case Cancel():
-                self._broker.on_cancel(client, envelope.id)
+                self.asks.on_cancel(client, envelope.id)
+            case Uplink():
+                self.on_uplink(client, envelope.id, verb)
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
+
+    def on_gone(self, client: Client) -> None:
+        """Stop everything that a client wanted who cannot be reached any more."""
+        self.asks.on_gone(client)
 
     def _operate(self, client: Client, request: bytes, verb: Load | Unload | Pin) -> None:
         """Carry out an operator's verb; the answer follows once it is settled."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sdnotify
 import zmq
@@ -38,6 +39,9 @@ from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.sensors.memory import read_limits
+
+if TYPE_CHECKING:
+    from aiosd.daemon.upward import Upward
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +168,21 @@ class Daemon:
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.on_reload = self.reload
+        self._environment = environment
+        self._upward: Upward | None = None
+        self._reach_up()
+
+    def _reach_up(self) -> None:
+        """Open the way up, or close it, as the owner says; who wants none does not import it."""
+        if self._upward is None:
+            if not self._settings.uplink.on:
+                return
+            from aiosd.daemon.upward import Upward  # noqa: PLC0415 - see above
+
+            self._upward = Upward(
+                self._loop, self._broker, self._control, self._inventory, self._events
+            )
+        self._upward.apply(self._settings, self._environment, self._options.config, self._frontends)
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -176,7 +195,7 @@ class Daemon:
         self._take_stock()
         self._tell_facts()
         for frontend in self._frontends:
-            frontend.listen(self._control.on_message, self._broker.on_gone)
+            frontend.listen(self._control.on_message, self._control.on_gone)
         self._notify.ready(self._status())
         log.info("ready: %s", self._status())
         # What is there now stays: the collector need not look through it again and again.
@@ -204,6 +223,7 @@ class Daemon:
         for frontend in self._frontends:
             frontend.limit(self._limits())
         change = self._take_stock()
+        self._reach_up()
         self._tell_facts()
         self._cap_power()
         log.info("reloaded: %s", self._status())
@@ -267,10 +287,14 @@ class Daemon:
         self._notify.stopping()
         self._events.publish("daemon.stopping", {"queue": self.scheduler.queued})
         self.scheduler.on_stop()
+        if self._upward is not None:
+            self._upward.on_stop()
         self._broker.perform([])
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._broker.drained.wait(), self._settings.stop.drain_seconds)
+            await asyncio.wait_for(self._drained(), self._settings.stop.drain_seconds)
         self._broker.perform(self.scheduler.on_give_up(self._loop.time()))
+        if self._upward is not None:
+            self._upward.close(CHILD_SECONDS)
         self._workers.close(CHILD_SECONDS)
         if self._hosts is not None:
             self._hosts.stop(CHILD_SECONDS)
@@ -281,6 +305,12 @@ class Daemon:
         self._groups.shut()
         self._telemetry.close()
         self._sockets.close()
+
+    async def _drained(self) -> None:
+        """Wait until every request has ended."""
+        await self._broker.drained.wait()
+        if self._upward is not None:
+            await self._upward.drained.wait()
 
     def _load_rules(self) -> LoadRules:
         settings = self._settings

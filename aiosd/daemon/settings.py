@@ -5,7 +5,7 @@ two in step.
 """
 
 import os
-import re
+import pwd
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,24 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from aiosd.domain.errors import ConfigError
+from aiosd.domain.size import parse_size
+from aiosd.domain.uplink import Uplink, WrongUplinkError, check_uplink
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import Layout
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-_SIZE = re.compile(r"^\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGT]i?)?B?\s*$")
-_UNITS = {
-    "": 1,
-    "K": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +140,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     wire: Wire = Wire()
     restart: Restart = Restart()
     stop: Stop = Stop()
+    uplink: Uplink = Uplink()
     log: Log = Log()
 
     @property
@@ -181,18 +171,6 @@ class Settings(_Table, frozen=True, kw_only=True):
         )
 
 
-def parse_size(text: str) -> int:
-    """Return a size such as "512 MiB", "1.5G" or "1000000" in bytes.
-
-    Raises:
-        ValueError: this is no size.
-    """
-    found = _SIZE.match(text)
-    if not found:
-        raise ValueError(f"{text!r} is no size; write it like 512 MiB or 2G")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
-
-
 def read_settings(path: Path, *, must_exist: bool) -> Settings:
     """Return the settings in `path`; all defaults where it may be absent and is.
 
@@ -218,7 +196,47 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
                 parse_size(value)
             except ValueError as error:
                 raise ConfigError(str(error), path=str(path), line=_line(text, key)) from error
+    _check_uplink(settings.uplink, text, path)
     return settings
+
+
+def _check_uplink(uplink: Uplink, text: str, path: Path) -> None:
+    """Refuse an uplink that contradicts itself, names nobody, or hides by a pattern that is none.
+
+    Raises:
+        ConfigError: so it does.
+    """
+    try:
+        check_uplink(uplink)
+        user_ids(uplink.users)
+    except WrongUplinkError as error:
+        line = _line(text, error.key)
+        raise ConfigError(str(error), path=str(path), line=line) from error
+    if uplink.redact:
+        from aiosd.policy.pattern import PatternError, build  # noqa: PLC0415 - few need it
+
+        try:
+            build(uplink.redact)
+        except PatternError as error:
+            line = _line(text, "redact")
+            raise ConfigError(f"uplink.redact: {error}", path=str(path), line=line) from error
+
+
+def user_ids(users: list[str]) -> frozenset[int] | None:
+    """Return the numbers of Unix users given by name or number; None for everybody ("*").
+
+    Raises:
+        WrongUplinkError: there is no user of a name.
+    """
+    if "*" in users:
+        return None
+    found = set()
+    for user in users:
+        try:
+            found.add(int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            raise WrongUplinkError("users", f"there is no user {user!r} here") from None
+    return frozenset(found)
 
 
 def _line(text: str, key: str) -> int:

@@ -5,13 +5,17 @@ MessagePack map with the keys `v` and `t`), then attachments. Unknown keys are i
 older side survives a newer one.
 """
 
+from typing import Annotated, Literal
+
 import msgspec
+from msgspec import Meta
 
 from aiosd.domain.errors import ERRORS, AiosdError, Detail, ErrorCode, ExpertFailedError
 from aiosd.domain.inputs import Input
 from aiosd.domain.request import Options, Outcome
 
 VERSION = 1
+UplinkAction = Literal["status", "on", "off", "log"]
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
@@ -88,6 +92,13 @@ class Reload(_Message, frozen=True, kw_only=True, tag="reload"):
     """Read settings and packages again, as SIGHUP does."""
 
 
+class Uplink(_Message, frozen=True, kw_only=True, tag="uplink"):
+    """Look at the uplink or at what left last, or switch it on or off until told otherwise."""
+
+    action: UplinkAction = "status"
+    lines: Annotated[int, Meta(ge=1, le=1000)] = 20
+
+
 # ── daemon → client ──────────────────────────────────────────────────────────────────────────
 
 
@@ -118,9 +129,11 @@ class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
     body: dict[str, object]
 
 
-Verb = Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload
+Verb = (
+    Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload | Uplink
+)
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Uplink)
 
 
 def error_message(error: AiosdError) -> Error:

@@ -89,7 +89,7 @@ class Uplink:
         for case in list(self._cases.values()):
             case.stop()
         try:
-            self._office.books.close()
+            self._office.close()
         except OSError as error:
             log.warning("the budget was not written: %s", error.strerror)
         return 0

@@ -1,5 +1,7 @@
 """What all errands share: the owner's rules, the endpoints, the books and the log of what left."""
 
+import fcntl
+import os
 import threading
 import time
 from pathlib import Path
@@ -30,8 +32,8 @@ class Office:
         self.uplink: Uplink = own.uplink
         self.redactor = own.redactor
         self.lock = threading.Lock()
-        self._make(own.folder)
         self.folder = own.folder
+        self._lock_file = _claim(own.folder)
         self.doors = open_doors(own.uplink, own.credentials)
         per_day = Amount(
             own.uplink.requests_per_day,
@@ -49,6 +51,17 @@ class Office:
             if own.uplink.keep
             else None
         )
+
+    def close(self) -> None:
+        """Write down exactly what was spent, and let another one in.
+
+        Raises:
+            OSError: it cannot be written; the mark that lies there covers it.
+        """
+        try:
+            self.books.close()
+        finally:
+            os.close(self._lock_file)
 
     def log(self, entry: dict[str, object]) -> None:
         """Add a line to the log of what left.
@@ -109,15 +122,20 @@ class Office:
             "folder": str(self.folder),
         }
 
-    @staticmethod
-    def _make(folder: Path) -> None:
-        """Make the folder that holds everything, for this user only.
 
-        Raises:
-            ConfigError: it cannot be made.
-        """
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
-        except OSError as error:
-            raise ConfigError(f"cannot use {folder}: {error.strerror}") from error
+def _claim(folder: Path) -> int:
+    """Make the folder that holds everything, for this user only, and wait until it is ours alone.
+
+    The books must have one writer; one that was told to go may still be writing its last mark.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        raise ConfigError(f"cannot use {folder}: {error.strerror}") from error
+    return handle

@@ -1,6 +1,8 @@
 """The daemon has no network: nobody but one folder opens connections, nobody but one uses it."""
 
 import ast
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -38,3 +40,39 @@ def test_no_other_folder_names_what_opens_a_connection(folder: str) -> None:
                 case ast.Attribute(attr=attribute):
                     assert attribute not in FAMILIES, f"{path}:{node.lineno}"
             assert not named & CLIENTS, f"{path}:{getattr(node, 'lineno', 0)}"
+
+
+LOOK = """\
+import sys, aiosd.daemon.__main__
+print(*(name for name in sys.modules if name.startswith("aiosd.")))
+"""
+OF_THE_UPLINK = {
+    "aiosd.daemon.escalation",
+    "aiosd.daemon.outbound",
+    "aiosd.daemon.peers",
+    "aiosd.daemon.uplink",
+    "aiosd.daemon.upward",
+    "aiosd.policy.allowance",
+    "aiosd.policy.breaker",
+    "aiosd.policy.escalation",
+    "aiosd.policy.pattern",
+    "aiosd.policy.redaction",
+    "aiosd.protocol.openai",
+    "aiosd.protocol.sse",
+    "aiosd.protocol.uplink",
+}
+
+
+def test_a_daemon_without_an_uplink_imports_nothing_of_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    loaded = set(done.stdout.split())
+    assert "aiosd.daemon.main" in loaded
+    assert not loaded & OF_THE_UPLINK
+    assert not {name for name in loaded if name.startswith(("aiosd.net", "aiosd.uplink"))}
+
+
+def test_that_list_names_modules_that_exist() -> None:
+    for name in OF_THE_UPLINK:
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
