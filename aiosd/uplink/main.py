@@ -5,9 +5,9 @@ import os
 import threading
 import time
 
-from aiosd.domain.errors import AiosdError
+from aiosd.domain.errors import AiosdError, ExpertFailedError
 from aiosd.protocol.pipe import CancelRequest, Failed, Piece
-from aiosd.protocol.uplink import Ask, Look, Looked, UplinkReady
+from aiosd.protocol.uplink import Answered, Ask, Look, Looked, UplinkReady
 from aiosd.uplink.case import Case
 from aiosd.uplink.channel import Channel
 from aiosd.uplink.errand import run_errand
@@ -73,16 +73,23 @@ class Uplink:
 
     def _run(self, ask: Ask, case: Case) -> None:
         """Be a request's thread."""
+        end: Answered | AiosdError = ExpertFailedError(
+            "the uplink met an error of its own; see its log", expert="uplink", reason="internal"
+        )
         try:
-            self._channel.send(run_errand(self._office, case))
+            end = run_errand(self._office, case)
         except AiosdError as error:
-            self._channel.send(
-                Failed(
-                    id=ask.id, code=error.code, message=error.message, details=dict(error.details)
-                )
-            )
+            end = error
         finally:
+            # Whatever happened: nobody is left waiting.
             self._cases.pop(ask.id, None)
+            if isinstance(end, AiosdError):
+                details = dict(end.details)
+                self._channel.send(
+                    Failed(id=ask.id, code=end.code, message=end.message, details=details)
+                )
+            else:
+                self._channel.send(end)
 
     def _close(self) -> int:
         """The daemon is gone, or wants this process to go; what is under way counts in full."""

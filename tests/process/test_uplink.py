@@ -2,7 +2,11 @@
 
 import json
 import os
+import select
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -338,6 +342,94 @@ def test_what_is_kept_for_the_distillery_is_what_went_up(
     assert lesson["messages"] == [{"role": "user", "content": "pin [redacted] please"}]
     assert lesson["answer"] == "pin[redacted]please"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+SYSTEMD = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "x"}
+os.execv(sys.executable, [sys.executable, "-m", "aiosd.uplink", "--config", sys.argv[2]])
+"""
+
+
+def activated(
+    daemon: DaemonProcess, listener: socket.socket, **environment: str
+) -> subprocess.Popen[bytes]:
+    """Wait for a call as systemd does, then hand the socket to a new process of the uplink."""
+    assert select.select([listener], [], [], 20)[0], "nobody calls"
+    arguments = [sys.executable, "-c", SYSTEMD, str(listener.fileno()), str(daemon.config)]
+    with (daemon.folder / "uplink-log").open("ab") as log:
+        return subprocess.Popen(
+            arguments,
+            pass_fds=[listener.fileno()],
+            stderr=log,
+            env={**os.environ, **environment},
+        )
+
+
+def test_under_systemd_the_daemon_calls_a_service_with_credentials_of_its_own(
+    daemon: DaemonProcess, server: FakeOpenai
+) -> None:
+    daemon.sockets.mkdir()
+    credentials, state = daemon.folder / "credentials", daemon.folder / "uplink-state"
+    credentials.mkdir()
+    (credentials / "cloud").write_text(KEY)
+    around = {"CREDENTIALS_DIRECTORY": str(credentials), "STATE_DIRECTORY": str(state)}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(daemon.sockets / "uplink.sock"))
+        listener.listen(8)
+        endpoint = {"name": "e1", "url": server.url, "model": "m", "key_credential": "cloud"}
+        client = start(daemon, server, endpoints=[endpoint])
+        first = activated(daemon, listener, **around)
+        end(client.ask(NAMED))
+        assert server.asked[0].headers["authorization"] == f"Bearer {KEY}"
+        process = look(daemon)["process"]
+        assert isinstance(process, dict)
+        assert (process["pid"], process["started_by"]) == (first.pid, "socket")
+        assert not any("aiosd.uplink" in line for line in children(daemon.pid))
+        assert (state / "log.jsonl").exists()
+        first.kill()
+        first.wait(20)
+        until(lambda: fell(daemon), "that the daemon noticed")
+        request = until(lambda: may_ask(client), "the end of the rest")
+        second = activated(daemon, listener, **around)
+        assert end(client.end(request)).outcome.expert == "uplink"
+        daemon.stop()
+        assert second.wait(20) == 0
+
+
+def fell(daemon: DaemonProcess) -> bool:
+    """Tell whether the uplink's process fell."""
+    process = look(daemon)["process"]
+    return isinstance(process, dict) and process["fell"] > 0
+
+
+def may_ask(client: RawClient) -> bytes | None:
+    """Ask, and return the id unless the uplink still rests."""
+    request = client.send(NAMED)
+    try:
+        client.next(request, 0.3)
+    except AssertionError:
+        return request  # it waits for the process
+    return None
+
+
+def test_a_service_without_a_network_says_what_is_missing(
+    daemon: DaemonProcess, server: FakeOpenai
+) -> None:
+    daemon.configure()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(daemon.folder / "notify"))
+        os.environ["NOTIFY_SOCKET"] = str(daemon.folder / "notify")
+        try:
+            client = start(daemon, server)
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+        missing = error(client.ask(NAMED))
+        assert missing.code == "no_route"
+        assert "enable aiosd-uplink.socket" in missing.message
+        assert server.asked == []
 
 
 def test_the_daemon_holds_no_connection_of_its_own(
