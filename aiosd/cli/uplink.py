@@ -40,14 +40,9 @@ def _show_status(body: Body, paper: Paper) -> None:
     """Print who may go up, where to, and what is left for today."""
     facts: dict[str, object] = {"uplink": "on" if body.get("on") else "off"}
     for name in ("why", "allow", "users", "up", "waiting", "answered", "failed"):
-        if body.get(name) not in (None, ""):
-            facts[name] = (
-                plain(body[name])
-                if body[name] != []
-                else "nobody"
-                if (name == "users")
-                else "nothing"
-            )
+        value = body.get(name)
+        if value not in (None, ""):
+            facts[name] = "nothing" if value == [] else plain(value)
     today = body.get("today")
     if isinstance(today, Mapping):
         facts["requests today"] = f"{word(today, 'requests')} of {word(today, 'requests_per_day')}"
@@ -61,31 +56,40 @@ def _show_status(body: Body, paper: Paper) -> None:
         facts["folder"] = body["folder"]
         facts["teaching material"] = body.get("teaching") or "not kept"
     paper.facts(facts)
-    endpoints = rows_of(body, "endpoints")
-    if endpoints:
+    for row in rows_of(body, "endpoints"):
         paper.line()
-        paper.table(
-            ("ENDPOINT", "ADDRESS", "MODEL", "STATE", "PROBLEM"),
-            [
-                tuple(word(row, key) for key in ("name", "address", "model", "state", "problem"))
-                for row in endpoints
-            ],
-        )
+        paper.line(f"{word(row, 'name')}: {word(row, 'state')}")
+        paper.line(f"  {word(row, 'model')} at {word(row, 'address')}, key {word(row, 'key')}")
+        if row.get("problem"):
+            paper.line(f"  {word(row, 'problem')}")
 
 
 def _show_log(body: Body, paper: Paper) -> None:
-    """Print what left, oldest first."""
+    """Print what left, oldest first; digests and connections only go into JSON."""
     entries = rows_of(body, "entries")
     if not entries:
         paper.line(str(body.get("why") or "nothing has left"))
-    for entry in entries:
-        at = entry.get("at")
-        clock = (
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-            if isinstance(at, (int, float))
-            else "-"
-        )
-        facts = " ".join(
-            f"{name}={plain(value)}" for name, value in entry.items() if name not in {"at", "what"}
-        )
-        paper.line(f"{clock}  {word(entry, 'what'):<6} {facts}")
+        return
+    paper.table(
+        ("AT", "WHAT", "USER", "ENDPOINT", "UP", "DOWN", "HOW"),
+        [
+            (
+                _clock(entry.get("at")),
+                word(entry, "what"),
+                word(entry, "uid"),
+                word(entry, "endpoint"),
+                word(entry, "bytes_up"),
+                word(entry, "bytes_down"),
+                word(entry, "outcome") if "outcome" in entry else word(entry, "kind"),
+            )
+            for entry in entries
+        ],
+        right="UP,DOWN",
+    )
+
+
+def _clock(at: object) -> str:
+    """Return a time of the log for people."""
+    if not isinstance(at, (int, float)):
+        return "-"
+    return time.strftime("%m-%d %H:%M:%S", time.localtime(at))

@@ -100,7 +100,8 @@ class Attempt:
                 f"the request has {body_bytes} bytes, the owner lets {office.max_request} go up",
                 limit_bytes=office.max_request,
             )
-        if most is not None and worst.micros > most * MICROS:
+        # So that a bound which is no number bounds everything.
+        if most is not None and not worst.micros <= most * MICROS:
             return NoRouteError(
                 f"it could cost {worst.micros / MICROS:g} {office.uplink.currency} at "
                 f"{self._door.name}, at most {most:g} were allowed",

@@ -2,11 +2,17 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from aiosd.domain.errors import AiosdError, CancelledError, DeadlineError
+from aiosd.domain.errors import (
+    AiosdError,
+    CancelledError,
+    DeadlineError,
+    NoRouteError,
+    RefusedPrivacyError,
+)
 from aiosd.domain.inputs import Turn
 from aiosd.net.post import Post
 from aiosd.policy.redaction import Redactor
@@ -31,7 +37,21 @@ class Case:
         self._stopped = False
 
     def hide(self, redactor: Redactor) -> None:
-        """Take the text without what the owner's patterns fit, and its SHA-256."""
+        """Take the text without what the owner's patterns fit, and its SHA-256.
+
+        Raises:
+            RefusedPrivacyError: a pattern fits what goes along and cannot be hidden in.
+            NoRouteError: the answer is to fit a grammar, which no endpoint knows.
+        """
+        sampling = self.ask.sampling
+        if sampling.grammar is not None:
+            raise NoRouteError("the uplink's endpoints know no grammar; use json_schema")
+        for text in _strings([sampling.stop, sampling.json_schema]):
+            if redactor.redact(text)[1]:
+                raise RefusedPrivacyError(
+                    "this request may not go up: the owner's patterns fit its stop words or schema",
+                    forbidden_by="uplink.redact",
+                )
         for turn in self.ask.turns:
             text, count = redactor.redact(turn.content)
             self.turns.append(msgspec.structs.replace(turn, content=text))
@@ -65,3 +85,16 @@ class Case:
         if self.ask.stream:
             self.passed_on = True
             self._on_piece(text)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Yield every string in a value of lists and maps."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            left += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            left += item

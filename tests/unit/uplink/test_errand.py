@@ -19,6 +19,7 @@ from aiosd.domain.errors import (
     DeadlineError,
     ExpertFailedError,
     NoRouteError,
+    RefusedPrivacyError,
 )
 from aiosd.domain.inputs import Turn
 from aiosd.domain.request import Sampling
@@ -331,11 +332,25 @@ def test_what_the_owner_lists_is_hidden_before_it_leaves(
     assert stage.log()[0]["redactions"] == 2
 
 
+def test_what_goes_along_is_looked_at_too(server: FakeOpenai, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, server, redact=[r"\d{4,}"])
+    schema: dict[str, object] = {"type": "object", "properties": {"x": {"enum": ["a", "12345"]}}}
+    for sampling in (Sampling(stop=["no", "12345"]), Sampling(json_schema=schema)):
+        error = stage.fail(RefusedPrivacyError, sampling=sampling)
+        assert error.details["forbidden_by"] == "uplink.redact"
+    assert "grammar" in stage.fail(NoRouteError, sampling=Sampling(grammar="root ::= x")).message
+    assert server.asked == []
+    stage.ask(sampling=Sampling(json_schema={"type": "object"}, stop=["123"]))
+    sent = json.loads(server.asked[0].body)
+    assert sent["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
 def test_what_is_too_large_or_too_dear_does_not_leave(server: FakeOpenai, tmp_path: Path) -> None:
     stage = Stage(tmp_path, server, max_request="1 KiB", prices=(1.0, 1000.0), money_per_day=9.0)
     assert stage.fail(NoRouteError, "x" * 2000).details["limit_bytes"] == 1024
     error = stage.fail(NoRouteError, max_cost=0.01)
     assert "could cost 1.02" in error.message
+    assert stage.fail(NoRouteError, max_cost=float("nan")).details
     assert server.asked == []
     assert stage.log() == []
     assert stage.ask(max_cost=0.01, sampling=Sampling(max_tokens=5)).text
