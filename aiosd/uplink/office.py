@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import threading
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ from aiosd.uplink.teaching import Teaching
 MICROS = 1_000_000
 LOG = "log.jsonl"
 BUDGET = "budget.json"
+# How long one that was told to go may take to write its books.
+CLAIM_SECONDS = 5.0
 
 
 class Office:
@@ -129,13 +132,22 @@ def _claim(folder: Path) -> int:
     The books must have one writer; one that was told to go may still be writing its last mark.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: it cannot be made, or another one stays in it.
     """
+    end = time.monotonic() + CLAIM_SECONDS
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
         raise ConfigError(f"cannot use {folder}: {error.strerror}") from error
-    return handle
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < end:
+                select.select([], [], [], 0.05)
+                continue
+            os.close(handle)
+            raise ConfigError(f"another uplink uses {folder}") from None
+        return handle

@@ -16,6 +16,7 @@ from fakes.openai import DONE, HEAD, FakeOpenai, Script, event, raw, says, statu
 from aiosd.domain.errors import (
     AiosdError,
     CancelledError,
+    ConfigError,
     DeadlineError,
     ExpertFailedError,
     NoRouteError,
@@ -38,8 +39,8 @@ class Stage:
     """An office with a fake server behind each endpoint."""
 
     def __init__(self, folder: Path, *servers: FakeOpenai, **settings: object) -> None:
-        self.folder = folder / "uplink"
         folder.mkdir(exist_ok=True)
+        self.folder = folder / f"uplink-{len(list(folder.iterdir()))}"
         key_file = folder / "key"
         key_file.write_text(KEY + "\n")
         key_file.chmod(0o600)
@@ -432,3 +433,15 @@ def test_the_log_says_who_where_how_much_and_a_digest_but_not_the_text(
 def test_a_finish_without_text_is_an_answer(server: FakeOpenai, tmp_path: Path) -> None:
     server.scripts = [raw(HEAD, event("", "stop"), DONE)]
     assert Stage(tmp_path, server).ask().text == ""
+
+
+def test_the_books_have_one_writer(
+    server: FakeOpenai, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, server)
+    own = Own(stage.uplink, Redactor([]), stage.folder, "")
+    monkeypatch.setattr("aiosd.uplink.office.CLAIM_SECONDS", 0.0)
+    with pytest.raises(ConfigError, match="another uplink"):
+        Office(own)
+    stage.close()
+    Office(own).close()
