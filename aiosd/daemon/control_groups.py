@@ -97,6 +97,11 @@ class ControlGroups:
         """Whether `quota` can do anything here."""
         return self._grounds.of("cpu") is not None
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the groups are a simulated board's, which slow nobody down."""
+        return self._grounds.simulated
+
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
     def open(self, expert: str, limit_bytes: int) -> None:

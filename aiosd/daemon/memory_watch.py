@@ -1,9 +1,10 @@
 """What busy workers hold, and how much memory the machine has left, while anything runs.
 
 A worker tells what it holds between requests; in a long one it may grow. So while requests run or
-models load, four times a second, the resident size of those workers is read (`statm`, some 20 µs
-each), and exactly (`smaps_rollup`, a millisecond or more) only when that may be more than the books
-have. Nothing is read while nothing runs: the kernel's stall trigger alone wakes an idle daemon.
+models load, four times a second, the resident size of those workers is read (`statm`, tens of
+microseconds each), and exactly (`smaps_rollup`, a millisecond or more) only when that may be more
+than the books have. Nothing is read while nothing runs: the kernel's stall trigger alone wakes an
+idle daemon.
 """
 
 import asyncio
@@ -87,8 +88,9 @@ class MemoryWatch:
 
     @property
     def short(self) -> bool:
-        """Whether the machine is short of memory."""
-        return self._pressure.short
+        """Whether the machine is short of memory, and has not got it back since."""
+        available = read_available(self._root)
+        return self._pressure.short and (available or 0) < self._pressure.rules.stall_bytes
 
     def lacks(self, need_bytes: int) -> int:
         """Return the bytes that the machine lacks for a load now; 0 if it can hold it."""
@@ -119,7 +121,7 @@ class MemoryWatch:
         self._relieve()
         if watched:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
-        elif self.short and self._released:
+        elif self._pressure.short and self._released:
             self._timer = self._loop.call_later(PAUSE_SECONDS, self._look)
 
     def _look_at(self, expert: str, pid: int, booked: int, listener: Listener) -> None:

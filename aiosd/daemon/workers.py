@@ -15,6 +15,7 @@ from aiosd.daemon.child import Child
 from aiosd.daemon.control_groups import ControlGroups, Ending
 from aiosd.daemon.hosts import Forked, Hosts
 from aiosd.daemon.memory_watch import MemoryWatch
+from aiosd.daemon.niceness import Niceness
 from aiosd.daemon.pipe import Pipe
 from aiosd.domain.request import Priority
 from aiosd.policy.allotment import memory_limit
@@ -27,7 +28,11 @@ from aiosd.protocol.pipe import (
     LoadFailed,
     Measured,
     Pace,
+    Park,
+    Parked,
     Piece,
+    Resume,
+    Resumed,
     RunRequest,
     WorkerReady,
 )
@@ -53,6 +58,12 @@ class Listener(Protocol):
     def on_measured(self, expert: str, measured: Measured) -> None:
         """The worker tells what it holds."""
 
+    def on_parked(self, expert: str, parked: Parked) -> None:
+        """The worker gave back what it could, and tells what it still holds."""
+
+    def on_resumed(self, expert: str, resumed: Resumed) -> None:
+        """A parked worker can answer again."""
+
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered."""
 
@@ -70,6 +81,9 @@ class Worker:
     process: Child | Forked | None = None
     ready: WorkerReady | None = None
     failure: str = ""
+    priority: Priority = Priority.NORMAL
+    nice: int | None = None
+    threads: int = 0
 
 
 class Workers:
@@ -93,7 +107,7 @@ class Workers:
         self.groups = groups
         self._environment = environment
         self._listener: Listener | None = None
-        self._duty = 1.0
+        self._niceness = Niceness()
         self.workers: dict[str, Worker] = {}
 
     def pids(self) -> list[tuple[str, int]]:
@@ -140,8 +154,6 @@ class Workers:
         )
         self.workers[expert] = worker
         worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
-        if self._duty < 1.0:
-            worker.pipe.send(Pace(duty=self._duty))
         self.watch.wake()
 
     def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
@@ -170,6 +182,7 @@ class Workers:
         Raises:
             OSError: there is no memory for the payload.
         """
+        self.workers[expert].threads = request.threads
         pipe = self._pipe(expert)
         if payload is None:
             pipe.send(request)  # the usual case
@@ -180,14 +193,17 @@ class Workers:
             pipe.send(sized, _in_memory(payload))
         self.watch.wake()
 
-    def pace(self, duty: float) -> None:
-        """Let every worker, also those still to come, work for this share of the time only."""
-        if duty == self._duty:
-            return
-        self._duty = duty
-        for worker in self.workers.values():
-            if worker.pipe is not None:
-                worker.pipe.send(Pace(duty=duty))
+    def adjust(self, expert: str, threads: int, duty: float) -> None:
+        """Tell a worker that is answering what it may use from its next step on."""
+        self.workers[expert].threads = threads
+        self._pipe(expert).send(Pace(threads=threads, duty=duty))
+
+    def rank(self, expert: str, priority: Priority) -> None:
+        """Let a worker be as nice to others as what it is about to answer demands."""
+        worker = self.workers[expert]
+        if worker.priority is not priority and worker.ready is not None:
+            worker.priority = priority
+            worker.nice = self._niceness.set(worker.ready.pid, priority)
 
     def limit(self, expert: str, booked_bytes: int) -> None:
         """Have the kernel hold an expert's worker to what the books give it, where it can."""
@@ -200,6 +216,14 @@ class Workers:
     def cancel(self, expert: str, request: int) -> None:
         """Tell the expert's worker to stop answering."""
         self._pipe(expert).send(CancelRequest(id=request))
+
+    def park(self, expert: str, *, pages: bool) -> None:
+        """Tell the expert's worker to give back its context; `on_parked` follows."""
+        self._pipe(expert).send(Park(pages=pages))
+
+    def resume(self, expert: str) -> None:
+        """Tell the expert's parked worker to come back; `on_resumed` follows."""
+        self._pipe(expert).send(Resume())
 
     def stop(self, expert: str) -> None:
         """Close the expert's pipe, upon which its worker exits."""
@@ -247,12 +271,22 @@ class Workers:
                 listener.on_measured(worker.expert, message)
             case Failed():
                 listener.on_failed(worker.expert, message)
+            case Parked():
+                listener.on_parked(worker.expert, message)
+            case Resumed():
+                listener.on_resumed(worker.expert, message)
             case WorkerReady():
-                worker.ready = message
-                self.groups.check(worker.expert, message.pid)
+                self._on_ready(worker, message)
                 listener.on_worker_ready(worker.expert, message)
             case LoadFailed():
                 worker.failure = message.reason
+
+    def _on_ready(self, worker: Worker, ready: WorkerReady) -> None:
+        """Note that an expert is loaded, and see what its process is held to and shares."""
+        worker.ready = ready
+        self.groups.check(worker.expert, ready.pid)
+        if isinstance(worker.process, Forked) and self._hosts is not None:
+            self._hosts.weigh(worker.process)
 
     def _gone(self, worker: Worker, how: str) -> None:
         """The process is gone: clear up, and tell why."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from aiosd.domain.size import parse_size
+from aiosd.domain.sizes import parse_size
 
 Seconds = Annotated[float, Meta(ge=0.001, le=86_400)]
 Price = Annotated[float, Meta(ge=0, le=1e6)]

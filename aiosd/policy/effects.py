@@ -6,7 +6,7 @@ from aiosd.domain.errors import AiosdError
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Start a worker for this expert; `reserved_bytes` are already in the books."""
+    """Start a worker for this expert; `reserved_bytes`, all that it may hold, are in the books."""
 
     expert: str
     reserved_bytes: int
@@ -26,6 +26,20 @@ class Unload(msgspec.Struct, frozen=True):
     why: str
 
 
+class Park(msgspec.Struct, frozen=True):
+    """Have the idle worker of this expert give back its context, and its `pages` too if so said."""
+
+    expert: str
+    pages: bool
+    why: str
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Have the parked worker of this expert make its context again; its bytes are in the books."""
+
+    expert: str
+
+
 class Kill(msgspec.Struct, frozen=True):
     """End the worker of this expert now; it does not react."""
 
@@ -34,12 +48,22 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Serve(msgspec.Struct, frozen=True):
-    """Hand this request to the expert's worker."""
+    """Hand this request to the expert's worker, with what it may use: see `Share`."""
 
     request: int
     expert: str
     queue_seconds: float
     load_seconds: float
+    threads: int = 1
+    duty: float = 1.0
+
+
+class Adjust(msgspec.Struct, frozen=True):
+    """Tell the expert's worker, which is answering, to use another share from its next step on."""
+
+    expert: str
+    threads: int
+    duty: float
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -63,4 +87,4 @@ class Settle(msgspec.Struct, frozen=True):
     error: AiosdError | None
 
 
-Effect = Load | Limit | Unload | Kill | Serve | Interrupt | Refuse | Settle
+Effect = Load | Limit | Unload | Park | Resume | Kill | Serve | Adjust | Interrupt | Refuse | Settle

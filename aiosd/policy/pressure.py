@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from aiosd.policy.eviction import Candidate, worth
+from aiosd.policy.eviction import Candidate, Step, Victim, leave, worth
 from aiosd.policy.governor import Resident
 
 _MIB = 2**20
@@ -100,15 +100,28 @@ class MemoryPressure:
         return max(0, need_bytes + self.rules.low_bytes - available_bytes)
 
 
-def who_leaves(residents: Iterable[Resident], most: int = AT_ONCE) -> list[Candidate]:
-    """Return the idle experts that are worth least, at most so many.
-
-    This is the place for anything milder than leaving (to give back a context and keep the
-    weights): it would be asked for first, of the same experts in the same order.
-    """
-    idle = [
+def unwanted(residents: Iterable[Resident]) -> list[Candidate]:
+    """Return the experts that are idle and may go, in no order."""
+    return [
         each.candidate
         for each in residents
         if not (each.busy or each.pinned or each.leaving or each.wanted)
     ]
-    return sorted(idle, key=lambda each: (worth(each), each.expert))[:most]
+
+
+def relief(residents: Iterable[Resident], most: int = AT_ONCE) -> list[Victim]:
+    """Return who gives memory back, at most so many: contexts first, where their price is least.
+
+    Then those leave that are worth least. Mapped pages are nobody's to give back here: the kernel
+    takes them on its own, and MemAvailable counts them as available.
+    """
+    idle = unwanted(residents)
+    contexts = [
+        (worth(each.frequency, way.seconds, way.bytes), Victim(each.expert, way.step, way.bytes))
+        for each in idle
+        for way in each.ways
+        if way.step is Step.CONTEXT
+    ]
+    whole = [(worth(each.frequency, each.reload_seconds, each.bytes), leave(each)) for each in idle]
+    ranked = sorted(contexts or whole, key=lambda each: (each[0], each[1].expert))
+    return [victim for _, victim in ranked[:most]]

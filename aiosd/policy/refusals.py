@@ -12,18 +12,26 @@ SHORT_SECONDS = 5.0
 
 
 def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> OverRamError:
-    """Say need, have, and what would have to go; `pinned` maps names to the bytes they hold."""
+    """Say need, have, and what would make room; `pinned` maps names to the bytes they hold.
+
+    An estimate may be wrong and a measurement exceptional, so how to override it is said too.
+    """
     cap, expert = ledger.cap_bytes, slot.facts.expert
     best = max(0, ledger.room_bytes - sum(pinned.values()))
-    hint = f"unpin {', '.join(pinned)} to make room" if pinned else "raise ram.cap"
+    wider = f"raise ram.cap to {(cap + need - best) / _MIB:.0f} MiB at least"
+    hint = f"unpin {', '.join(pinned)} or {wider}" if pinned else wider
+    measured = slot.peak_bytes >= need
+    doubt = "if that was an exception" if measured else "if you know that it needs less"
+    hint += f"; {doubt}: aiosctl load {expert} --ram SIZE"
     return OverRamError(
-        f"{expert} needs {need / _MIB:.1f} MiB, at most {best / _MIB:.1f} MiB of the cap of "
-        f"{cap / _MIB:.1f} MiB can be had; {hint}",
+        f"{expert} {'held' if measured else 'is reckoned to need'} {need / _MIB:.1f} MiB, at most "
+        f"{best / _MIB:.1f} MiB of the cap of {cap / _MIB:.1f} MiB can be had; {hint}",
         expert=expert,
         need_bytes=need,
         have_bytes=best,
         cap_bytes=cap,
         would_free=list(pinned),
+        measured=measured,
     )
 
 

@@ -8,10 +8,15 @@ from collections.abc import Iterable, Iterator
 from aiosd.domain.errors import OverRamError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.allotment import outgrown_need
-from aiosd.policy.effects import Effect, Kill, Limit, Load, Refuse, Unload
-from aiosd.policy.eviction import Candidate, choose
-from aiosd.policy.governor import Ledger, Resident, Room, overweight
-from aiosd.policy.pressure import who_leaves
+from aiosd.policy.effects import Effect, Kill, Limit, Load, Park, Refuse, Resume, Unload
+from aiosd.policy.eviction import Candidate, Step, Victim, choose
+from aiosd.policy.governor import (
+    Ledger,
+    Resident,
+    Room,
+    overweight,
+)
+from aiosd.policy.pressure import relief, unwanted
 from aiosd.policy.refusals import machine_full, overgrown, why_leaving
 from aiosd.policy.slots import Slot
 
@@ -28,6 +33,7 @@ class Residency:
         self.gather_seconds = gather_seconds
         self.grace_seconds = grace_seconds
         self.evictions = 0
+        self.parkings = 0
         self._live: dict[str, Slot] = {}
         self._leaving: dict[str, Slot] = {}
         self._lacking: set[str] = set()
@@ -43,7 +49,12 @@ class Residency:
     @property
     def loading_bytes(self) -> int:
         """What is reserved for experts that load, and may not be taken yet."""
-        return sum(each.reserved_bytes for each in self if each.state is ExpertState.LOADING)
+        books = self.ledger
+        return sum(
+            slot.reserved_bytes - books.whole(name) + books.held(name)
+            for name, slot in self._live.items()
+            if slot.state is ExpertState.LOADING
+        )
 
     def watched(self) -> list[tuple[str, int]]:
         """Return who answers or loads, with the bytes in the books: they may grow meanwhile."""
@@ -58,16 +69,37 @@ class Residency:
         """Return the books as a plan begins with them."""
         return Room(self.ledger, self._residents(now))
 
+    def need_bytes(self, slot: Slot) -> int:
+        """Return what more an expert needs until it can answer.
+
+        Not the weights that another has mapped already, and of a parked one not what it holds.
+        """
+        facts, books = slot.facts, self.ledger
+        if slot.state is ExpertState.PARKED:
+            return max(0, slot.expected_bytes() - books.whole(facts.expert))
+        there = facts.shared_bytes if books.mapped(facts.shared_model) else 0
+        return max(0, slot.expected_bytes() - there)
+
     def load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
-        need = slot.expected_bytes()
-        self.ledger.set(slot.facts.expert, need)
+        need, facts = slot.expected_bytes(), slot.facts
+        self.ledger.set(facts.expert, max(0, need - facts.shared_bytes))
+        if facts.shared_model:
+            self.ledger.share(facts.expert, facts.shared_model, facts.shared_bytes)
         slot.reserved_bytes = slot.booked_bytes = need
         slot.kill_at = now + slot.facts.load_limit_seconds
-        slot.on_load(now)
+        slot.on_load(now, slot.reload_seconds)
         slot.advance(ExpertEvent.LOAD)
         self._live[slot.facts.expert] = slot
         return Load(slot.facts.expert, need)
+
+    def resume(self, slot: Slot, now: float) -> list[Effect]:
+        """Reserve what a parked expert needs besides, and have its context made again."""
+        expert = slot.facts.expert
+        own = self.ledger.own(expert) + self.need_bytes(slot)
+        self.ledger.set(expert, own, mapped=slot.mapped_bytes)
+        slot.on_resume(now)
+        return [*self._limit(slot), Resume(expert)]
 
     def on_exited(self, slot: Slot, outgrown_bytes: int, now: float) -> None:
         """Strike out a worker that is gone.
@@ -85,14 +117,19 @@ class Residency:
         self._leaving.pop(expert, None)
         self.ledger.release(expert)
 
-    def on_measured(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+    def on_measured(
+        self, slot: Slot, held_bytes: int, mapped_bytes: int, now: float
+    ) -> list[Effect]:
         """Take a measurement into the books; over the cap, idle experts leave.
 
         One that alone holds more than all may have is marked `oversize` and leaves itself.
         """
         expert = slot.facts.expert
-        slot.on_measured(held_bytes)
-        self.ledger.set(expert, held_bytes, slot.growth_bytes(held_bytes))
+        shared = self.ledger.shared(expert)
+        own_bytes = slot.own_bytes(held_bytes, shared)
+        held_bytes = own_bytes + shared
+        slot.on_measured(held_bytes, mapped_bytes)
+        self.ledger.set(expert, own_bytes, slot.growth_bytes(held_bytes), mapped_bytes)
         effects = self._limit(slot)
         if held_bytes > self.ledger.room_bytes:
             slot.oversize = True
@@ -112,10 +149,11 @@ class Residency:
     def _grown(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
         """Take what a busy worker holds into the books; idle experts leave for it."""
         if slot.state is ExpertState.READY:
-            return self.on_measured(slot, held_bytes, now)
-        expert = slot.facts.expert
-        slot.on_measured(held_bytes)
-        self.ledger.set(expert, max(held_bytes, self.ledger.held(expert)))
+            return self.on_measured(slot, held_bytes, slot.mapped_bytes, now)
+        expert, books = slot.facts.expert, self.ledger
+        own_bytes = slot.own_bytes(held_bytes, books.shared(expert))
+        slot.on_measured(own_bytes + books.shared(expert), slot.mapped_bytes)
+        books.set(expert, max(own_bytes, books.own(expert)))
         effects = self._limit(slot)
         return effects + self.shrink(f"{expert} takes more than was estimated", now, spare=expert)
 
@@ -141,10 +179,11 @@ class Residency:
         held = self.ledger.held
         gone = [slot for slot in self if slot.doomed or slot.state is ExpertState.DRAINING]
         coming = sum(held(slot.facts.expert) for slot in gone)
+        coming += sum(each.giving_bytes for each in self if each.state is ExpertState.PARKING)
         if self.ledger.free_bytes + coming >= -_WOBBLE_BYTES:
             return None
         over = {
-            slot.facts.expert: held(slot.facts.expert) - slot.reserved_bytes
+            slot.facts.expert: self.ledger.whole(slot.facts.expert) - slot.reserved_bytes
             for slot in self
             if slot not in gone
         }
@@ -153,7 +192,7 @@ class Residency:
 
     def relieve(self, why: str, now: float) -> list[Effect]:
         """Let idle experts go, few at a time: the machine is short of memory."""
-        return self.evict(who_leaves(self._residents(now)), why, now)
+        return self.evict(relief(self._residents(now)), why, now)
 
     def lacks(self, slot: Slot) -> bool:
         """Tell whether the machine had no memory for an expert, and nobody has left since."""
@@ -175,8 +214,9 @@ class Residency:
         if coming >= need_bytes:
             return []
         idle = [
+            # Only what is gone for good counts here: the kernel sees mapped pages as free already.
             Candidate(each.expert, held(each.expert), each.reload_seconds, each.frequency)
-            for each in who_leaves(residents, len(residents))
+            for each in unwanted(residents)
         ]
         victims = choose(idle, need_bytes - coming)
         why = f"the machine lacks RAM for {slot.facts.expert}"
@@ -195,13 +235,55 @@ class Residency:
         victims = overweight(self.ledger, self._residents(now), spare)
         return self.evict(victims, why, now)
 
-    def evict(self, victims: Iterable[Candidate], why: str, now: float) -> list[Effect]:
-        """Send these experts away."""
+    def evict(self, victims: Iterable[Victim], why: str, now: float) -> list[Effect]:
+        """Send these experts away, or have them give back what they can do without."""
         effects: list[Effect] = []
         for victim in victims:
+            slot = self._live[victim.expert]
+            if victim.step is not Step.PROCESS:
+                effects += self.park(slot, why, now, pages=victim.step is Step.PAGES)
+                continue
             self.evictions += 1
-            effects += self.drain(self._live[victim.expert], f"evicted: {why}", now)
+            effects += self.drain(slot, f"evicted: {why}", now)
         return effects
+
+    def park(self, slot: Slot, why: str, now: float, *, pages: bool = False) -> list[Effect]:
+        """Have an idle worker that can be parked give back its context; it is killed if it hangs.
+
+        With `pages` it also unmaps the pages of its model, which the page cache may keep.
+        """
+        self.parkings += 1
+        slot.on_park(pages=pages, now=now)
+        slot.kill_at = now + self.grace_seconds
+        return [Park(slot.facts.expert, pages, why)]
+
+    def on_parked(self, slot: Slot, held_bytes: int, mapped_bytes: int) -> None:
+        """Take into the books what a parked worker holds."""
+        expert, books = slot.facts.expert, self.ledger
+        held_bytes = slot.own_bytes(held_bytes, books.shared(expert))
+        private = books.own(expert) - books.file_bytes(expert)
+        slot.on_parked(private - (held_bytes - mapped_bytes), mapped_bytes)
+        books.set(expert, held_bytes, mapped=mapped_bytes)
+
+    def parkable(self, now: float) -> list[Slot]:
+        """Return the idle experts that have a context to give back, the least often used first.
+
+        For whoever must make room on the board itself: a context is memory that the kernel cannot
+        take back on its own, unlike mapped pages.
+        """
+        found = [
+            slot
+            for slot in self._live.values()
+            if slot.parks and slot.has_context and slot.idle and not (slot.wanted or slot.pinned)
+        ]
+        return sorted(found, key=lambda slot: slot.frequency(now))
+
+    def rest(self, slot: Slot, now: float) -> list[Effect]:
+        """Park an expert that has idled, or let it leave if it has idled for its keep-alive."""
+        leave = slot.leaves_at()
+        if leave is not None and leave <= now:
+            return self.drain(slot, "idle", now)
+        return self.park(slot, "idle", now)
 
     def drain(self, slot: Slot, why: str, now: float) -> list[Effect]:
         """Ask an idle worker to leave; it is killed if it does not."""
@@ -218,7 +300,7 @@ class Residency:
             slot = self._live.get(name)
             if slot is None:
                 del self._leaving[name]
-            elif slot.state is ExpertState.READY and not (slot.serving or slot.doomed):
+            elif slot.idle:
                 why = why_leaving(slot)
                 if why:
                     effects += self.drain(slot, why, now)
@@ -231,7 +313,8 @@ class Residency:
         answer may take all of it.
         """
         expert = slot.facts.expert
-        booked = max(slot.reserved_bytes, self.ledger.held(expert) + self.ledger.growth(expert))
+        # Pages of shared weights are charged to whoever touched them first.
+        booked = max(slot.reserved_bytes, self.ledger.whole(expert) + self.ledger.growth(expert))
         if booked == slot.booked_bytes:
             return []
         slot.booked_bytes = booked
@@ -241,6 +324,6 @@ class Residency:
         """Return every expert that holds RAM, as the governor sees them."""
         gather, books = self.gather_seconds, self.ledger
         return [
-            slot.resident(books.held(name) + books.growth(name), gather, now)
+            slot.resident(books.held(name), books.growth(name), gather, now)
             for name, slot in self._live.items()
         ]

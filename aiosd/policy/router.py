@@ -1,16 +1,24 @@
 """Which expert answers a request: the feasible ones first, then the cheapest of them.
 
 Nothing here is learnt: an expert is removed for a reason that can be said (not of that name, not
-of that task, takes another kind of input, takes less). Among several of one task the loaded one
-goes first, then the one that needs the least RAM, then the name; never chance.
+of that task, takes another kind of input, takes less, takes more joules than it may). Among several
+of one task the loaded one goes first, then the one that needs the least RAM, then the name; never
+chance. While power is short the one that is expected to take the fewest joules goes first.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 import msgspec
 
-from aiosd.domain.errors import AiosdError, InvalidError, NoRouteError, UnknownExpertError
+from aiosd.domain.errors import (
+    AiosdError,
+    InvalidError,
+    NoRouteError,
+    OverPowerError,
+    UnknownExpertError,
+)
 from aiosd.domain.inputs import InputType
 
 
@@ -24,12 +32,18 @@ class RouteFacts(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a request asks for: an expert, a task, or neither, with this kind of input."""
+    """What a request asks for: an expert, a task, or neither, with this kind of input.
+
+    `frugal` says that power is short; `max_joules` is the most that the answer may be expected to
+    take.
+    """
 
     expert: str | None
     task: str | None
     input_type: InputType
     input_bytes: int
+    frugal: bool = False
+    max_joules: float | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -40,10 +54,14 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How an expert stands right now: loaded or not, and what it needs."""
+    """How an expert stands right now: loaded or not, what it needs, what an answer takes.
+
+    `joules` is None before anything is known of it.
+    """
 
     ready: bool
     need_bytes: int
+    joules: float | None = None
 
 
 def route(
@@ -55,6 +73,7 @@ def route(
         UnknownExpertError: the named expert is not installed.
         InvalidError: the named expert takes another kind of input, or a smaller one.
         NoRouteError: no installed expert fits the task and the input.
+        OverPowerError: those that could are expected to take more joules than the request allows.
     """
     if wanted.expert is not None:
         facts = catalogue.get(wanted.expert)
@@ -64,6 +83,8 @@ def route(
             unfit = _unfit(facts, wanted)
             if unfit:
                 raise unfit
+        if wanted.max_joules is not None:
+            _affordable(wanted, [facts], standing)
         return Route(facts.expert, "named")
     return _choose(wanted, catalogue, standing)
 
@@ -92,13 +113,47 @@ def _choose(
             nearest=names,
         )
 
-    def cost(facts: RouteFacts) -> tuple[bool, int, str]:
+    left = _affordable(wanted, left, standing)
+
+    def cost(facts: RouteFacts) -> tuple[float, bool, int, str]:
         now = standing(facts.expert)
-        return (not now.ready, now.need_bytes, facts.expert)
+        joules = 0.0
+        if wanted.frugal:
+            joules = math.inf if now.joules is None else now.joules
+        return (joules, not now.ready, now.need_bytes, facts.expert)
 
     best = min(left, key=cost)
     only = "the only one" if len(left) == 1 else f"the cheapest of {len(left)}"
-    return Route(best.expert, f"{only} for {wanted.task or wanted.input_type}")
+    what = wanted.task or wanted.input_type
+    joules = standing(best.expert).joules if wanted.frugal and len(left) > 1 else None
+    if joules is None:
+        return Route(best.expert, f"{only} for {what}")
+    price = f"in joules, about {joules:.2g} J,"
+    return Route(best.expert, f"{only} {price} for {what}, as power is short")
+
+
+def _affordable(
+    wanted: Wanted, facts: list[RouteFacts], standing: Callable[[str], Standing]
+) -> list[RouteFacts]:
+    """Return those that are not known to take more joules than the request allows.
+
+    Raises:
+        OverPowerError: there is none.
+    """
+    most = wanted.max_joules
+    if most is None:
+        return facts
+    joules = {each.expert: standing(each.expert).joules for each in facts}
+    left = [each for each in facts if (joules[each.expert] or 0.0) <= most]
+    if left:
+        return left
+    least, name = min((known, name) for name, known in joules.items() if known is not None)
+    raise OverPowerError(
+        f"{name} is expected to take about {least:.3g} J, the request allows {most:g}",
+        expert=name,
+        predicted_joules=least,
+        max_joules=most,
+    )
 
 
 def _unfit(facts: RouteFacts, wanted: Wanted) -> AiosdError | None:

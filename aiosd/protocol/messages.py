@@ -70,9 +70,13 @@ class Energy(_Message, frozen=True, kw_only=True, tag="energy"):
 
 
 class Load(_Message, frozen=True, kw_only=True, tag="load"):
-    """Load an expert now; answered when it is ready."""
+    """Load an expert now; answered when it is ready.
+
+    With `ram_bytes` that is what it is reckoned to need, whatever was computed or measured before.
+    """
 
     expert: str
+    ram_bytes: Annotated[int, Meta(ge=1, le=2**50)] | None = None
 
 
 class Unload(_Message, frozen=True, kw_only=True, tag="unload"):
@@ -97,6 +101,18 @@ class Uplink(_Message, frozen=True, kw_only=True, tag="uplink"):
 
     action: UplinkAction = "status"
     lines: Annotated[int, Meta(ge=1, le=1000)] = 20
+
+
+class Power(_Message, frozen=True, kw_only=True, tag="power"):
+    """Ask for the board's power mode and clock limits, or set one, by the privileged helper.
+
+    `mode` is a power mode by name. `khz` limits the clock of `policy`, of all policies without
+    one; 0 gives it back as the helper found it.
+    """
+
+    mode: str | None = None
+    policy: str | None = None
+    khz: int | None = None
 
 
 # ── daemon → client ──────────────────────────────────────────────────────────────────────────
@@ -130,10 +146,23 @@ class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
 
 
 Verb = (
-    Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload | Uplink
+    Run
+    | Cancel
+    | Ping
+    | List
+    | Show
+    | Ps
+    | Status
+    | Energy
+    | Load
+    | Unload
+    | Pin
+    | Reload
+    | Power
+    | Uplink
 )
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload, Uplink)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Power, Uplink)
 
 
 def error_message(error: AiosdError) -> Error:

@@ -84,13 +84,19 @@ def read_process(pid: int, root: Path = ROOT) -> ProcessMemory | None:
     folder = root / "proc" / str(pid)
     fields = kilobyte_fields(read_text(folder / "smaps_rollup"))
     if "Pss" in fields:
+        # Kernels before 5.4 have no Pss_Anon; Anonymous counts pages shared by a fork in full.
+        anonymous = fields.get("Pss_Anon", fields.get("Anonymous", 0))
+        clean = fields.get("Private_Clean", 0)
+        own = clean + fields.get("Private_Dirty", 0)
         return ProcessMemory(
             pss_bytes=fields["Pss"],
-            # Kernels before 5.4 have no Pss_Anon; Anonymous counts pages shared by a fork in full.
-            anon_bytes=fields.get("Pss_Anon", fields.get("Anonymous", 0)),
-            own_bytes=fields.get("Private_Clean", 0) + fields.get("Private_Dirty", 0),
+            anon_bytes=anonymous,
+            own_bytes=own,
             swap_bytes=fields.get("SwapPss", 0),
             source=ProcessSource.SMAPS_ROLLUP,
+            # Two lower bounds: pages of a file that was just written are dirty, and mapped too;
+            # and what is anonymous may be another's in part.
+            mapped_bytes=max(clean, own - anonymous),
         )
     words = read_text(folder / "statm").split()
     if len(words) < 3 or not all(word.isdecimal() for word in words[:3]):  # noqa: PLR2004 - size, resident, shared
@@ -102,6 +108,7 @@ def read_process(pid: int, root: Path = ROOT) -> ProcessMemory | None:
         own_bytes=max(0, resident - shared) * _PAGE,
         swap_bytes=0,
         source=ProcessSource.STATM,
+        mapped_bytes=shared * _PAGE,
     )
 
 

@@ -29,6 +29,21 @@ class Layout:
         return self.state / "digests.json"
 
     @property
+    def calibration(self) -> Path:
+        """What a calibration found; deleting it brings the default model back."""
+        return self.state / "calibration.json"
+
+    @property
+    def energy(self) -> Path:
+        """What is known of joules, over a restart; safe to delete."""
+        return self.state / "energy.json"
+
+    @property
+    def footprints(self) -> Path:
+        """The file that remembers what releases held when they were loaded; safe to delete."""
+        return self.state / "footprints.json"
+
+    @property
     def api_socket(self) -> Path:
         """The socket of clients."""
         return self.sockets / "api.sock"
@@ -42,3 +57,8 @@ class Layout:
     def events_socket(self) -> Path:
         """The socket on which events are published."""
         return self.sockets / "events.sock"
+
+    @property
+    def powerd_socket(self) -> Path:
+        """The socket of the privileged power helper."""
+        return self.sockets / "powerd.sock"

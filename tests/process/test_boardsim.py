@@ -13,7 +13,7 @@ from fakes.running import DaemonProcess, until
 
 from aiosd.boards.machine import read_machine
 from aiosd.domain.power import Scope
-from aiosd.protocol.messages import End, Energy, Error, Reply, Status
+from aiosd.protocol.messages import End, Energy, Error, Load, Reply, Status
 from aiosd.sensors.memory import read_memory
 from tools.boardsim.live import LiveBoard
 
@@ -96,6 +96,36 @@ def test_the_daemon_finds_the_board_and_counts_the_joules_that_are_true(
             counts.append((said, true_joules(live, scope)))
         said, true = (after - before for before, after in zip(*counts, strict=True))
         assert said == pytest.approx(true, rel=error)
+
+
+def test_an_expert_that_the_board_cannot_run_is_refused_before_load_with_what_is_missing(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    daemon.install("dots", extra='isa = ["asimd", "asimddp"]\n')
+    daemon.install("huge", mebibytes=3000)
+    with LiveBoard("raspberry-pi-4", tmp_path / "simulated"):
+        board = {"sysroot": str(tmp_path / "simulated")}
+        client = daemon.start(board=board, ram={"cap": "auto"}).client()
+        answer = client.say("dots", "hello")
+        assert isinstance(answer, Error)
+        assert answer.code == "expert_failed"
+        assert answer.message == (
+            "dots is installed and cannot run here: this processor lacks asimddp"
+        )
+        assert daemon.refused() == {"dots": "this processor lacks asimddp"}
+        loaded = daemon.admin().ask(Load(expert="dots"))
+        assert isinstance(loaded, Error)
+        assert "lacks asimddp" in loaded.message
+        answer = client.say("huge", "hello")
+        assert isinstance(answer, Error)
+        assert answer.code == "over_ram"
+        assert cast("int", answer.details["need_bytes"]) >= 3000 << 20
+        assert cast("int", answer.details["cap_bytes"]) < 2458 << 20
+        assert isinstance(client.say("echo", "hello"), End)
+        answer = client.say("nobody", "hello")
+        assert isinstance(answer, Error)
+        assert answer.code == "unknown_expert"
 
 
 def test_the_workers_groups_of_a_simulated_board_are_called_simulated(

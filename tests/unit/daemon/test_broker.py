@@ -61,6 +61,8 @@ class FakeWorkers:
         self.runs: dict[str, RunRequest] = {}
         self.killed: list[str] = []
         self.cancelled: list[tuple[str, int]] = []
+        self.shares: dict[str, tuple[int, float]] = {}
+        self.ranks: dict[str, Priority] = {}
 
     def listen(self, _listener: object) -> None: ...
 
@@ -81,6 +83,12 @@ class FakeWorkers:
 
     def cancel(self, expert: str, request: int) -> None:
         self.cancelled.append((expert, request))
+
+    def adjust(self, expert: str, threads: int, duty: float) -> None:
+        self.shares[expert] = (threads, duty)
+
+    def rank(self, expert: str, priority: Priority) -> None:
+        self.ranks[expert] = priority
 
     def stop(self, _expert: str) -> None: ...
 
@@ -109,10 +117,14 @@ class FakeEnergy:
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[str, str]] = {}
+        self.frugal = self.refuses = False
 
-    def admit(self, request: int, expert: str, *, background: bool) -> None:
-        if expert == "hungry" and not background:
-            raise OverPowerError("no", request=request)
+    def predict(self, expert: str) -> float | None:
+        return {"one": 2.0, "two": 0.5}.get(expert)
+
+    def admit(self, expert: str, *, background: bool) -> None:
+        if self.refuses and not background:
+            raise OverPowerError("no", expert=expert)
 
     def started(self, request: int, expert: str, client: str) -> None:
         self.running[request] = (expert, client)
@@ -150,16 +162,17 @@ class Stage:
 
     def __init__(self) -> None:
         self.workers, self.frontend, self.events = FakeWorkers(), FakeFrontend(), FakeEvents()
-        scheduler = Scheduler(Ledger(100 * MIB), SchedulerRules())
+        scheduler = Scheduler(Ledger(100 * MIB), SchedulerRules(threads=2))
+        self.energy = FakeEnergy()
         self.broker = Broker(
             asyncio.get_running_loop(),
             scheduler,
             FakeInventory(),  # type: ignore[arg-type]
             self.workers,  # type: ignore[arg-type]
             self.events,  # type: ignore[arg-type]
-            FakeEnergy(),
+            self.energy,
         )
-        facts = [ExpertFacts(name, 10 * MIB) for name in ("one", "two", "chat")]
+        facts = [ExpertFacts(name, 10 * MIB, threads=2) for name in ("one", "two", "chat")]
         self.broker.perform(scheduler.on_catalogue(facts, [], 0.0))
         self.client = Client(self.frontend, b"anna")  # type: ignore[arg-type]
 
@@ -250,6 +263,46 @@ async def test_what_is_refused_on_arrival_leaves_nothing_behind() -> None:
     assert stage.broker.held_bytes == 0
     stage.ask(b"1", "one")
     assert stage.answers(b"1") == []
+
+
+async def test_the_threads_and_the_priority_of_a_request_reach_its_worker() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    assert stage.workers.runs["one"].threads == 2
+    stage.ask(b"2", "two", priority=Priority.INTERACTIVE)
+    stage.warm("two")
+    assert stage.workers.runs["two"].threads == 1
+    assert stage.workers.shares == {"one": (1, 1.0)}
+    assert stage.workers.ranks == {"one": Priority.NORMAL, "two": Priority.INTERACTIVE}
+
+
+async def test_a_request_that_would_take_more_joules_than_it_may_is_refused_with_the_figure() -> (
+    None
+):
+    stage = Stage()
+    with pytest.raises(OverPowerError) as refused:
+        stage.ask(b"1", "one", max_joules=1.0)
+    assert refused.value.details == {"expert": "one", "predicted_joules": 2.0, "max_joules": 1.0}
+    stage.ask(b"2", "one", max_joules=2.5)
+    assert stage.answers(b"2") == []
+
+
+@pytest.mark.parametrize("joules", [0.0, -1.0, float("nan")])
+async def test_a_bound_on_joules_is_a_number_above_zero(joules: float) -> None:
+    stage = Stage()
+    with pytest.raises(AiosdError, match="max_joules is a number above 0"):
+        stage.ask(b"1", "one", max_joules=joules)
+
+
+async def test_what_power_refuses_on_arrival_leaves_nothing_behind() -> None:
+    stage = Stage()
+    stage.energy.refuses = True
+    with pytest.raises(OverPowerError):
+        stage.ask(b"1", "one")
+    assert stage.broker.held_bytes == 0
+    stage.ask(b"2", "one", priority=Priority.BACKGROUND)
+    assert stage.broker.scheduler.slots["one"].queue or stage.workers.workers
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────

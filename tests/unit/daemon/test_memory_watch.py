@@ -133,6 +133,9 @@ async def test_it_goes_on_looking_while_letting_go_helps_and_no_longer(stage: St
     stage.broker.anybody = False
     stage.look()
     assert not stage.waits
+    assert stage.watch.short
+    stage.available(900)
+    assert not stage.watch.short  # though nobody has looked since
 
 
 async def test_a_load_that_the_machine_cannot_hold_is_told_by_how_much(stage: Stage) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.policy.eviction import Candidate, worth
+from aiosd.policy.eviction import Candidate, Step, Victim, Way, worth
 from aiosd.policy.governor import Resident
 from aiosd.policy.pressure import (
     AT_ONCE,
@@ -11,7 +11,7 @@ from aiosd.policy.pressure import (
     PAUSE_SECONDS,
     MemoryPressure,
     PressureRules,
-    who_leaves,
+    relief,
 )
 
 MIB = 2**20
@@ -102,10 +102,26 @@ residents = st.lists(
 
 @given(residents)
 def test_few_leave_at_a_time_and_those_of_least_worth_first(everybody: list[Resident]) -> None:
-    gone = who_leaves(everybody)
+    gone = relief(everybody)
     idle = [each for each in everybody if not (each.busy or each.pinned or each.leaving)]
     idle = [each for each in idle if not each.wanted]
     assert len(gone) == min(AT_ONCE, len(idle))
-    assert {each.expert for each in gone} <= {each.candidate.expert for each in idle}
-    least = min((worth(each.candidate) for each in idle), default=0.0)
-    assert all(worth(each) == least for each in gone)
+    by_name = {each.candidate.expert: each.candidate for each in idle}
+    assert {each.expert for each in gone} <= by_name.keys()
+    least = min(map(price, by_name.values()), default=0.0)
+    assert all(price(by_name[each.expert]) == least for each in gone)
+    assert all(each.step is Step.PROCESS for each in gone)
+
+
+def price(each: Candidate) -> float:
+    return worth(each.frequency, each.reload_seconds, each.bytes)
+
+
+def test_contexts_are_given_back_before_anybody_leaves() -> None:
+    context = Way(Step.CONTEXT, 30 * MIB, 0.03)
+    pages = Way(Step.PAGES, 90 * MIB, 0.04)
+    cheap = Resident(Candidate("cheap", 100 * MIB, 0.01, 0.0))
+    often = Resident(Candidate("often", 100 * MIB, 2.0, 50.0, (context, pages)))
+    parked = Resident(Candidate("parked", 70 * MIB, 2.0, 1.0, (pages,)))
+    assert relief([cheap, often, parked]) == [Victim("often", Step.CONTEXT, 30 * MIB)]
+    assert relief([cheap, parked]) == [Victim("cheap", Step.PROCESS, 100 * MIB)]

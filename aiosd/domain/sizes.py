@@ -1,4 +1,4 @@
-"""Sizes as people write them: "512 MiB", "1.5G" or "1000000"."""
+"""Sizes as people write them."""
 
 import re
 
