@@ -28,6 +28,7 @@ from aiosd.policy.escalation import (
     EscalationRules,
     Question,
     is_last_resort,
+    kind_of,
     permit,
     unanswered,
 )
@@ -175,6 +176,8 @@ class Escalation:
         """
         run = one.run
         question = Question(run.options.privacy, run.expert, run.task, type_of(run.input))
+        if local is not None and kind_of(question) is None:
+            raise local  # nothing up there could do it either
         why = "asked for by name" if local is None else local.message
         meant_for = "" if local is None else str(local.details.get("expert", ""))
         try:

@@ -145,7 +145,7 @@ class Link:
         if rest > 0:
             raise NoRouteError(
                 f"the uplink's process {self._why}; tried again in {rest:.1f} s",
-                retry_after_seconds=round(rest, 1),
+                retry_after_seconds=round(rest, 3) or 0.001,
             )
         try:
             end, child = self._reach()

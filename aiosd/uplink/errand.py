@@ -70,5 +70,5 @@ def _offline(office: Office, tried: list[str]) -> AiosdError:
     now = time.monotonic()
     rests = [door.breaker.rest_seconds(now) for door in office.doors if not door.problem]
     if rests and min(rests) > 0:
-        error.details["retry_after_seconds"] = round(min(rests), 1)
+        error.details["retry_after_seconds"] = round(min(rests), 3)
     return error

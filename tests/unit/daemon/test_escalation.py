@@ -24,7 +24,7 @@ from aiosd.domain.errors import (
     OverRamError,
     RefusedPrivacyError,
 )
-from aiosd.domain.inputs import ChatInput, TextInput, Turn
+from aiosd.domain.inputs import ChatInput, JsonInput, TextInput, Turn
 from aiosd.domain.request import Options, Outcome, Privacy, Usage
 from aiosd.policy.escalation import EscalationRules
 from aiosd.protocol.codec import Envelope
@@ -227,6 +227,23 @@ async def test_other_errors_are_the_end() -> None:
         stage.ask(b"2")
     assert stage.link.sent == []
     assert not stage.escalation._open
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Run(expert="big", input=TextInput(text="x"), options=Options(privacy=Privacy.UPLINK)),
+        Run(task="echo", input=TextInput(text="x"), options=Options(privacy=Privacy.UPLINK)),
+        Run(input=JsonInput(value=1), options=Options(privacy=Privacy.UPLINK)),
+    ],
+)
+async def test_what_nobody_up_there_could_do_ends_as_it_ended_here(run: Run) -> None:
+    stage = Stage()
+    stage.ask(run=run)
+    error = error_message(OverRamError("no room", expert="bold", need_bytes=7))
+    stage.here(error)
+    assert stage.answers() == [error]
+    assert stage.link.sent == []
 
 
 async def test_a_package_that_is_local_keeps_its_request_here() -> None:
