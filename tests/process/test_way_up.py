@@ -263,6 +263,19 @@ def test_a_daemon_that_stops_ends_what_is_up(daemon: DaemonProcess, server: Fake
     assert not alive(pid)
 
 
+def test_a_daemon_that_is_killed_takes_its_uplink_along(
+    daemon: DaemonProcess, server: FakeOpenai
+) -> None:
+    client = start(daemon, server)
+    server.scripts = [server.stall(HEAD, event("a"))]
+    client.send(NAMED)
+    server.wait_for(1)
+    pid = uplink_pid(daemon)
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    until(lambda: not alive(pid), "the end of its uplink")
+
+
 def test_an_operator_switches_it_off_and_on_and_a_restart_remembers(
     daemon: DaemonProcess, server: FakeOpenai
 ) -> None:
