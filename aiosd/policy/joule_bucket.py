@@ -97,12 +97,18 @@ class JouleBucket:
         for slot in self._slots:
             missing -= slot.joules
             if missing <= _ROUNDING_JOULES:
-                return max(self._expires(slot) - now, 1e-3)
+                # Rounded, it may come out longer than the slot lives.
+                return min(max(self._expires(slot) - now, 1e-3), self._life)
         return self.period_seconds
 
     def _expires(self, slot: _Slot) -> float:
         """Return when a slot leaves the window."""
-        return slot.start + self.period_seconds * (1 + 1 / _SLOTS)
+        return slot.start + self._life
+
+    @property
+    def _life(self) -> float:
+        """How long a slot counts."""
+        return self.period_seconds * (1 + 1 / _SLOTS)
 
     def _slot(self, now: float) -> _Slot:
         """Return the slot of this moment."""

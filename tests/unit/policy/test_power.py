@@ -347,6 +347,16 @@ def test_no_hour_wherever_it_begins_holds_more_than_the_bucket(
         assert hour <= 100.0 + 1e-6
 
 
+def test_nobody_is_told_to_wait_longer_than_joules_are_counted() -> None:
+    """At this moment of the clock the end of the slot, less the moment, is rounded upwards."""
+    waits = []
+    for step in range(2000):
+        bucket, now = JouleBucket(100.0, 3600.0), step * 0.7301
+        bucket.draw(1, 100.0, now)
+        waits.append(bucket.ask(100.0, now).retry_after_seconds or 0.0)
+    assert max(waits) <= 3660
+
+
 def test_figures_of_another_scope_than_the_meters_are_no_hint() -> None:
     facts = PowerFacts(idle_watts=9.1, load_watts=18.5, watts_scope=Scope.BOARD)
     profile = BoardProfile(name="x86-n100", summary="x", power=facts)
