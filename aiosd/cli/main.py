@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, calibrate, levers, look, operate, packages, power
+from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, uplink
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
@@ -142,6 +142,7 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         ("unpin", operate.unpin, "let an expert be evicted again"),
     ):
         _verb(verbs, name, command, text).add_argument("name", metavar="EXPERT", help="its name")
+    uplink.add_uplink(_verb(verbs, "uplink", uplink.uplink, "look at the way up, or switch it"))
     levers.add_power(
         _verb(verbs, "power", levers.power, "show or set the power mode and the clocks' limits")
     )

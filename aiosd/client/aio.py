@@ -191,6 +191,12 @@ class AsyncClient:
         """Let the daemon read its settings and packages again (operators only)."""
         return await self._ask(messages.Reload())
 
+    async def uplink(
+        self, action: messages.UplinkAction = "status", lines: int = 20
+    ) -> dict[str, object]:
+        """Look at the uplink (`status`, `log`) or switch it (`on`, `off`); for operators."""
+        return await self._ask(messages.Uplink(action=action, lines=lines))
+
     async def power(
         self, *, mode: str | None = None, policy: str | None = None, khz: int | None = None
     ) -> dict[str, object]:

@@ -189,6 +189,12 @@ class Client:
         """Let the daemon read its settings and packages again (operators only)."""
         return self._ask(messages.Reload())
 
+    def uplink(
+        self, action: messages.UplinkAction = "status", lines: int = 20
+    ) -> dict[str, object]:
+        """Look at the uplink (`status`, `log`) or switch it (`on`, `off`); for operators."""
+        return self._ask(messages.Uplink(action=action, lines=lines))
+
     def power(
         self, *, mode: str | None = None, policy: str | None = None, khz: int | None = None
     ) -> dict[str, object]:

@@ -7,7 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
-from aiosd.daemon.control import own_version
+from aiosd.daemon.facts import own_version
 from aiosd.daemon.loop import DirectLoop
 from aiosd.daemon.main import Daemon, Options
 from aiosd.daemon.settings import environment_variables, read_settings

@@ -20,7 +20,7 @@ THREADS = {
 
 
 class Child:
-    """A process that the daemon started itself: a host, or a worker of its own."""
+    """A process that the daemon started itself: a host, a worker of its own, or the uplink."""
 
     def __init__(
         self,
@@ -28,8 +28,9 @@ class Child:
         arguments: list[str],
         environment: Mapping[str, str],
         on_exit: Callable[[str], None],
+        module: str = "aiosd.worker",
     ) -> None:
-        """Start `python -m aiosd.worker` with a pipe; `on_exit` is told how it ended.
+        """Start `python -m MODULE` with a pipe; `on_exit` is told how it ended.
 
         Raises:
             OSError: the process cannot be started.
@@ -37,7 +38,7 @@ class Child:
         self.end, far = socket.socketpair()
         with far:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "aiosd.worker", "--fd", str(far.fileno()), *arguments],
+                [sys.executable, "-m", module, "--fd", str(far.fileno()), *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[far.fileno()],
                 env={**environment, **THREADS},

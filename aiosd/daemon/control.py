@@ -5,12 +5,13 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
+from aiosd.daemon.asks import Asks, no_uplink
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.cost import books_of
+from aiosd.daemon.facts import Facts, own_version
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
@@ -46,35 +47,12 @@ from aiosd.protocol.messages import (
     Show,
     Status,
     Unload,
+    Uplink,
     error_message,
 )
 from aiosd.sensors.memory import read_process
 
 ADMIN = "admin"
-
-
-def own_version() -> str:
-    """Return the version of the installed package."""
-    from importlib.metadata import (  # noqa: PLC0415 - a tenth of the time to READY
-        PackageNotFoundError,
-        version,
-    )
-
-    try:
-        return version("aiosd")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What `status` tells that does not change while the daemon runs, or only on reload."""
-
-    board: str
-    profile_reason: str
-    cap_reason: str
-    config_path: str
-    started: float
 
 
 class Control:
@@ -94,6 +72,8 @@ class Control:
         self._inventory = inventory
         self._workers = workers
         self._hosts = hosts
+        self.asks: Asks = broker
+        self.on_uplink: Callable[[Client, bytes, Uplink], None] = no_uplink
         self.telemetry: Telemetry | None = None
         self.helper: PowerHelper | None = None
         self.clocks: ClockKeeper | None = None
@@ -110,7 +90,7 @@ class Control:
         verb = envelope.verb
         if isinstance(verb, Run):
             try:
-                self._broker.on_run(client, envelope, verb)
+                self.asks.on_run(client, envelope, verb)
             except UnknownExpertError:
                 self._inventory.explain(verb.expert or "")
                 raise
@@ -119,7 +99,9 @@ class Control:
             raise ForbiddenError("this verb is for the admin socket", socket="admin.sock")
         match verb:
             case Cancel():
-                self._broker.on_cancel(client, envelope.id)
+                self.asks.on_cancel(client, envelope.id)
+            case Uplink():
+                self.on_uplink(client, envelope.id, verb)
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
@@ -127,6 +109,10 @@ class Control:
                 self._turn(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
+
+    def on_gone(self, client: Client) -> None:
+        """Stop everything that a client wanted who cannot be reached any more."""
+        self.asks.on_gone(client)
 
     def _turn(self, client: Client, request: bytes, verb: Power) -> None:
         """Look at clocks and modes, or set one; answered when the helper has answered."""

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
@@ -30,10 +30,21 @@ _POLLIN = int(zmq.POLLIN)
 SLACK_BYTES = 1 << 20
 
 
+class Answers(Protocol):
+    """Where the answers to a client go: one of our sockets, or whoever stands before it."""
+
+    @property
+    def name(self) -> str:
+        """The socket's name."""
+
+    def send(self, client: "Client", request: bytes, answer: Answer) -> bool:
+        """Send an answer; False if the client is gone or reads nothing."""
+
+
 class Client(NamedTuple):
     """One connection to one of our sockets."""
 
-    frontend: "Frontend"
+    frontend: Answers
     identity: bytes
 
     @property
@@ -75,6 +86,10 @@ class Frontend:
     def limit(self, limits: Limits) -> None:
         """Use other limits from now on."""
         self._limits = limits
+
+    def receive_by(self, wrap: Callable[[Any], Any]) -> None:
+        """Receive by what `wrap` makes of the present way to receive a frame."""
+        self._receive = wrap(self._receive)
 
     def send(self, client: Client, request: bytes, answer: Answer) -> bool:
         """Send an answer; False if the client is gone or reads nothing."""

@@ -10,15 +10,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sdnotify
 import zmq
 
 from aiosd.daemon.broker import Broker
-from aiosd.daemon.control import ADMIN, Control, Facts
+from aiosd.daemon.control import ADMIN, Control
 from aiosd.daemon.control_groups import ControlGroups
 from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
+from aiosd.daemon.facts import Facts
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
@@ -39,6 +41,9 @@ from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.store.footprints import Footprints
+
+if TYPE_CHECKING:
+    from aiosd.daemon.upward import Upward
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +98,9 @@ class Daemon:
             layout, self._around.machine, self._load_rules(), self._recall.find
         )
         self._open(environment)
+        self._environment = environment
+        self._upward: Upward | None = None
+        self._reach_up()
 
     def _open(self, environment: Mapping[str, str]) -> None:
         """Bind the sockets and put the parts together."""
@@ -147,6 +155,18 @@ class Daemon:
         self._control.helper, self._control.clocks = self._helper, self._clocks
         self._control.on_reload = self.reload
 
+    def _reach_up(self) -> None:
+        """Open the way up, or close it, as the owner says; who wants none does not import it."""
+        if self._upward is None:
+            if not self._settings.uplink.on:
+                return
+            from aiosd.daemon.upward import Upward  # noqa: PLC0415 - see above
+
+            self._upward = Upward(
+                self._loop, self._broker, self._control, self._inventory, self._events
+            )
+        self._upward.apply(self._settings, self._environment, self._options.config, self._frontends)
+
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
         for number, act in (
@@ -159,7 +179,7 @@ class Daemon:
         self._tell_facts()
         self._energy_keeper.restore()
         for frontend in self._frontends:
-            frontend.listen(self._control.on_message, self._broker.on_gone)
+            frontend.listen(self._control.on_message, self._control.on_gone)
         self._notify.ready(self._status())
         log.info("ready: %s", self._status())
         # What is there now stays: the collector need not look through it again and again.
@@ -187,6 +207,7 @@ class Daemon:
         for frontend in self._frontends:
             frontend.limit(self._limits())
         change = self._take_stock()
+        self._reach_up()
         self._tell_facts()
         if self._telemetry.recalibrate():
             self._energy_keeper.begin()
@@ -282,10 +303,14 @@ class Daemon:
         self._notify.stopping()
         self._events.publish("daemon.stopping", {"queue": self.scheduler.queued})
         self.scheduler.on_stop()
+        if self._upward is not None:
+            self._upward.on_stop()
         self._broker.perform([])
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._broker.drained.wait(), self._settings.stop.drain_seconds)
+            await asyncio.wait_for(self._drained(), self._settings.stop.drain_seconds)
         self._broker.perform(self.scheduler.on_give_up(self._loop.time()))
+        if self._upward is not None:
+            self._upward.close(CHILD_SECONDS)
         self._workers.close(CHILD_SECONDS)
         if self._hosts is not None:
             self._hosts.stop(CHILD_SECONDS)
@@ -299,6 +324,12 @@ class Daemon:
         self._telemetry.close()
         self._helper.close()
         self._sockets.close()
+
+    async def _drained(self) -> None:
+        """Wait until every request has ended."""
+        await self._broker.drained.wait()
+        if self._upward is not None:
+            await self._upward.drained.wait()
 
     def _load_rules(self) -> LoadRules:
         settings = self._settings

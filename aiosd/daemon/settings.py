@@ -5,6 +5,7 @@ two in step.
 """
 
 import os
+import pwd
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from msgspec import Meta
 
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.sizes import parse_size
+from aiosd.domain.uplink import Uplink, WrongUplinkError, check_uplink
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import Layout
 
@@ -150,6 +152,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     wire: Wire = Wire()
     restart: Restart = Restart()
     stop: Stop = Stop()
+    uplink: Uplink = Uplink()
     log: Log = Log()
 
     @property
@@ -211,7 +214,47 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
                 parse_size(value)
             except ValueError as error:
                 raise ConfigError(str(error), path=str(path), line=_line(text, key)) from error
+    _check_uplink(settings.uplink, text, path)
     return settings
+
+
+def _check_uplink(uplink: Uplink, text: str, path: Path) -> None:
+    """Refuse an uplink that contradicts itself, names nobody, or hides by a pattern that is none.
+
+    Raises:
+        ConfigError: so it does.
+    """
+    try:
+        check_uplink(uplink)
+        user_ids(uplink.users)
+    except WrongUplinkError as error:
+        line = _line(text, error.key)
+        raise ConfigError(str(error), path=str(path), line=line) from error
+    if uplink.redact:
+        from aiosd.policy.pattern import PatternError, build  # noqa: PLC0415 - few need it
+
+        try:
+            build(uplink.redact)
+        except PatternError as error:
+            line = _line(text, "redact")
+            raise ConfigError(f"uplink.redact: {error}", path=str(path), line=line) from error
+
+
+def user_ids(users: list[str]) -> frozenset[int] | None:
+    """Return the numbers of Unix users given by name or number; None for everybody ("*").
+
+    Raises:
+        WrongUplinkError: there is no user of a name.
+    """
+    if "*" in users:
+        return None
+    found = set()
+    for user in users:
+        try:
+            found.add(int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            raise WrongUplinkError("users", f"there is no user {user!r} here") from None
+    return frozenset(found)
 
 
 def _line(text: str, key: str) -> int:

@@ -5,7 +5,7 @@ MessagePack map with the keys `v` and `t`), then attachments. Unknown keys are i
 older side survives a newer one.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ from aiosd.domain.inputs import Input
 from aiosd.domain.request import Options, Outcome
 
 VERSION = 1
+UplinkAction = Literal["status", "on", "off", "log"]
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
@@ -95,6 +96,13 @@ class Reload(_Message, frozen=True, kw_only=True, tag="reload"):
     """Read settings and packages again, as SIGHUP does."""
 
 
+class Uplink(_Message, frozen=True, kw_only=True, tag="uplink"):
+    """Look at the uplink or at what left last, or switch it on or off until told otherwise."""
+
+    action: UplinkAction = "status"
+    lines: Annotated[int, Meta(ge=1, le=1000)] = 20
+
+
 class Power(_Message, frozen=True, kw_only=True, tag="power"):
     """Ask for the board's power mode and clock limits, or set one, by the privileged helper.
 
@@ -138,10 +146,23 @@ class Reply(_Message, frozen=True, kw_only=True, tag="reply"):
 
 
 Verb = (
-    Run | Cancel | Ping | List | Show | Ps | Status | Energy | Load | Unload | Pin | Reload | Power
+    Run
+    | Cancel
+    | Ping
+    | List
+    | Show
+    | Ps
+    | Status
+    | Energy
+    | Load
+    | Unload
+    | Pin
+    | Reload
+    | Power
+    | Uplink
 )
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload, Power)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Power, Uplink)
 
 
 def error_message(error: AiosdError) -> Error:

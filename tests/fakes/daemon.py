@@ -79,6 +79,27 @@ BODIES: dict[type, dict[str, object]] = {
         "hosts": [{"engine": "echo", "pid": 41, "version": "1", "pss_bytes": 9000, "workers": 1}],
     },
     messages.Status: STATUS,
+    messages.Uplink: {
+        "on": True,
+        "allow": ["auto"],
+        "users": [],
+        "today": {"requests": 3, "requests_per_day": 100, "money": 0.01, "damaged": True},
+        "folder": "/var/lib/aiosd/state/uplink",
+        "endpoints": [
+            {
+                "name": "vendor",
+                "address": "api.example.com:443",
+                "state": "unusable",
+                "problem": "key refused",
+                "key": "none",
+            }
+        ],
+        "entries": [
+            {"at": 0.5, "what": "sent", "uid": 1000, "kind": "auto", "endpoint": "vendor"},
+            {"what": "ended", "endpoint": "vendor", "outcome": "read: stalled"},
+        ],
+        "lasting": False,
+    },
     messages.Reload: {"added": ["b"], "removed": [], "changed": [], "refused": []},
 }
 USAGE = Usage(queue_ms=0.1, run_ms=1.5, engine_ms=0.9, tokens_in=2, tokens_out=3)

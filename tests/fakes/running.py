@@ -134,6 +134,15 @@ class RawClient:
         self._context.destroy(linger=0)
 
 
+def _toml(value: object) -> str:
+    """Return a value as TOML has it; numbers, words and flat lists are written as in JSON."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
 class DaemonProcess:
     """`python -m aiosd.daemon` with its own folders; `log` is what it wrote to standard error."""
 
@@ -192,8 +201,7 @@ class DaemonProcess:
             self.settings.setdefault(table, {}).update(values)
         lines = []
         for table, values in self.settings.items():
-            # Numbers, words and flat lists are written alike in JSON and TOML.
-            keys = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+            keys = [f"{key} = {_toml(value)}" for key, value in values.items()]
             lines += [f"[{table}]", *keys]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -22,6 +22,7 @@ from aiosd.protocol.messages import (
     Ping,
     Reply,
     Run,
+    Uplink,
     Verb,
 )
 
@@ -36,6 +37,7 @@ VERBS: dict[str, Verb] = {
     "run-stream": Run(task="text.generate", input=TextInput(text="Say hi"), options=STREAMED),
     "cancel": Cancel(),
     "unpin": Pin(expert="spam", pinned=False),
+    "uplink-log": Uplink(action="log"),
 }
 OUTCOME = Outcome(
     expert="spam",

@@ -162,6 +162,10 @@ def test_no_daemon_is_unreachable(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("pin echo", "echo: ready"),
         ("unpin echo", "echo: ready"),
         ("reload", "added: b"),
+        ("uplink status", "3 of 100"),
+        ("uplink status", "key refused"),
+        ("uplink log -n 3", "auto"),
+        ("uplink off", "until the daemon restarts"),
         ("version", "daemon"),
     ],
 )

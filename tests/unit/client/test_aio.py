@@ -38,6 +38,7 @@ async def test_every_verb_returns_the_body(daemon: FakeDaemon) -> None:
         assert (await client.unload("echo"))["expert"] == "echo"
         assert (await client.pin("echo"))["expert"] == "echo"
         assert (await client.reload())["added"] == ["b"]
+        assert (await client.uplink("log", 5))["on"] is True
 
 
 async def test_a_stream_gives_the_pieces_and_then_the_outcome(daemon: FakeDaemon) -> None:

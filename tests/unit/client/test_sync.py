@@ -55,6 +55,7 @@ def test_every_verb_returns_the_body(client: Client) -> None:
     assert client.unload("echo")["expert"] == "echo"
     assert client.pin("echo", pinned=False)["expert"] == "echo"
     assert client.reload()["added"] == ["b"]
+    assert client.uplink("log", 5)["on"] is True
 
 
 def test_errors_come_as_their_own_class_with_details(client: Client) -> None:

@@ -61,6 +61,12 @@ def test_a_missing_file_means_all_defaults_unless_it_was_named(tmp_path: Path) -
         ("[experts]\nkeep_alive_seconds = nan\n", 2, ">="),
         ("[stop]\ndrain_seconds = nan\n", 2, ">="),
         ("[log\nlevel = 'info'\n", 1, ""),
+        ("[uplink]\non = true\n", 2, "no endpoint"),
+        ("[uplink]\nallow = []\nusers = ['nobody-of-that-name']\n", 3, "no user"),
+        ("[uplink]\nmax_answer = 'much'\n", 2, "no size"),
+        ("[uplink]\n\nredact = ['fine', '(a+)\\1']\n", 3, "pattern 2"),
+        ("[[uplink.endpoints]]\nname = 'a'\nmodel = 'm'\nurl = 'http://a/v1'\n", 4, "plain_http"),
+        ("[[uplink.endpoints]]\nname = 'a'\nmodel = 'm'\nkey = 'sk'\n", 4, "key"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_line(

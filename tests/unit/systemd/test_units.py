@@ -16,6 +16,8 @@ SOCKETS = {
     "aiosd-events.socket": ("events", "aiosd-clients"),
 }
 
+# The way up: installed only where the owner wants one.
+UPLINK = ["aiosd-uplink.service", "aiosd-uplink.socket"]
 POWERD = ("aiosd-powerd.service", "aiosd-powerd.socket")
 
 needs_systemd = pytest.mark.skipif(
@@ -57,7 +59,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(repo: Path, tmp_path: Path) 
         text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     units = sorted(tmp_path.iterdir())
-    assert [unit.name for unit in units] == sorted([*SOCKETS, "aiosd.service", *POWERD])
+    known = [*SOCKETS, "aiosd.service", *UPLINK, *POWERD]
+    assert [unit.name for unit in units] == sorted(known)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
         capture_output=True,
@@ -74,6 +77,30 @@ def test_the_daemon_is_as_closed_as_the_readme_says(repo: Path) -> None:
     )
     assert claimed
     assert exposure(repo / "systemd" / "aiosd.service") <= float(claimed[1]) + 0.2
+
+
+@needs_systemd
+def test_the_uplink_is_as_closed_as_the_readme_says(repo: Path) -> None:
+    claimed = re.search(
+        r"aiosd-uplink.service` gives \*\*(\d\.\d)\*\*",
+        (repo / "systemd" / "README.md").read_text(encoding="utf-8"),
+    )
+    assert claimed
+    assert exposure(repo / "systemd" / "aiosd-uplink.service") <= float(claimed[1]) + 0.2
+
+
+def test_the_uplink_has_the_network_and_the_daemon_alone_may_call_it(repo: Path) -> None:
+    socket = settings(repo / "systemd" / "aiosd-uplink.socket")["Socket"]
+    assert socket["ListenStream"] == [str(Layout().sockets / "uplink.sock")]
+    assert (socket["SocketUser"], socket["SocketMode"]) == (["aiosd"], ["0600"])
+    service = settings(repo / "systemd" / "aiosd-uplink.service")["Service"]
+    assert service["User"] == ["aiosd-uplink"], "not the daemon's user: it may not read the key"
+    assert service["RestrictAddressFamilies"] == ["AF_UNIX AF_INET AF_INET6"]
+    assert service["SocketBindDeny"] == ["any"]
+    assert service["LimitCORE"] == ["0"]
+    assert service["StateDirectory"] == ["aiosd-uplink"]
+    for unit in ("aiosd.service", *SOCKETS):
+        assert "uplink" not in (repo / "systemd" / unit).read_text(encoding="utf-8")
 
 
 @needs_systemd
@@ -132,7 +159,7 @@ def test_the_daemon_keeps_what_its_design_leans_on(repo: Path) -> None:
 def test_every_group_of_the_units_is_made(repo: Path) -> None:
     made = (repo / "systemd" / "sysusers.d" / "aiosd.conf").read_text(encoding="utf-8")
     names = {line.split()[1] for line in made.splitlines() if line and not line.startswith("#")}
-    assert {group for _, group in SOCKETS.values()} | {"aiosd"} == names
+    assert {group for _, group in SOCKETS.values()} | {"aiosd", "aiosd-uplink"} == names
 
 
 def test_the_paths_of_the_units_are_those_of_the_layout(repo: Path) -> None:

@@ -1,0 +1,37 @@
+"""Who takes the requests: the broker, or what stands before it while there is a way up."""
+
+from typing import Protocol
+
+from aiosd.daemon.frontend import Client
+from aiosd.domain.errors import InvalidError
+from aiosd.protocol.codec import Envelope
+from aiosd.protocol.messages import Reply, Run, Uplink
+
+
+class Asks(Protocol):
+    """Takes requests and the news that nobody wants them any more."""
+
+    def on_run(self, client: Client, envelope: Envelope, run: Run) -> None:
+        """Accept a request.
+
+        Raises:
+            AiosdError: it is refused at once.
+        """
+
+    def on_cancel(self, client: Client, request: bytes) -> None:
+        """Stop a request of this client, if it still runs."""
+
+    def on_gone(self, client: Client) -> None:
+        """Stop everything that a client wanted who cannot be reached any more."""
+
+
+def no_uplink(client: Client, request: bytes, verb: Uplink) -> None:
+    """Say that there is no way up.
+
+    Raises:
+        InvalidError: it is to be switched, or its log is to be seen.
+    """
+    why = "the owner's settings say uplink.on = false"
+    if verb.action != "status":
+        raise InvalidError(f"there is no uplink: {why}", field="action")
+    client.frontend.send(client, request, Reply(body={"on": False, "why": why}))
