@@ -50,6 +50,19 @@ def keep_alive_of(options: Options) -> float | None:
     return seconds
 
 
+def joules_of(options: Options) -> float | None:
+    """Return the most that the answer may be expected to take, if the request says so.
+
+    Raises:
+        InvalidError: that is not a number above zero.
+    """
+    joules = options.max_joules
+    if joules is not None and not joules > 0:
+        field = "options.max_joules"
+        raise InvalidError(f"{field} is a number above 0, not {joules:g}", field=field)
+    return joules
+
+
 def deadline_of(options: Options, longest: float, now: float) -> float | None:
     """Return when the request's time is up.
 

@@ -16,6 +16,7 @@ from aiosd.daemon.cost import Energy, usage_of
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.routing import Routing
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import (
     AiosdError,
@@ -80,6 +81,7 @@ class Broker:
         self._workers = workers
         self._events = events
         self._energy = energy
+        self.routing = Routing(scheduler, inventory, energy, loop.time)
         self._numbers = itertools.count(1)
         self._requests: dict[int, Pending] = {}
         self._by_client: dict[Client, dict[bytes, int]] = {}
@@ -190,6 +192,9 @@ class Broker:
         """A request could not be answered: tell its client, then see who is next."""
         if not self._serves(expert, failed.id):
             return
+        pending = self._requests.get(failed.id)
+        if pending is not None and pending.route.id:
+            self.routing.on_checked(pending.route.id, passed=False)
         error = Error(code=failed.code, message=failed.message, details=failed.details)
         self._end(failed.id, error_of(error))
         self.perform(self.scheduler.on_done(expert, self._loop.time()))
@@ -303,13 +308,26 @@ class Broker:
                 ram_bytes=self.scheduler.ledger.held(expert),
                 **usage_of(cost),
             ),
+            decision=pending.route.decision,
         )
         pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
+        self._learn(pending, done, outcome.usage.joules)
         self.counts.answered += 1
         self.counts.by_expert[expert] = self.counts.by_expert.get(expert, 0) + 1
         if self._events.subscriptions:
             facts: dict[str, object] = {"expert": expert, "cold": cold, "run_ms": done.run_ms}
             self._events.publish("request.done", facts)
+
+    def _learn(self, pending: Pending, done: Done, joules: float | None) -> None:
+        """Let the router know what an answer took, once it is sent."""
+        routing, route_id, expert = self.routing, pending.route.id, pending.route.expert
+        routing.times.on_run(expert, done.run_ms * 1e-3)
+        if route_id:
+            seconds = done.run_ms * 1e-3 + pending.load_seconds
+            routing.on_answer(route_id, seconds, joules, done.output)
+            sampling = pending.run.options.sampling
+            if sampling.json_schema is not None or sampling.grammar is not None:
+                routing.on_checked(route_id, passed=True)
 
     def _end(self, request: int, error: AiosdError) -> None:
         """Send the end of a request that is not answered; once only."""
@@ -345,7 +363,9 @@ class Broker:
             client.frontend.send(client, request, answer)
 
     def _route(self, run: Run, size: int) -> Route:
-        """Choose the expert."""
+        """Choose the expert; one that is named is taken at its word."""
+        if run.expert is None:
+            return self.routing.pick(run, size)
         wanted = Wanted(run.expert, run.task, type_of(run.input), size)
         return route(wanted, self._inventory.routes, self._standing)
 

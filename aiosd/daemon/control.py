@@ -23,7 +23,10 @@ from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
     Cancel,
+    Decisions,
     Energy,
+    Explain,
+    Feedback,
     List,
     Load,
     Pin,
@@ -105,8 +108,26 @@ class Control:
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
+            case Explain() | Feedback() | Decisions():
+                client.frontend.send(client, envelope.id, Reply(body=self._routing(verb)))
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
+
+    def _routing(self, verb: Explain | Feedback | Decisions) -> dict[str, object]:
+        """Answer for the router.
+
+        Raises:
+            InvalidError: there is no such decision, or it was judged already.
+        """
+        routing = self._broker.routing
+        match verb:
+            case Explain():
+                decision = routing.explain(verb.text, verb.task, verb.options)
+                return {"decision": msgspec.to_builtins(decision)}
+            case Feedback():
+                return routing.on_feedback(verb.id, good=verb.good)
+            case Decisions():
+                return routing.told_in_full(verb.last)
 
     def _operate(self, client: Client, request: bytes, verb: Load | Unload | Pin) -> None:
         """Carry out an operator's verb; the answer follows once it is settled."""
@@ -283,6 +304,7 @@ class Control:
             },
             "evictions": scheduler.evictions,
             "power": self._power(),
+            "routing": self._broker.routing.told(),
             "stopping": scheduler.stopping,
         }
 

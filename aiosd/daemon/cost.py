@@ -8,6 +8,13 @@ from aiosd.domain.energy import EnergyFigure
 class Energy(Protocol):
     """Who knows what a request costs; `Telemetry` does."""
 
+    @property
+    def frugal(self) -> bool:
+        """Whether a request that may go to several experts goes to the one that takes least."""
+
+    def predict(self, expert: str) -> float | None:
+        """Return the joules that a request is expected to add to the idle; None: nobody knows."""
+
     def admit(self, request: int, expert: str, *, background: bool) -> None:
         """Let a request begin.
 

@@ -163,4 +163,10 @@ class Inventory:
 def _route(installed: Installed) -> RouteFacts:
     """Return what routing looks at."""
     manifest = installed.manifest
-    return RouteFacts(manifest.name, manifest.task, manifest.input.type, manifest.input.max_bytes)
+    return RouteFacts(
+        manifest.name,
+        manifest.task,
+        manifest.input.type,
+        manifest.input.max_bytes,
+        manifest.privacy,
+    )

@@ -19,6 +19,7 @@ from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
 from aiosd.daemon.events import Events
+from aiosd.daemon.fitting import Fitting
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
@@ -31,11 +32,13 @@ from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
 from aiosd.policy.governor import Ledger
+from aiosd.policy.head import Head
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.sensors.memory import read_limits
+from aiosd.store.heads import Heads, lessons_of
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +159,9 @@ class Daemon:
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
+        state = settings.layout().state
+        self._broker.routing.open(state / "success.json")
+        self._fitting = Fitting(loop, environment, Heads(state / "heads"), self._on_head)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
         self._control.on_reload = self.reload
@@ -229,6 +235,8 @@ class Daemon:
         now = self._loop.time()
         for name in change.changed:
             self._telemetry.books.on_replaced(name)
+        self._broker.routing.forget([*change.changed, *change.removed])
+        self._fitting.want(lessons_of(self._inventory.catalogue.experts.values()))
         effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
         self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
         self._broker.max_held_bytes = self._settings.queue_bytes
@@ -244,6 +252,10 @@ class Daemon:
                 log.warning("%s is to be loaded at start, but is not installed", name)
         self._broker.perform(effects)
         return change
+
+    def _on_head(self, head: Head | None, learning: bool) -> None:  # noqa: FBT001 - a callback
+        """Route texts by this head from now on."""
+        self._broker.routing.head, self._broker.routing.learning = head, learning
 
     def _start_hosts(self) -> None:
         """Start the hosts of the engines that installed experts use, after READY."""
@@ -266,6 +278,8 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._broker.drained.wait(), self._settings.stop.drain_seconds)
         self._broker.perform(self.scheduler.on_give_up(self._loop.time()))
+        self._fitting.close()
+        self._broker.routing.save()
         self._workers.close(CHILD_SECONDS)
         if self._hosts is not None:
             self._hosts.stop(CHILD_SECONDS)

@@ -119,6 +119,16 @@ class Telemetry:
         rules = self.governor.rules
         return rules.cap_watts is not None or rules.bucket_joules is not None
 
+    @property
+    def frugal(self) -> bool:
+        """Whether a request that may go to several experts goes to the one that takes least."""
+        return self.allowance is not None and self.allowance.prefer_smaller
+
+    def predict(self, expert: str) -> float | None:
+        """Return the joules that a request is expected to add to the idle; None: nobody knows."""
+        predicted = self.books.predict(expert)
+        return predicted.joules if predicted else None
+
     def admit(self, request: int, expert: str, *, background: bool) -> None:
         """Draw a request's predicted joules.
 
@@ -130,8 +140,7 @@ class Telemetry:
         self._decide()
         if self.allowance is not None and self.allowance.admit is not Admission.NOW:
             raise self.governor.refusal()
-        predicted = self.books.predict(expert)
-        joules = predicted.joules if predicted else None
+        joules = self.predict(expert)
         draw = self.governor.draw(request, joules, self._loop.time(), background=background)
         if draw.admit is not Admission.NOW:
             raise self.governor.refusal(draw)

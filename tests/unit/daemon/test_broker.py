@@ -87,6 +87,10 @@ class FakeEnergy:
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[str, str]] = {}
+        self.frugal = False
+
+    def predict(self, expert: str) -> float | None:
+        return {"one": 2.0, "two": 0.5}.get(expert)
 
     def admit(self, request: int, expert: str, *, background: bool) -> None:
         if expert == "hungry" and not background:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from aiosd.domain.errors import InvalidError, NoRouteError, UnknownExpertError
+from aiosd.domain.errors import (
+    InvalidError,
+    NoRouteError,
+    OverPowerError,
+    UnknownExpertError,
+)
 from aiosd.domain.inputs import InputType
 from aiosd.policy.router import RouteFacts, Standing, Wanted, route
 
@@ -67,3 +72,47 @@ def test_a_kind_of_input_that_two_tasks_take_must_be_told_apart() -> None:
         route(text(), ALL, COLD.__getitem__)
     only = route(Wanted(None, None, InputType.IMAGE, 10), ALL, COLD.__getitem__)
     assert (only.expert, only.why) == ("cats", "the only one for image")
+
+
+def priced(**joules: float | None) -> dict[str, Standing]:
+    """Return how experts stand: all loaded, all as large, each at its price."""
+    return {
+        name: Standing(ready=True, need_bytes=100, joules=price) for name, price in joules.items()
+    }
+
+
+def test_while_power_is_short_the_one_that_takes_least_goes_first_and_says_so() -> None:
+    standing = priced(spam=2.0, mood=0.51)
+    standing["spam"] = Standing(ready=True, need_bytes=10, joules=2.0)
+    wanted = Wanted(None, "text.classify", InputType.TEXT, 10, frugal=True)
+    found = route(wanted, ALL, standing.__getitem__)
+    assert found.expert == "mood"
+    assert found.why == (
+        "the cheapest of 2 in joules, about 0.51 J, for text.classify, as power is short"
+    )
+
+
+def test_while_power_is_short_an_expert_of_known_joules_goes_before_an_unknown_one() -> None:
+    wanted = Wanted(None, "text.classify", InputType.TEXT, 10, frugal=True)
+    assert route(wanted, ALL, priced(spam=None, mood=9.0).__getitem__).expert == "mood"
+    both = priced(spam=None, mood=None)
+    both["mood"] = Standing(ready=False, need_bytes=1)
+    assert route(wanted, ALL, both.__getitem__).why == "the cheapest of 2 for text.classify"
+
+
+def test_a_named_expert_that_takes_more_joules_than_the_request_allows_is_refused() -> None:
+    wanted = Wanted("spam", None, InputType.TEXT, 10, max_joules=1.5)
+    with pytest.raises(OverPowerError, match=r"about 2 J, the request allows 1.5") as caught:
+        route(wanted, ALL, priced(spam=2.0).__getitem__)
+    assert caught.value.details == {"expert": "spam", "predicted_joules": 2.0, "max_joules": 1.5}
+    assert caught.value.retry_after_seconds is None
+    assert route(wanted, ALL, priced(spam=None).__getitem__).expert == "spam"
+
+
+def test_a_bound_on_joules_leaves_those_of_the_task_that_keep_it() -> None:
+    standing = priced(spam=2.0, mood=0.5)
+    wanted = Wanted(None, "text.classify", InputType.TEXT, 10, max_joules=1.0)
+    assert route(wanted, ALL, standing.__getitem__).expert == "mood"
+    less = Wanted(None, "text.classify", InputType.TEXT, 10, max_joules=0.1)
+    with pytest.raises(OverPowerError, match=r"mood is expected to take about 0.5 J"):
+        route(less, ALL, standing.__getitem__)
