@@ -38,7 +38,7 @@ class Heads:
 
     def __init__(self, folder: Path) -> None:
         """Look into `folder`, which need not exist yet."""
-        self._folder = folder
+        self.folder = folder
 
     def read(self, key: str) -> Head | None:
         """Return the head of that key, or None where there is none that can be read."""
@@ -64,10 +64,10 @@ class Heads:
         path = self._path(key)
         draft = path.with_suffix(f".{os.getpid()}")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(data)
             draft.replace(path)
-            stamps = {each: each.stat().st_mtime_ns for each in self._folder.glob("*.head")}
+            stamps = {each: each.stat().st_mtime_ns for each in self.folder.glob("*.head")}
             for old in sorted(stamps, key=stamps.__getitem__)[:-KEPT]:
                 if old != path:
                     old.unlink()
@@ -75,7 +75,7 @@ class Heads:
             log.warning("%s: %s; the head is made again after a restart", path, error.strerror)
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.head"
+        return self.folder / f"{key}.head"
 
 
 @dataclass(frozen=True)
