@@ -96,7 +96,9 @@ def decisions(options: argparse.Namespace, client: Client, paper: Paper) -> Exit
 def show_decision(decision: Body, paper: Paper, shown: int | None = SHOWN) -> None:
     """Print a record step by step: removed, heard, gates, weighed, won."""
     removed = rows_of(decision, "removed")
-    paper.line(f"1. removed: {len(removed)}")
+    others = decision.get("others")
+    far = f", and {others} that the text is far from" if others else ""
+    paper.line(f"1. removed: {len(removed)}{far}")
     for row in removed[:shown]:
         limit = f", {_number(row.get('limit'))} allowed" if row.get("limit") is not None else ""
         paper.line(
@@ -104,6 +106,25 @@ def show_decision(decision: Body, paper: Paper, shown: int | None = SHOWN) -> No
         )
     if shown is not None and len(removed) > shown:
         paper.line(f"   … and {len(removed) - shown} more (--all)")
+    _show_heard(decision, paper)
+    survivors = rows_of(decision, "survivors")
+    if survivors:
+        paper.line("3. weighed:")
+        paper.table(
+            ("EXPERT", "PART", "CHANCE", "OK", "LOADED", "NEEDS", "P95", "JOULES", "WORTH"),
+            [_survivor_row(row) for row in survivors],
+            right="CHANCE,OK,NEEDS,P95,JOULES,WORTH",
+        )
+    winner = decision.get("winner")
+    paper.line(f"4. {winner}: {word(decision, 'why')}" if winner else f"4. {word(decision, 'why')}")
+    micros = decision.get("micros")
+    if isinstance(micros, (int, float)):
+        paper.line(f"   decided in {micros:.0f} µs")
+    _show_actual(decision, paper)
+
+
+def _show_heard(decision: Body, paper: Paper) -> None:
+    """Print what the text is taken to be meant for, and by what."""
     gates = rows_of(decision, "gates")
     if gates:
         paper.line(f"2. the text, by head {word(decision, 'head')}:")
@@ -124,20 +145,6 @@ def show_decision(decision: Body, paper: Paper, shown: int | None = SHOWN) -> No
             paper.line(f"   n-grams: {', '.join(grams)}")
     else:
         paper.line("2. the text was not heard: there was nothing for it to decide")
-    survivors = rows_of(decision, "survivors")
-    if survivors:
-        paper.line("3. weighed:")
-        paper.table(
-            ("EXPERT", "PART", "CHANCE", "OK", "LOADED", "NEEDS", "P95", "JOULES", "WORTH"),
-            [_survivor_row(row) for row in survivors],
-            right="CHANCE,OK,NEEDS,P95,JOULES,WORTH",
-        )
-    winner = decision.get("winner")
-    paper.line(f"4. {winner}: {word(decision, 'why')}" if winner else f"4. {word(decision, 'why')}")
-    micros = decision.get("micros")
-    if isinstance(micros, (int, float)):
-        paper.line(f"   decided in {micros:.0f} µs")
-    _show_actual(decision, paper)
 
 
 def _show_actual(decision: Body, paper: Paper) -> None:

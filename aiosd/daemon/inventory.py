@@ -14,6 +14,7 @@ from aiosd.protocol.pipe import LoadExpert
 from aiosd.store.catalogue import Catalogue, Refused, scan
 from aiosd.store.digests import Digests
 from aiosd.store.layout import Layout
+from aiosd.store.manifests import Manifests
 from aiosd.store.packages import Installed
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Inventory:
         self._layout = layout
         self._machine = machine
         self._digests = Digests(layout.digests)
+        self._manifests = Manifests(layout.manifests)
         self._needs: dict[str, RamNeed] = {}
         self._unseen: dict[str, dict[str, os.stat_result]] = {}
         self._own: list[Refused] = []
@@ -65,7 +67,8 @@ class Inventory:
         """Read all packages again; one that is bad hides no other."""
         self._layout, self.rules = layout, rules
         before = self.catalogue.experts
-        found = scan(self._layout.experts)
+        found = scan(self._layout.experts, self._manifests.read)
+        self._manifests.close()
         usable: dict[str, Installed] = {}
         self._own = []
         for name, installed in found.experts.items():

@@ -285,10 +285,10 @@ class _Ear:
         else:
             self.known = Knowledge(self._hear, head.experts, ok, chance, explored)
 
-    def _hear(self, names: Sequence[str]) -> Hearing:
+    def _hear(self, names: Sequence[str] | None) -> Hearing:
         if self._head is None or self._text is None:
             raise AssertionError("nothing to hear")
-        self._heard = hear(self._head, self._text, set(names))
+        self._heard = hear(self._head, self._text, None if names is None else set(names))
         return self._heard
 
     def explained(self, decision: Decision) -> Decision:

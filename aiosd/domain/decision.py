@@ -111,6 +111,8 @@ class Decision(_Fact, frozen=True, kw_only=True):
     winner: str | None
     why: str
     removed: tuple[Removed, ...] = ()
+    others: int = 0
+    """How many experts were not looked at one by one, because the text is not for them."""
     survivors: tuple[Survivor, ...] = ()
     gates: tuple[Gate, ...] = ()
     nearest: tuple[Near, ...] = ()

@@ -2,22 +2,29 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aiosd.fitter.calibration import calibrate
+from aiosd.fitter.postings import pack, train_postings
 from aiosd.fitter.texts import (
     Example,
     Route,
+    Rows,
     TextsError,
     background,
     learned_and_measured,
-    rest_of,
     rows_of,
 )
 from aiosd.fitter.trainer import Quantized, logits, quantize, train
-from aiosd.policy.head import BACKGROUND, MOST_ROUTES, HeadFacts, encode_head
+from aiosd.policy.head import BACKGROUND, HeadFacts, encode_head
 from aiosd.policy.lessons import Lesson, in_order, key_of
+from aiosd.policy.weights import MOST_IN_LANES
+
+# Texts to measure on where there are thousands of experts.
+MOST_MEASURED = 600
 
 
 class NothingError(Exception):
@@ -33,20 +40,7 @@ def fit(lessons: Sequence[Lesson], foreign: Sequence[str] | None = None) -> byte
         NothingError: no package brings any text.
     """
     ordered = in_order(lessons)
-    learned: list[Example] = []
-    early: list[Example] = []
-    measured: list[Example] = []
-    apart = True
-    for lesson in ordered:
-        try:
-            texts, kept, own_file = learned_and_measured(lesson)
-        except TextsError as error:
-            print(f"left out of text routing: {lesson.expert}: {error}", file=sys.stderr)  # noqa: T201 - the log
-            continue
-        learned += texts
-        measured += kept
-        early += texts if own_file else rest_of(texts)
-        apart = apart and own_file
+    learned, measured = _collect(ordered)
     if not learned:
         raise NothingError("no package brings any text")
     if foreign is None:
@@ -54,9 +48,16 @@ def fit(lessons: Sequence[Lesson], foreign: Sequence[str] | None = None) -> byte
     else:
         nobody = [Example(text, (BACKGROUND, "")) for text in foreign]
     routes = _routes(learned)
-    learned, early, measured = (_within(each, routes) for each in (learned, early, measured))
-    whole = _learn([*learned, *nobody], routes)
-    judge = whole if apart else _learn([*early, *nobody], routes)
+    many = len(routes) > MOST_IN_LANES
+    measured = _within(_some(measured) if many else measured, routes)
+    number = {route: place for place, route in enumerate(routes)}
+    examples = sorted([*_within(learned, routes), *nobody], key=lambda each: number[each.route])
+    truth = np.array([number[each.route] for each in examples], np.int64)
+    rows = rows_of(each.text for each in examples)
+    whole = judge = _learn(rows, truth, len(routes))
+    early = np.array([not each.late for each in examples])
+    if not early.all():
+        judge = _learn(rows.pick(early), truth[early], len(routes))
     scores = logits(rows_of(each.text for each in measured), judge)
     thresholds, measures = calibrate(scores, [each.route[0] for each in measured], routes)
     facts = HeadFacts(
@@ -67,20 +68,41 @@ def fit(lessons: Sequence[Lesson], foreign: Sequence[str] | None = None) -> byte
         thresholds=thresholds,
         measures=measures,
     )
-    return encode_head(facts, whole.table.tobytes())
+    return encode_head(facts, pack(whole) if many else whole.table.tobytes())
 
 
-def _learn(examples: Sequence[Example], routes: Sequence[Route]) -> Quantized:
-    """Return the int8 weights that these examples teach."""
-    number = {route: place for place, route in enumerate(routes)}
-    truth = np.array([number[each.route] for each in examples], np.int64)
-    return quantize(train(rows_of(each.text for each in examples), truth, len(routes)))
+def _collect(lessons: Sequence[Lesson]) -> tuple[list[Example], list[Example]]:
+    """Return what is learned and what is measured on, of all whose files are what they declare."""
+    learned: list[Example] = []
+    measured: list[Example] = []
+    for lesson in lessons:
+        try:
+            texts, kept = learned_and_measured(lesson)
+        except TextsError as error:
+            print(f"left out of text routing: {lesson.expert}: {error}", file=sys.stderr)  # noqa: T201 - the log
+            continue
+        learned += texts
+        measured += kept
+    return learned, measured
+
+
+def _learn(rows: Rows, truth: NDArray[np.int64], routes: int) -> Quantized:
+    """Return the int8 weights that these rows teach."""
+    if routes > MOST_IN_LANES:
+        return train_postings(rows, truth, routes)
+    return quantize(train(rows, truth, routes))
+
+
+def _some(measured: Sequence[Example]) -> list[Example]:
+    """Return as many texts as thousands of experts can be measured on in a second, evenly drawn."""
+    step = max(1, len(measured) // MOST_MEASURED)
+    return list(measured[::step])
 
 
 def _routes(learned: Sequence[Example]) -> list[Route]:
     """Return the routes in order, the background last; one an expert where there are too many."""
     routes = sorted({each.route for each in learned})
-    if len(routes) >= MOST_ROUTES:
+    if len(routes) >= MOST_IN_LANES:
         routes = sorted({(expert, "") for expert, _ in routes})
     return [*routes, (BACKGROUND, "")]
 
@@ -93,7 +115,9 @@ def _within(examples: Sequence[Example], routes: Sequence[Route]) -> list[Exampl
     known = set(routes)
     experts = dict(reversed(routes))
     return [
-        each if each.route in known else Example(each.text, (each.route[0], experts[each.route[0]]))
+        each
+        if each.route in known
+        else replace(each, route=(each.route[0], experts[each.route[0]]))
         for each in examples
         if each.route[0] in experts
     ]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,24 @@ from numpy.typing import NDArray
 
 from aiosd.policy.head import BACKGROUND
 from aiosd.policy.lessons import Lesson, TextFile
-from aiosd.policy.lexical import PLACES, normal, places
+from aiosd.policy.lexical import (
+    BASIS,
+    BITS,
+    LONGEST,
+    PLACES,
+    PRIME,
+    SHORTEST,
+    normal,
+    places,
+    words,
+)
 
 # One text in so many is kept to measure on, where a package brings no file for that.
 FOLDS = 5
 # So many of one package's texts are learned from at most: a second is all that there is.
 MOST_TEXTS = 20_000
+# Texts that are hashed at once: some megabytes of memory.
+_TOGETHER = 2000
 MOST_FILE_BYTES = 8_388_608
 BACKGROUND_FILE = Path(__file__).parent / "background.txt"
 
@@ -28,10 +40,14 @@ class TextsError(Exception):
 
 @dataclass(frozen=True)
 class Example:
-    """One text and whom it is for; the background's is for nobody."""
+    """One text and whom it is for; the background's is for nobody.
+
+    A text is late if it is measured on, and learned only after that.
+    """
 
     text: str
     route: Route
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,23 +85,68 @@ class Rows:
         table[owner, column[found]] = weight
         return used, table
 
+    def pick(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """Return some of the rows."""
+        counts = np.diff(self.starts)
+        starts = np.concatenate([[0], np.cumsum(counts[chosen])])
+        return Rows(self.places[np.repeat(chosen, counts)], starts)
+
     def width(self, rows: NDArray[np.int64]) -> int:
         """Return how many places these rows have together."""
         return int((self.starts[rows + 1] - self.starts[rows]).sum())
 
 
 def rows_of(texts: Iterable[str]) -> Rows:
-    """Return the rows of some texts, by the very code that the daemon runs."""
-    found = [np.array(sorted(places(normal(text))), np.int32) for text in texts]
-    starts = np.concatenate([[0], np.cumsum([len(each) for each in found])]).astype(np.int64)
-    return Rows(np.concatenate([np.zeros(0, np.int32), *found]), starts)
+    """Return the rows of some texts: the places that the daemon finds, of many texts at once."""
+    forms = [normal(text) for text in texts]
+    parts = [_keys(forms[at : at + _TOGETHER]) for at in range(0, len(forms), _TOGETHER)]
+    counts = [
+        np.bincount(part >> BITS, minlength=len(forms[at * _TOGETHER :][:_TOGETHER]))
+        for at, part in enumerate(parts)
+    ]
+    found = np.concatenate([np.zeros(0, np.int64), *parts]) & (PLACES - 1)
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))])
+    return Rows(found.astype(np.int32), starts.astype(np.int64))
 
 
-def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example], bool]:
-    """Return what is learned of a package, what it is measured on, and whether that is apart.
+def _keys(forms: Sequence[str]) -> NDArray[np.int64]:
+    """Return (number of the text, place) of each place of some texts as one number, in order."""
+    plain = [row for row, form in enumerate(forms) if form.isascii()]
+    keys = [_characters([forms[row] for row in plain], np.array(plain, np.int64))]
+    for row, form in enumerate(forms):
+        hashes = np.array(words(form), np.int64)
+        found = (hashes ^ (hashes >> BITS)) & (PLACES - 1)
+        if not form.isascii():
+            found = np.array(places(form), np.int64)
+        keys.append(found + (row << BITS))
+    return np.unique(np.concatenate(keys))
+
+
+def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the keys of the character n-grams of texts of which a character is one byte."""
+    spaced = [f" {form} ".encode() for form in forms if form]
+    owners = np.repeat(
+        np.array([row for row, form in zip(rows, forms, strict=True) if form], np.int64),
+        [len(each) for each in spaced],
+    )
+    data = np.frombuffer(b"".join(spaced), np.uint8).astype(np.uint32)
+    states = np.full(len(data), BASIS, np.uint32)
+    keys = [np.zeros(0, np.int64)]
+    for size in range(1, min(LONGEST, len(data)) + 1):
+        rest = data[size - 1 :]
+        states = (states[: len(rest)] ^ rest) * np.uint32(PRIME)
+        if size >= SHORTEST:
+            whole = owners[: len(rest)] == owners[size - 1 :]
+            found = (states ^ (states >> np.uint32(BITS))) & np.uint32(PLACES - 1)
+            keys.append((found.astype(np.int64) + (owners[: len(rest)] << BITS))[whole])
+    return np.concatenate(keys)
+
+
+def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:
+    """Return what is learned of a package, and what it is measured on.
 
     Where a package brings no calibration file, a fifth of its texts (by their digests) is measured
-    on, and learned only once that is done.
+    on, and late.
 
     Raises:
         TextsError: a file is missing, too large, or not what was declared.
@@ -95,13 +156,9 @@ def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example], 
         learned += _read(lesson.expert, lesson.examples)
     learned = _unlike(learned)[:MOST_TEXTS]
     if lesson.calibration is not None:
-        return learned, _read(lesson.expert, lesson.calibration)[:MOST_TEXTS], True
-    return learned, [each for each in learned if _fold(each.text) == 0], False
-
-
-def rest_of(learned: Sequence[Example]) -> list[Example]:
-    """Return the texts that are not in the fifth that is measured on."""
-    return [each for each in learned if _fold(each.text) != 0]
+        return learned, _read(lesson.expert, lesson.calibration)[:MOST_TEXTS]
+    learned = [replace(each, late=_fold(each.text) == 0) for each in learned]
+    return learned, [each for each in learned if each.late]
 
 
 def background(lessons: Sequence[Lesson], learned: Iterable[Example]) -> list[Example]:

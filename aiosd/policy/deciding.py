@@ -6,7 +6,7 @@ that needs the least RAM, then the name. One request in a hundred goes to anothe
 useful, so that what is not asked can show that it became better; `chance` is handed in.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ UNKNOWN_JOULES = 1e6
 # The share of decisions that explore, and how much less useful the other may be.
 EXPLORED = 0.01
 NEARLY = 0.1
+# Beyond so many experts only those that a text is closest to are looked at one by one.
+MANY = 64
 # What the scheduler refuses in its own words, which say more.
 _SCHEDULERS_WORD = (Reason.HEALTH, Reason.RAM)
 # An expert that these remove was never asked for; all others were, and cannot now.
@@ -41,12 +43,13 @@ _STRUCTURAL = (Reason.TASK, Reason.INPUT_TYPE, Reason.SIZE)
 class Knowledge:
     """What a decision may know beyond declarations and standing.
 
-    `hear` takes the experts that the text may be for and returns what it is meant for, None where
-    there is no text or no head; `covered` are the experts that the head knows. `ok` is how likely
-    an expert answers well, by sub-route. `chance` is a number from 0 to 1, drawn by the caller.
+    `hear` takes the experts that the text may be for (None: any) and returns what it is meant for;
+    it is None where there is no text or no head. `covered` are the experts that the head knows,
+    `ok` is how likely an expert answers well, by sub-route. `chance` is a number from 0 to 1, drawn
+    by the caller.
     """
 
-    hear: Callable[[Sequence[str]], Hearing] | None = None
+    hear: Callable[[Sequence[str] | None], Hearing] | None = None
     covered: frozenset[str] = frozenset()
     ok: Callable[[str, str], float] = lambda _expert, _part: 1.0
     chance: float = 1.0
@@ -75,9 +78,11 @@ def decide(
     The error is `no_route` where no installed expert fits the task and the input or the text is for
     none of them; `over_power`, `deadline` or `refused_privacy` where those that could may not.
     """
-    left, removed = feasible(wanted, catalogue.values(), standing)
-    asked = [each.expert for each in removed if each.reason not in _STRUCTURAL]
-    hearing = _hearing(wanted, [*(facts.expert for facts, _ in left), *asked], knowledge)
+    hearing, looked_at = _narrowed(wanted, catalogue, knowledge)
+    left, removed = feasible(wanted, looked_at, standing)
+    if hearing is None:
+        asked = [each.expert for each in removed if each.reason not in _STRUCTURAL]
+        hearing = _hearing(wanted, [*(facts.expert for facts, _ in left), *asked], knowledge)
     if hearing is not None and wanted.task is None:
         left, removed = _meant(hearing, left, removed)
     record = Decision(
@@ -85,6 +90,7 @@ def decide(
         winner=None,
         why="",
         removed=tuple(removed),
+        others=len(catalogue) - len(looked_at),
         gates=hearing.gates if hearing else (),
         nearest=hearing.nearest if hearing else (),
         head=hearing.head if hearing else "",
@@ -107,6 +113,22 @@ def decide(
             explored=chosen > 0,
         )
     )
+
+
+def _narrowed(
+    wanted: Wanted, catalogue: Mapping[str, RouteFacts], knowledge: Knowledge
+) -> tuple[Hearing | None, Collection[RouteFacts]]:
+    """Return whom to look at: everybody, or of very many those that a text is closest to.
+
+    Who is not looked at is not asked how it stands either, so that thousands cost no more than the
+    hearing.
+    """
+    many = len(catalogue) > MANY and wanted.task is None
+    if not many or knowledge.hear is None or not knowledge.covered:
+        return None, catalogue.values()
+    hearing = knowledge.hear(None)
+    names = dict.fromkeys([*hearing.meant, *(each.expert for each in hearing.nearest)])
+    return hearing, [catalogue[name] for name in names if name in catalogue]
 
 
 def _hearing(wanted: Wanted, names: Sequence[str], knowledge: Knowledge) -> Hearing | None:

@@ -1,10 +1,7 @@
-"""The joint text head: one int8 weight for each place and route, evaluated without NumPy.
+"""The joint text head: int8 weights of places for routes, evaluated without NumPy.
 
-A head is a file: a magic word, the length of a MessagePack header, the header, and the table, place
-by place. It is a cache: made by `aiosd.fitter` from what the packages declare, safe to delete.
-
-The weights of a place are the 16-bit lanes of one long number, so that adding up the rows of a text
-is adding numbers; an offset keeps lanes from going below zero.
+A head is a file: a magic word, the length of a MessagePack header, the header, and the
+weights. It is a cache: made by `aiosd.fitter` from what the packages declare, safe to delete.
 """
 
 import math
@@ -14,16 +11,12 @@ from heapq import nlargest
 
 import msgspec
 
-from aiosd.policy.lexical import PLACES, grams, normal, places
+from aiosd.policy.lexical import grams, normal, places
+from aiosd.policy.weights import lay_out
 
 MAGIC = b"aiosd-head\x01\n"
 BACKGROUND = ""
 _LENGTH = struct.Struct("<I")
-_OFFSET = 128
-# A lane of 16 bits holds 257 weights of at most 255.
-_CHUNK = 256
-# Enough for any owner's board, and a table of 4 MiB; many more experts are another kind of table.
-MOST_ROUTES = 256
 
 
 class HeadError(Exception):
@@ -86,39 +79,31 @@ class Head:
     """A head in memory."""
 
     def __init__(self, facts: HeadFacts, table: bytes) -> None:
-        """Lay out the table for adding.
+        """Lay out the table for adding (`weights.py`).
 
         Raises:
             HeadError: sizes contradict each other.
         """
         count = len(facts.routes)
-        sizes = {len(facts.scales), len(facts.biases), count}
-        if len(sizes) != 1 or len(table) != PLACES * count or not 0 < count <= MOST_ROUTES:
-            raise HeadError(f"{count} routes, {len(table)} bytes of weights")
+        if {len(facts.scales), len(facts.biases)} != {count}:
+            raise HeadError(f"{count} routes, {len(facts.scales)} scales")
+        try:
+            self._weights = lay_out(table, count)
+        except ValueError as error:
+            raise HeadError(str(error)) from error
         self.facts = facts
-        self._count = count
-        self._width = width = 2 * count
-        lanes = bytearray(2 * len(table))
-        lanes[::2] = table.translate(_LIFTED)
-        view, make = memoryview(lanes), int.from_bytes
-        self._rows = [make(view[at : at + width], "little") for at in range(0, len(lanes), width)]
         self.background = facts.routes.index((BACKGROUND, ""))
         self.experts = frozenset(expert for expert, _ in facts.routes if expert)
 
     def read(self, text: str) -> Scores:
         """Return the scores of a text."""
         found = places(normal(text))
-        rows, count = self._rows, self._count
-        sums = [0] * count
-        for start in range(0, len(found), _CHUNK):
-            total = sum([rows[place] for place in found[start : start + _CHUNK]])
-            lanes = memoryview(total.to_bytes(self._width, "little")).cast("H")
-            sums = [one + other for one, other in zip(sums, lanes, strict=True)]
-        norm = 1 / math.sqrt(len(found)) if found else 0.0
-        lift, facts = _OFFSET * len(found), self.facts
+        norm, facts = 1 / math.sqrt(len(found)) if found else 0.0, self.facts
         logits = [
-            (value - lift) * scale * norm + bias
-            for value, scale, bias in zip(sums, facts.scales, facts.biases, strict=True)
+            value * scale * norm + bias
+            for value, scale, bias in zip(
+                self._weights.sums(found), facts.scales, facts.biases, strict=True
+            )
         ]
         return Scores(found, logits, norm)
 
@@ -129,15 +114,11 @@ class Head:
 
         N-grams in one place cannot be told apart; the longest one of the text stands for them.
         """
-        shift, factor, rows = 16 * route, self.facts.scales[route] * scores.norm, self._rows
-        weights = [((rows[place] >> shift & 0xFFFF) - _OFFSET, place) for place in scores.places]
+        factor, at = self.facts.scales[route] * scores.norm, self._weights.at
+        weights = [(at(place, route), place) for place in scores.places]
         best = [(weight, place) for weight, place in nlargest(most, weights) if weight > 0]
         names = grams(normal(text), [place for _, place in best])
         return [(names[place], weight * factor) for weight, place in best]
-
-
-# int8 as it lies in the file → the weight plus 128.
-_LIFTED = bytes((byte + _OFFSET) & 0xFF for byte in range(256))
 
 
 def encode_head(facts: HeadFacts, table: bytes) -> bytes:

@@ -5,13 +5,18 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
+from math import exp
 
 from aiosd.domain.decision import Gate, Gram, Near
 from aiosd.policy.head import Head, Scores
+from aiosd.policy.weights import MOST_IN_LANES
 
 MOST_NEAR = 3
+# Of thousands of experts so many are looked at.
+_LIKELIEST = 16
 
 
 @dataclass(frozen=True)
@@ -42,27 +47,13 @@ class Hearing:
 def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing:
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
-    facts, background = head.facts, head.background
-    limits = facts.thresholds
-    best: dict[str, float] = {}
-    parts: dict[str, str] = {}
-    mass: dict[str, float] = {}
-    top = max(
-        (value for place, value in enumerate(scores.logits) if place != background),
-        default=-math.inf,
-    )
-    for place, (expert, part) in enumerate(facts.routes):
-        if place == background or (among is not None and expert not in among):
-            continue
-        value = scores.logits[place]
-        mass[expert] = mass.get(expert, 0.0) + math.exp((value - top) / limits.temperature)
-        if value > best.get(expert, -math.inf):
-            best[expert], parts[expert] = value, part
-    total = sum(mass.values())
-    if total <= 0:
-        return Hearing(facts.key, {}, {}, (), (), scores)
-    chances = {expert: value / total for expert, value in mass.items()}
-    margin = top - scores.logits[background] if scores.places else -math.inf
+    key, logits, background = head.facts.key, scores.logits, head.background
+    top = max([*logits[:background], *logits[background + 1 :]], default=-math.inf)
+    chances, parts = _chances(head, logits, top, among)
+    if not chances:
+        return Hearing(key, {}, {}, (), (), scores)
+    limits = head.facts.thresholds
+    margin = top - logits[background] if scores.places else -math.inf
     said = bool(scores.places) and margin >= limits.scope
     scope = Gate(name="scope", value=margin, threshold=limits.scope, passed=said)
     ranked = sorted(chances, key=lambda name: (-chances[name], name))
@@ -75,7 +66,37 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     else:
         rest = [name for name in ranked[1:MOST_NEAR] if chances[name] >= limits.member]
         meant = (ranked[0], *rest)
-    return Hearing(facts.key, chances, parts, (scope, sure), meant, scores)
+    return Hearing(key, chances, parts, (scope, sure), meant, scores)
+
+
+def _chances(
+    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the probability of each expert, given that it is any, and its likeliest sub-route.
+
+    Of thousands of experts only the likeliest are returned.
+    """
+    background, temperature = head.background, head.facts.thresholds.temperature
+    looked_at: Iterable[int] = range(len(logits))
+    rest = 0.0
+    if len(logits) > MOST_IN_LANES:
+        rest = sum([exp((value - top) / temperature) for value in logits])
+        looked_at = nlargest(_LIKELIEST, looked_at, key=logits.__getitem__)
+    best: dict[str, float] = {}
+    parts: dict[str, str] = {}
+    mass: dict[str, float] = {}
+    for place in looked_at:
+        expert, part = head.facts.routes[place]
+        if place == background or (among is not None and expert not in among):
+            continue
+        value = logits[place]
+        mass[expert] = mass.get(expert, 0.0) + exp((value - top) / temperature)
+        if value > best.get(expert, -math.inf):
+            best[expert], parts[expert] = value, part
+    total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
+    if total <= 0:
+        return {}, {}
+    return {expert: value / total for expert, value in mass.items()}, parts
 
 
 def explain(head: Head, text: str, hearing: Hearing, expert: str) -> tuple[Gram, ...]:

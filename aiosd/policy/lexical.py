@@ -18,8 +18,9 @@ SHORTEST, LONGEST = 2, 5
 MOST_CHARACTERS = 384
 _RAW_FACTOR = 2
 
-_BASIS = 0x811C9DC5
-_PRIME = 0x01000193
+# FNV-1a's, for 32 bits.
+BASIS = 0x811C9DC5
+PRIME = 0x01000193
 _MASK = 0xFFFFFFFF
 _WORD_MARK = 0x1F
 _SPACE = 0x20
@@ -43,7 +44,7 @@ def places(text: str) -> list[int]:
     """Return the places of a text in normal form, each once, in no order that means anything."""
     if not text:
         return []
-    found = {_place(value) for value in _words(text)}
+    found = {_place(value) for value in words(text)}
     for lane in _characters(f" {text} "):
         found.update(lane)
     return list(found)
@@ -58,7 +59,7 @@ def grams(text: str, wanted: Iterable[int]) -> dict[int, str]:
         return {}
     spaced = f" {text} "
     lanes = list(enumerate(_characters(spaced), SHORTEST))[::-1]
-    words = [_place(value) for value in _words(text)]
+    spoken = [_place(value) for value in words(text)]
     found: dict[int, str] = {}
     for place in wanted:
         for size, lane in lanes:
@@ -67,8 +68,8 @@ def grams(text: str, wanted: Iterable[int]) -> dict[int, str]:
                 found[place] = spaced[start : start + size]
                 break
         else:
-            if place in words:
-                found[place] = _word_names(text)[words.index(place)]
+            if place in spoken:
+                found[place] = _word_names(text)[spoken.index(place)]
     return found
 
 
@@ -91,13 +92,13 @@ def _characters(text: str) -> list[list[int]]:
     """
     count = len(text)
     ones = _ones(count)
-    states, low = ones * _BASIS, ones * _MASK
+    states, low = ones * BASIS, ones * _MASK
     columns = _columns(text, ones)
     found: list[list[int]] = []
     for size in range(1, min(LONGEST, count) + 1):
         past = (size - 1) * _LANE
         for place, (data, there) in enumerate(columns):
-            folded = ((states ^ (data >> past)) * _PRIME) & low
+            folded = ((states ^ (data >> past)) * PRIME) & low
             states = states ^ ((states ^ folded) & (there >> past)) if place else folded
         if size >= SHORTEST:
             folded = (states ^ (states >> BITS)) & (ones * (PLACES - 1))
@@ -136,7 +137,7 @@ def _place(value: int) -> int:
     return (value ^ (value >> BITS)) & (PLACES - 1)
 
 
-def _words(text: str) -> list[int]:
+def words(text: str) -> list[int]:
     """Return the hashes of all words, each but the first followed by that of it and the one before.
 
     A hash begins with a byte that no text has, so that a word is not the same characters.
@@ -148,7 +149,7 @@ def _words(text: str) -> list[int]:
         found.append(alone)
         if state:
             found.append(_fold(state, word))
-        state = ((alone ^ _SPACE) * _PRIME) & _MASK
+        state = ((alone ^ _SPACE) * PRIME) & _MASK
     return found
 
 
@@ -169,8 +170,8 @@ def _fold(state: int, part: str) -> int:
     Remembered, because people use the same words again and again.
     """
     for byte in part.encode("utf-8", "surrogatepass"):
-        state = ((state ^ byte) * _PRIME) & _MASK
+        state = ((state ^ byte) * PRIME) & _MASK
     return state
 
 
-_AT_WORD = ((_BASIS ^ _WORD_MARK) * _PRIME) & _MASK
+_AT_WORD = ((BASIS ^ _WORD_MARK) * PRIME) & _MASK

@@ -29,6 +29,11 @@ class Layout:
         return self.state / "digests.json"
 
     @property
+    def manifests(self) -> Path:
+        """The file that remembers manifests that were read; safe to delete."""
+        return self.state / "manifests.msgpack"
+
+    @property
     def api_socket(self) -> Path:
         """The socket of clients."""
         return self.sockets / "api.sock"

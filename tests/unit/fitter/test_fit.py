@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiosd.fitter.calibration import calibrate, calibration_error, wilson_low
 from aiosd.fitter.fit import NothingError, fit
+from aiosd.fitter.texts import rows_of
 from aiosd.policy.head import decode_head
-from aiosd.policy.hearing import hear
+from aiosd.policy.hearing import explain, hear
 from aiosd.policy.lessons import Lesson, TextFile, key_of
+from aiosd.policy.lexical import normal, places
+from aiosd.policy.weights import MOST_IN_LANES
 
 ROOMS = ["kitchen", "hall", "bedroom", "garage", "attic", "cellar", "garden", "office"]
 LAMP = Lesson(
@@ -103,6 +108,52 @@ def test_a_file_that_is_not_what_was_declared_leaves_only_its_package_out(
 def test_the_background_may_be_given() -> None:
     head = decode_head(fit([LAMP, MONEY], FOREIGN))
     assert hear(head, "who won the war").gates[0].value < 0
+
+
+# ── texts and weights ────────────────────────────────────────────────────────────────────────
+
+
+@given(st.lists(st.text(max_size=40), max_size=6))
+def test_rows_are_the_places_that_the_daemon_finds(texts: list[str]) -> None:
+    rows = rows_of(texts)
+    assert len(rows) == len(texts)
+    for row, text in enumerate(texts):
+        found = rows.places[rows.starts[row] : rows.starts[row + 1]]
+        assert found.tolist() == sorted(places(normal(text)))
+
+
+def test_picked_rows_keep_their_places() -> None:
+    rows = rows_of(["one lamp", "two", "three lamps"])
+    picked = rows.pick(np.array([True, False, True]))
+    wanted = rows_of(["one lamp", "three lamps"])
+    assert picked.places.tolist() == wanted.places.tolist()
+    assert picked.starts.tolist() == wanted.starts.tolist()
+
+
+def name(number: int) -> str:
+    """Return a word of its own for each number; digits would all be the same."""
+    return "".join(chr(ord("a") + number * 7919 // 26**place % 26) for place in range(5))
+
+
+def test_hundreds_of_packages_are_told_apart_by_postings() -> None:
+    crowd = [
+        Lesson(
+            expert=f"e{number:03d}",
+            utterances=[f"{verb} the {name(number)}" for verb in ("show", "open", "sell")],
+        )
+        for number in range(MOST_IN_LANES + 20)
+    ]
+    data = fit(crowd)
+    head = decode_head(data)
+    assert len(head.facts.routes) == MOST_IN_LANES + 21
+    asked = crowd[17].utterances[0].replace("show", "please find")
+    heard = hear(head, asked)
+    assert heard.nearest[0].expert == "e017"
+    told = explain(head, asked, heard, "e017")
+    assert told
+    assert all(gram.weight > 0 for gram in told)
+    assert len(data) < 2_000_000
+    assert fit(crowd) == data
 
 
 # ── calibration ──────────────────────────────────────────────────────────────────────────────

@@ -44,7 +44,8 @@ def heard(
     """Return the knowledge of one who heard that a text is meant for these."""
     shares = chances or {name: 0.9 / len(meant) for name in meant} | {"story": 0.05}
 
-    def hear(names: Sequence[str]) -> Hearing:
+    def hear(among: Sequence[str] | None) -> Hearing:
+        names = list(shares) if among is None else among
         known = {name: share for name, share in shares.items() if name in names}
         gates = (Gate(name="scope", value=1.0, threshold=0.0, passed=bool(meant)),)
         return Hearing("key", known, {}, gates, tuple(name for name in meant if name in names))
@@ -220,6 +221,25 @@ def test_one_that_is_much_worse_is_never_drawn() -> None:
     assert (chosen.winner, chosen.propensity) == ("lamp", 1.0)
     off = Knowledge(chance=0.0, explored=0.0)
     assert not decide(wanted(TASK), pair, stand(), off).decision.explored
+
+
+def test_among_very_many_only_those_that_are_near_are_looked_at_one_by_one() -> None:
+    crowd = {f"e{n}": RouteFacts(f"e{n}", TASK, InputType.TEXT, 100) for n in range(500)}
+    asked: list[str] = []
+
+    def standing(name: str) -> Standing:
+        asked.append(name)
+        return READY
+
+    knowledge = heard("e7", chances={"e7": 0.8, "e8": 0.1, "gone": 0.1})
+    decision, error = decide(wanted(), crowd, standing, knowledge)
+    assert error is None
+    assert (decision.winner, decision.others) == ("e7", 498)
+    assert asked == ["e7", "e8"]
+    resting = Standing(ready=False, need_bytes=1, rest_seconds=2.0)
+    assert decide(wanted(), crowd, lambda _: resting, knowledge).decision.winner == "e7"
+    nobody = heard(chances={"e7": 0.8})
+    assert isinstance(error_of(decide(wanted(), crowd, standing, nobody)), NoRouteError)
 
 
 def test_several_tasks_without_a_head_must_be_told_apart() -> None:
