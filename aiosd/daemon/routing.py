@@ -225,7 +225,8 @@ class Routing:
             frugal=self._energy.frugal,
             max_joules=joules_of(options),
             max_cost=options.max_cost,
-            seconds=options.deadline_seconds,
+            # What is no time at all is refused in admission's own words.
+            seconds=options.deadline_seconds if (options.deadline_seconds or 0) > 0 else None,
             privacy=options.privacy,
         )
 

@@ -16,7 +16,7 @@ from aiosd.policy.weights import pack_postings
 KEPT = 256
 LARGEST = 8.0
 # A place that speaks for hundreds says little for any: it keeps those for which it says most.
-MOST_OWNERS = 32
+MOST_OWNERS = 8
 _OWN, _OTHERS = 0.05, 0.5
 
 

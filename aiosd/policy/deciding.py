@@ -144,16 +144,19 @@ def _meant(
     hearing: Hearing, left: list[Stand], removed: list[Removed]
 ) -> tuple[list[Stand], list[Removed]]:
     """Return those whom the text may be meant for; the others are removed with their chance."""
-    meant = [stand for stand in left if stand[0].expert in hearing.meant]
-    least = min((hearing.chances[name] for name in hearing.meant), default=1.0)
-    for facts, _ in left:
-        if facts.expert not in hearing.meant:
-            chance = hearing.chances.get(facts.expert, 0.0)
-            removed = [
-                *removed,
-                Removed(expert=facts.expert, reason=Reason.TEXT, found=chance, limit=least),
-            ]
-    return meant, removed
+    meant: list[Stand] = []
+    far: list[Removed] = []
+    chances = hearing.chances
+    least = min([chances[name] for name in hearing.meant], default=1.0)
+    for stand in left:
+        name = stand[0].expert
+        if name in hearing.meant:
+            meant.append(stand)
+        else:
+            far.append(
+                Removed(expert=name, reason=Reason.TEXT, found=chances.get(name, 0.0), limit=least)
+            )
+    return meant, [*removed, *far]
 
 
 def _nobody(

@@ -7,7 +7,6 @@ weights. It is a cache: made by `aiosd.fitter` from what the packages declare, s
 import math
 import struct
 from dataclasses import dataclass
-from heapq import nlargest
 
 import msgspec
 
@@ -92,6 +91,8 @@ class Head:
         except ValueError as error:
             raise HeadError(str(error)) from error
         self.facts = facts
+        alike = len(set(facts.scales)) == 1 and not any(facts.biases)
+        self._scale = facts.scales[0] if alike else None
         self.background = facts.routes.index((BACKGROUND, ""))
         self.experts = frozenset(expert for expert, _ in facts.routes if expert)
 
@@ -99,12 +100,15 @@ class Head:
         """Return the scores of a text."""
         found = places(normal(text))
         norm, facts = 1 / math.sqrt(len(found)) if found else 0.0, self.facts
-        logits = [
-            value * scale * norm + bias
-            for value, scale, bias in zip(
-                self._weights.sums(found), facts.scales, facts.biases, strict=True
-            )
-        ]
+        sums = self._weights.sums(found)
+        if self._scale is not None:
+            factor = self._scale * norm
+            logits = [value * factor for value in sums]
+        else:
+            logits = [
+                value * scale * norm + bias
+                for value, scale, bias in zip(sums, facts.scales, facts.biases, strict=True)
+            ]
         return Scores(found, logits, norm)
 
     def decided(
@@ -114,9 +118,10 @@ class Head:
 
         N-grams in one place cannot be told apart; the longest one of the text stands for them.
         """
-        factor, at = self.facts.scales[route] * scores.norm, self._weights.at
-        weights = [(at(place, route), place) for place in scores.places]
-        best = [(weight, place) for weight, place in nlargest(most, weights) if weight > 0]
+        factor = self.facts.scales[route] * scores.norm
+        weights = self._weights.of(scores.places, route)
+        ranked = sorted(zip(weights, scores.places, strict=True), reverse=True)
+        best = [(weight, place) for weight, place in ranked[:most] if weight > 0]
         names = grams(normal(text), [place for _, place in best])
         return [(names[place], weight * factor) for weight, place in best]
 

@@ -7,7 +7,6 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import nlargest
 from math import exp
 
 from aiosd.domain.decision import Gate, Gram, Near
@@ -15,8 +14,10 @@ from aiosd.policy.head import Head, Scores
 from aiosd.policy.weights import MOST_IN_LANES
 
 MOST_NEAR = 3
-# Of thousands of experts so many are looked at.
+# Of thousands of experts so many are looked at, and so many are heard beside them.
 _LIKELIEST = 16
+_HEARD = 128
+_AUDIBLE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,13 @@ def _chances(
     looked_at: Iterable[int] = range(len(logits))
     rest = 0.0
     if len(logits) > MOST_IN_LANES:
-        rest = sum([exp((value - top) / temperature) for value in logits])
-        looked_at = nlargest(_LIKELIEST, looked_at, key=logits.__getitem__)
+        ordered = sorted(logits)
+        heard, unheard = ordered[-_HEARD:], max(0, len(ordered) - _HEARD)
+        # What is not heard one by one weighs at most as much as the least that is.
+        rest = sum([exp((value - top) / temperature) for value in heard])
+        rest += unheard * exp((heard[0] - top) / temperature)
+        least = max(ordered[-_LIKELIEST], _AUDIBLE)
+        looked_at = [place for place, value in enumerate(logits) if value >= least]
     best: dict[str, float] = {}
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 # Another number for every change of features, losses, background or thresholds.
-RECIPE = 1
+RECIPE = 2
 
 
 class TextFile(msgspec.Struct, frozen=True, kw_only=True):

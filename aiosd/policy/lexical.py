@@ -44,9 +44,9 @@ def places(text: str) -> list[int]:
     """Return the places of a text in normal form, each once, in no order that means anything."""
     if not text:
         return []
-    found = {_place(value) for value in words(text)}
-    for lane in _characters(f" {text} "):
-        found.update(lane)
+    mask = PLACES - 1
+    found = {(value ^ (value >> BITS)) & mask for value in words(text)}
+    found.update(*_characters(f" {text} "))
     return list(found)
 
 

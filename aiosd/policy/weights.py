@@ -26,8 +26,8 @@ class Weights(Protocol):
     def sums(self, places: Sequence[int]) -> list[int]:
         """Return the sum over the places for each route."""
 
-    def at(self, place: int, route: int) -> int:
-        """Return one weight."""
+    def of(self, places: Sequence[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
 
 
 class Lanes:
@@ -52,9 +52,10 @@ class Lanes:
             found = [one + other for one, other in zip(found, lanes, strict=True)]
         return found
 
-    def at(self, place: int, route: int) -> int:
-        """Return one weight."""
-        return (self._rows[place] >> 16 * route & 0xFFFF) - _OFFSET
+    def of(self, places: Sequence[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+        rows, shift = self._rows, 16 * route
+        return [(rows[place] >> shift & 0xFFFF) - _OFFSET for place in places]
 
 
 class Postings:
@@ -86,8 +87,11 @@ class Postings:
                 found[owner] += weight
         return found
 
-    def at(self, place: int, route: int) -> int:
-        """Return one weight."""
+    def of(self, places: Sequence[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+        return [self._at(place, route) for place in places]
+
+    def _at(self, place: int, route: int) -> int:
         for index in range(self._starts[place], self._starts[place + 1]):
             if self._owners[index] == route:
                 return self._weights[index]

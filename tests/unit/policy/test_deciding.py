@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiosd.domain.decision import Gate, Reason
 from aiosd.domain.errors import (
@@ -136,6 +138,24 @@ def test_a_private_request_is_refused_where_only_one_that_may_leave_the_board_co
         assert isinstance(found, RefusedPrivacyError)
     allowed = decide(wanted(TASK, privacy=Privacy.UPLINK), far, stand())
     assert allowed.decision.winner == "far"
+
+
+@given(
+    st.lists(st.sampled_from(["far", "lamp", "money"]), unique=True, max_size=3),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 1.0),
+)
+def test_whatever_a_text_sounds_like_a_private_request_never_goes_to_one_that_may_leave(
+    meant: list[str], share: float, chance: float
+) -> None:
+    far = RouteFacts("far", TASK, InputType.TEXT, 1000, Privacy.UPLINK)
+    shares = {"far": share, "lamp": (1 - share) / 2, "money": (1 - share) / 2}
+    knowledge = heard(*meant, chances=shares, chance=chance)
+    for task in (None, TASK):
+        decision, _ = decide(wanted(task), {**ALL, "far": far}, stand(), knowledge)
+        assert decision.winner != "far"
+        assert "far" not in [each.expert for each in decision.survivors]
+        assert Reason.PRIVACY in [e.reason for e in decision.removed if e.expert == "far"]
 
 
 def test_if_all_would_be_late_or_too_dear_the_nearest_miss_is_told() -> None:
