@@ -4,7 +4,7 @@ import grp
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -141,6 +141,8 @@ def present_checks(status: Body, listed: Body) -> Iterator[Check]:
         f"{size(status.get('ram_cap_bytes'))}: {word(status, 'ram_cap_reason')}; "
         f"{size(status.get('ram_used_bytes'))} used; kept by {word(status, 'enforced_by')}",
     )
+    yield power_check(status)
+    yield from memory_checks(status)
     experts = rows_of(listed, "experts")
     if experts:
         yield ok("experts", f"{len(experts)} installed")
@@ -152,6 +154,45 @@ def present_checks(status: Body, listed: Body) -> Iterator[Check]:
         if row.get("state") == "failed":
             name = word(row, "name")
             yield warn(f"expert {name}", "failed to load", f"aiosctl load {name} says why")
+
+
+def power_check(status: Body) -> Check:
+    """Check where figures of power come from, and whether the instrument speaks."""
+    told = status.get("power")
+    power: Body = told if isinstance(told, Mapping) else {}
+    source, found = word(power, "source"), f"{word(power, 'meter')}, {word(power, 'source')}"
+    if power.get("silence"):
+        return warn("power", f"{found}: {word(power, 'silence')}", "journalctl -u aiosd says more")
+    if source in {"-", "none"}:
+        return warn(
+            "power",
+            "no meter and no model: no joules, and no watt cap can be held",
+            "with a power meter at the plug: aiosctl calibrate",
+        )
+    if source == "default_model":
+        return warn(
+            "power",
+            f"{found}: published figures of this kind of board, off by up to a third",
+            "with a power meter at the plug: aiosctl calibrate",
+        )
+    return ok("power", f"{found} of the {word(power, 'scope')}")
+
+
+def memory_checks(status: Body) -> Iterator[Check]:
+    """Check whether the kernel helps the daemon with memory, and whether there is enough."""
+    problems = status.get("cgroup_problems")
+    if isinstance(problems, list) and problems:
+        yield warn(
+            "control groups",
+            "; ".join(map(str, problems)),
+            "aiosd's own books hold the caps; the unit has Delegate=memory cpu for more",
+        )
+    found = f"{size(status.get('memory_available_bytes'))} available, watched by "
+    found += word(status, "memory_watched_by")
+    if status.get("memory_short"):
+        yield warn("memory", f"short: {found}", "idle experts leave; stop other programs")
+    elif status.get("memory_watched_by"):
+        yield ok("memory", found)
 
 
 def _group(number: int) -> str:

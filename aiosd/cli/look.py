@@ -10,6 +10,8 @@ from aiosd.cli.render import Paper, plain, size, span
 from aiosd.client import Client
 
 Body = Mapping[str, object]
+# A map of more entries gets a line for each.
+_SHORT_MAP = 4
 
 
 def rows_of(body: Body, key: str) -> list[Body]:
@@ -112,7 +114,13 @@ def ps(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
         for row in experts:
             paper.line(
                 f"{word(row, 'name')}: pid {word(row, 'pid')}, "
-                f"{size(row.get('held_bytes'))} in the books"
+                f"{size(row.get('held_bytes'))} in the books, "
+                f"limit of the kernel {size(row.get('limit_bytes'))}, nice {word(row, 'nice')}, "
+                f"threads {word(row, 'threads')}"
+            )
+            paper.line(
+                f"  {size(row.get('private_bytes'))} anonymous, "
+                f"{size(row.get('reclaimable_bytes'))} mapped from files (reclaimable)"
             )
             paper.line(f"  {word(row, 'confinement')}")
     hosts = rows_of(body, "hosts")
@@ -148,6 +156,8 @@ def status(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
             facts[name.removesuffix("_bytes").replace("_", " ")] = size(value)
         elif name.endswith("_seconds"):
             facts[name.removesuffix("_seconds").replace("_", " ")] = span(value)
+        elif isinstance(value, Mapping) and len(value) > _SHORT_MAP:
+            facts |= {f"{name} {key}".replace("_", " "): item for key, item in value.items()}
         elif isinstance(value, Mapping):
             pairs = [f"{key} {plain(item)}" for key, item in value.items()]
             facts[name.replace("_", " ")] = ", ".join(pairs)

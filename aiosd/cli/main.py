@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, look, operate, packages, power, route
+from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, route
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
 from aiosd.client import Client
 from aiosd.domain.errors import AiosdError, ConfigError, PackageError, UnreachableError
+from aiosd.domain.sizes import parse_size
 from aiosd.protocol.messages import VERSION
 
 Command = Callable[[argparse.Namespace, Client, Paper], Exit]
@@ -133,8 +134,15 @@ def _add_looks(verbs: "Verbs[argparse.ArgumentParser]") -> None:
 
 
 def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    loaded = _verb(verbs, "load", operate.load, "load an expert now")
+    loaded.add_argument("name", metavar="EXPERT", help="its name")
+    loaded.add_argument(
+        "--ram",
+        type=_size,
+        metavar="SIZE",
+        help="take this for what it needs, such as 90MiB, until it is measured again",
+    )
     for name, command, text in (
-        ("load", operate.load, "load an expert now"),
         ("unload", operate.unload, "unload an expert once it is idle"),
         ("pin", operate.pin, "keep an expert loaded"),
         ("unpin", operate.unpin, "let an expert be evicted again"),
@@ -143,12 +151,26 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     route.add_decisions(
         _verb(verbs, "decisions", route.decisions, "list the last routing decisions")
     )
+    levers.add_power(
+        _verb(verbs, "power", levers.power, "show or set the power mode and the clocks' limits")
+    )
     _verb(verbs, "reload", operate.reload, "let the daemon read settings and packages again")
+
+
+def _size(text: str) -> int:
+    """Read a size; argparse tells of a wrong one by the type's name."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
     packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    calibrate.add_calibrate(
+        _verb(verbs, "calibrate", calibrate.calibrate, "teach the daemon this board's watts")
+    )
     _verb(verbs, "doctor", _doctor, "look for what is wrong on this machine")
     made = _verb(verbs, "completion", _completion, "print a completion script for a shell")
     made.add_argument("shell", choices=SHELLS, help="the shell")

@@ -11,7 +11,7 @@ from aiosd.client import Client
 
 def load(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Load an expert now."""
-    return _told(client.load(options.name), paper)
+    return _told(client.load(options.name, ram_bytes=options.ram), paper)
 
 
 def unload(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:

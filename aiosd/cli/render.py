@@ -17,6 +17,8 @@ COLOURS = {"good": "32", "warn": "33", "bad": "31", "faint": "2", "bold": "1"}
 STATES = {
     "ready": "good",
     "loading": "warn",
+    "parking": "warn",
+    "parked": "faint",
     "draining": "warn",
     "failed": "bad",
     "cold": "faint",

@@ -172,9 +172,12 @@ class AsyncClient:
         """Return where the joules went: meter, idle, others, experts, clients."""
         return await self._ask(messages.Energy())
 
-    async def load(self, expert: str) -> dict[str, object]:
-        """Load an expert now; returns when it is ready (operators only)."""
-        return await self._ask(messages.Load(expert=expert))
+    async def load(self, expert: str, *, ram_bytes: int | None = None) -> dict[str, object]:
+        """Load an expert now; returns when it is ready (operators only).
+
+        With `ram_bytes` that is taken for what it needs, until it is measured again.
+        """
+        return await self._ask(messages.Load(expert=expert, ram_bytes=ram_bytes))
 
     async def unload(self, expert: str) -> dict[str, object]:
         """Unload an expert once it is idle (operators only)."""
@@ -199,6 +202,12 @@ class AsyncClient:
     async def reload(self) -> dict[str, object]:
         """Let the daemon read its settings and packages again (operators only)."""
         return await self._ask(messages.Reload())
+
+    async def power(
+        self, *, mode: str | None = None, policy: str | None = None, khz: int | None = None
+    ) -> dict[str, object]:
+        """Return power modes and clock limits, or set one (operators only); see `Power`."""
+        return await self._ask(messages.Power(mode=mode, policy=policy, khz=khz))
 
     async def events(
         self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None

@@ -170,9 +170,12 @@ class Client:
         """Return where the joules went: meter, idle, others, experts, clients."""
         return self._ask(messages.Energy())
 
-    def load(self, expert: str) -> dict[str, object]:
-        """Load an expert now; returns when it is ready (operators only)."""
-        return self._ask(messages.Load(expert=expert))
+    def load(self, expert: str, *, ram_bytes: int | None = None) -> dict[str, object]:
+        """Load an expert now; returns when it is ready (operators only).
+
+        With `ram_bytes` that is taken for what it needs, until it is measured again.
+        """
+        return self._ask(messages.Load(expert=expert, ram_bytes=ram_bytes))
 
     def unload(self, expert: str) -> dict[str, object]:
         """Unload an expert once it is idle (operators only)."""
@@ -197,6 +200,12 @@ class Client:
     def reload(self) -> dict[str, object]:
         """Let the daemon read its settings and packages again (operators only)."""
         return self._ask(messages.Reload())
+
+    def power(
+        self, *, mode: str | None = None, policy: str | None = None, khz: int | None = None
+    ) -> dict[str, object]:
+        """Return power modes and clock limits, or set one (operators only); see `Power`."""
+        return self._ask(messages.Power(mode=mode, policy=policy, khz=khz))
 
     def events(
         self, topics: Sequence[str] = (), *, timeout_seconds: float | None = None

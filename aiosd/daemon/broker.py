@@ -7,59 +7,58 @@ one `end` or `error` is sent; what comes for it later is dropped.
 import asyncio
 import itertools
 import logging
-from dataclasses import dataclass, field
 
-import msgspec
-
-from aiosd.daemon.admission import check_bytes, deadline_of, keep_alive_of, payload_of
-from aiosd.daemon.cost import Energy, usage_of
+from aiosd.daemon.admission import (
+    check_bytes,
+    deadline_of,
+    joules_of,
+    keep_alive_of,
+    payload_of,
+)
+from aiosd.daemon.cost import Energy
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.loader import Loader
+from aiosd.daemon.pending import Counts, Pending
+from aiosd.daemon.recall import Recall
 from aiosd.daemon.routing import Routing
 from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import (
-    AiosdError,
-    ExpertFailedError,
-    InvalidError,
-)
+from aiosd.domain.errors import AiosdError, ExpertFailedError, InvalidError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
-from aiosd.domain.request import Outcome, Priority, Usage
-from aiosd.policy.effects import Effect, Interrupt, Kill, Load, Refuse, Serve, Settle, Unload
+from aiosd.domain.request import Priority
+from aiosd.policy.effects import (
+    Adjust,
+    Effect,
+    Interrupt,
+    Kill,
+    Limit,
+    Load,
+    Park,
+    Refuse,
+    Resume,
+    Serve,
+    Settle,
+    Unload,
+)
 from aiosd.policy.queues import Ticket
-from aiosd.policy.router import Route, Standing, Wanted, route
+from aiosd.policy.router import Route, Wanted, route
 from aiosd.policy.scheduler import Scheduler
-from aiosd.protocol.codec import Buffer, Envelope
+from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Chunk, End, Error, Reply, Run, error_message, error_of
-from aiosd.protocol.pipe import Done, Failed, Measured, Piece, RunRequest, WorkerReady
+from aiosd.protocol.pipe import (
+    Done,
+    Failed,
+    Measured,
+    Parked,
+    Piece,
+    Resumed,
+    RunRequest,
+    WorkerReady,
+)
 
 log = logging.getLogger(__name__)
-
-
-class Pending(msgspec.Struct):
-    """A request that has not been answered yet; `name` is its client's."""
-
-    client: Client
-    name: str
-    id: bytes
-    run: Run
-    payload: Buffer | None
-    size: int
-    route: Route
-    chunks: int = 0
-    queue_seconds: float = 0.0
-    load_seconds: float = 0.0
-
-
-@dataclass
-class Counts:
-    """What has happened since the daemon started."""
-
-    answered: int = 0
-    failed: int = 0
-    cold: int = 0
-    by_expert: dict[str, int] = field(default_factory=dict)
 
 
 class Broker:
@@ -89,9 +88,12 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self.max_deadline_seconds = 3600.0
         self.max_held_bytes = 2**26
+        self.recall: Recall | None = None
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
+        self.loader = Loader(loop, scheduler, inventory, workers, events)
+        self.loader.perform, self.loader.on_failed = self.perform, self.on_worker_exited
         workers.listen(self)
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────
@@ -112,7 +114,7 @@ class Broker:
         chosen = self._route(run, size)
         number, options, name = next(self._numbers), run.options, client.name
         background = options.priority is Priority.BACKGROUND
-        self._energy.admit(number, chosen.expert, background=background)
+        self._energy.admit(chosen.expert, background=background)
         ticket = Ticket(
             id=number,
             client=name,
@@ -161,8 +163,13 @@ class Broker:
         log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
+            known = self.recall is None or self.recall.on_engine(expert, ready.engine)
             now = self._loop.time()
-            self.perform(self.scheduler.on_loaded(expert, held, now))
+            self.perform(
+                self.scheduler.on_loaded(
+                    expert, held, now, mapped=ready.mapped_bytes, parks=ready.parks, known=known
+                )
+            )
 
     def on_piece(self, expert: str, piece: Piece) -> None:
         """A piece of streamed text goes to its client."""
@@ -186,15 +193,42 @@ class Broker:
         slot = self.scheduler.slots.get(expert)
         if slot is not None and slot.state is ExpertState.READY:
             held = self._workers.held(measured.pss_bytes, measured.own_bytes)
-            self.perform(self.scheduler.on_measured(expert, held, self._loop.time()))
+            now, mapped = self._loop.time(), measured.mapped_bytes
+            self.perform(self.scheduler.on_measured(expert, held, now, mapped=mapped))
+            if self.recall:
+                self.recall.on_news(expert)
+
+    def on_parked(self, expert: str, parked: Parked) -> None:
+        """A worker gave memory back; one that was told to leave meanwhile does not count."""
+        slot = self.scheduler.slots.get(expert)
+        if slot is None or slot.state is not ExpertState.PARKING:
+            return
+        held = self._workers.held(parked.pss_bytes, parked.own_bytes)
+        freed = self.scheduler.ledger.held(expert) - held
+        facts = {"expert": expert, "ram_bytes": parked.pss_bytes, "freed_bytes": freed}
+        self._events.publish("expert.parked", facts)
+        log.info("%s parked: %.1f MiB given back", expert, freed / 2**20)
+        now, mapped = self._loop.time(), parked.mapped_bytes
+        self.perform(self.scheduler.on_parked(expert, held, now, mapped=mapped))
+
+    def on_resumed(self, expert: str, resumed: Resumed) -> None:
+        """A parked worker is back; whoever it answers next has waited for that."""
+        slot = self.scheduler.slots.get(expert)
+        if slot is None or slot.state is not ExpertState.READY:
+            return
+        context, pages = resumed.context_ms, resumed.pages_ms
+        facts = {"expert": expert, "context_ms": context, "pages_ms": pages}
+        self._events.publish("expert.resumed", facts)
+        pending = self._requests.get(slot.serving.id) if slot.serving else None
+        if pending is not None:
+            pending.resume_seconds = (context + (pages or 0.0)) / 1e3
+        self.scheduler.on_resumed(expert, context / 1e3, None if pages is None else pages / 1e3)
 
     def on_failed(self, expert: str, failed: Failed) -> None:
         """A request could not be answered: tell its client, then see who is next."""
         if not self._serves(expert, failed.id):
             return
-        pending = self._requests.get(failed.id)
-        if pending is not None and pending.route.id:
-            self.routing.on_checked(pending.route.id, passed=False)
+        self.routing.on_failed(self._requests.get(failed.id))
         error = Error(code=failed.code, message=failed.message, details=failed.details)
         self._end(failed.id, error_of(error))
         self.perform(self.scheduler.on_done(expert, self._loop.time()))
@@ -208,7 +242,7 @@ class Broker:
         self._workers.kill(expert, "answered a request that it was not given")
         return False
 
-    def on_worker_exited(self, expert: str, reason: str) -> None:
+    def on_worker_exited(self, expert: str, reason: str, outgrown_bytes: int = 0) -> None:
         """A worker is gone, as asked or not."""
         slot = self.scheduler.slots.get(expert)
         if slot is None:
@@ -218,7 +252,8 @@ class Broker:
             log.warning("%s: %s", expert, reason)
         topic = "expert.unloaded" if planned else "expert.failed"
         self._events.publish(topic, {"expert": expert, "reason": reason})
-        self.perform(self.scheduler.on_exited(expert, reason, self._loop.time()))
+        now = self._loop.time()
+        self.perform(self.scheduler.on_exited(expert, reason, now, outgrown_bytes=outgrown_bytes))
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 
@@ -228,35 +263,37 @@ class Broker:
             match effect:
                 case Serve():
                     self._serve(effect)
+                case Adjust(expert, threads, duty):
+                    self._workers.adjust(expert, threads, duty)
                 case Refuse(request, error):
                     self._end(request, error)
-                case Load(expert):
-                    self._load(expert)
-                case Unload(expert, why):
-                    topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
-                    self._events.publish(topic, {"expert": expert, "why": why})
-                    log.info("unloading %s: %s", expert, why)
-                    self._workers.stop(expert)
-                case Interrupt(request, expert):
-                    self._workers.cancel(expert, request)
-                case Kill(expert, why):
-                    log.warning("killing %s: %s", expert, why)
-                    self._workers.kill(expert, why)
+                case Load() | Limit():
+                    self.loader.book(effect)
                 case Settle(expert, error_or_none):
                     self._settled(expert, error_or_none)
-        if self.scheduler.stopping and not self.scheduler.busy:
-            self.drained.set()
+                case _:
+                    self._order(effect)
         self._set_timer()
 
-    def _load(self, expert: str) -> None:
-        """Start a worker; what goes wrong counts as a failed load."""
-        self._events.publish("expert.loading", {"expert": expert})
-        self.counts.cold += 1
-        try:
-            engine, order = self._inventory.order(expert)
-            self._workers.start(expert, engine, order)
-        except (OSError, AiosdError) as error:
-            self._loop.call_soon(self.on_worker_exited, expert, f"cannot start: {error}")
+    def _order(self, effect: Unload | Park | Resume | Interrupt | Kill) -> None:
+        """Tell a worker what to do."""
+        match effect:
+            case Unload(expert, why):
+                topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
+                self._events.publish(topic, {"expert": expert, "why": why})
+                log.info("unloading %s: %s", expert, why)
+                self._workers.stop(expert)
+            case Park(expert, pages, why):
+                self._events.publish("expert.parking", {"expert": expert, "why": why})
+                log.info("parking %s: %s", expert, why)
+                self._workers.park(expert, pages=pages)
+            case Resume(expert):
+                self._workers.resume(expert)
+            case Interrupt(request, expert):
+                self._workers.cancel(expert, request)
+            case Kill(expert, why):
+                log.warning("killing %s: %s", expert, why)
+                self._workers.kill(expert, why)
 
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
@@ -271,9 +308,13 @@ class Broker:
             sampling=options.sampling,
             top_k=options.top_k,
             stream=options.stream,
+            threads=effect.threads,
+            duty=effect.duty,
         )
         try:
+            self._workers.rank(effect.expert, options.priority)
             self._workers.run(effect.expert, request, pending.payload)
+            self._workers.weigh(effect.expert, options.priority)
         except OSError as error:
             failed = ExpertFailedError(f"the input cannot be handed over: {error}", reason="memory")
             self._end(effect.request, failed)
@@ -287,47 +328,17 @@ class Broker:
     def _answer(self, pending: Pending, done: Done) -> None:
         """Send the end of an answered request."""
         expert = pending.route.expert
-        cold = pending.load_seconds > 0
         cpu = done.cpu_ms / 1e3 if done.cpu_ms is not None else None
         cost = self._energy.ended(done.id, cpu, float(done.tokens_out or 0))
-        outcome = Outcome(
-            expert=expert,
-            release=self._workers.workers[expert].release,
-            why=pending.route.why,
-            output=done.output,
-            cold=cold,
-            usage=Usage(
-                queue_ms=pending.queue_seconds * 1e3,
-                load_ms=pending.load_seconds * 1e3,
-                run_ms=done.run_ms,
-                engine_ms=done.engine_ms,
-                cpu_ms=done.cpu_ms,
-                first_token_ms=done.first_token_ms,
-                tokens_in=done.tokens_in,
-                tokens_out=done.tokens_out,
-                ram_bytes=self.scheduler.ledger.held(expert),
-                **usage_of(cost),
-            ),
-            decision=pending.route.decision,
-        )
+        release = self._workers.workers[expert].release
+        outcome = pending.outcome(done, release, self.scheduler.ledger.held(expert), cost)
         pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
-        self._learn(pending, done, outcome.usage.joules)
+        self.routing.on_done(pending, done, outcome.usage.joules)
         self.counts.answered += 1
         self.counts.by_expert[expert] = self.counts.by_expert.get(expert, 0) + 1
         if self._events.subscriptions:
-            facts: dict[str, object] = {"expert": expert, "cold": cold, "run_ms": done.run_ms}
+            facts = {"expert": expert, "cold": outcome.cold, "run_ms": done.run_ms}
             self._events.publish("request.done", facts)
-
-    def _learn(self, pending: Pending, done: Done, joules: float | None) -> None:
-        """Let the router know what an answer took, once it is sent."""
-        routing, route_id, expert = self.routing, pending.route.id, pending.route.expert
-        routing.times.on_run(expert, done.run_ms * 1e-3)
-        if route_id:
-            seconds = done.run_ms * 1e-3 + pending.load_seconds
-            routing.on_answer(route_id, seconds, joules, done.output)
-            sampling = pending.run.options.sampling
-            if sampling.json_schema is not None or sampling.grammar is not None:
-                routing.on_checked(route_id, passed=True)
 
     def _end(self, request: int, error: AiosdError) -> None:
         """Send the end of a request that is not answered; once only."""
@@ -366,16 +377,14 @@ class Broker:
         """Choose the expert; one that is named is taken at its word."""
         if run.expert is None:
             return self.routing.pick(run, size)
-        wanted = Wanted(run.expert, run.task, type_of(run.input), size)
-        return route(wanted, self._inventory.routes, self._standing)
-
-    def _standing(self, expert: str) -> Standing:
-        """Tell how an expert stands right now."""
-        slot = self.scheduler.slots[expert]
-        return Standing(slot.state is ExpertState.READY, slot.need_bytes)
+        most, frugal = joules_of(run.options), self._energy.frugal
+        wanted = Wanted(run.expert, run.task, type_of(run.input), size, frugal, most)
+        return route(wanted, self._inventory.routes, self.routing.standing)
 
     def _set_timer(self) -> None:
-        """Wake the scheduler when it asked to be, and not before."""
+        """Wake the scheduler when it asked to be, and not before; say when all is drained."""
+        if self.scheduler.stopping and not self.scheduler.busy:
+            self.drained.set()
         wake = self.scheduler.next_wake(self._loop.time())
         if self._timer is not None:
             if wake is None or self._timer.when() <= wake:

@@ -9,7 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 
 # NumPy's and llama.cpp's thread pools must not exist before a fork; engines set their own number.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Threads that wait for each other sleep: while anybody else keeps one of them from its core, the
+# others would spin through their own time, and two threads be many times slower than one.
+THREADS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+}
 
 
 class Child:
@@ -33,7 +40,7 @@ class Child:
                 [sys.executable, "-m", "aiosd.worker", "--fd", str(far.fileno()), *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[far.fileno()],
-                env={**environment, **ONE_THREAD},
+                env={**environment, **THREADS},
                 start_new_session=True,
             )
         self.pid = self._process.pid

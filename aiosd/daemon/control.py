@@ -10,15 +10,26 @@ from dataclasses import dataclass
 import msgspec
 
 from aiosd.daemon.broker import Broker
+from aiosd.daemon.cost import books_of
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
+from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.telemetry import Telemetry
-from aiosd.daemon.workers import Workers
-from aiosd.domain.errors import ConfigError, ForbiddenError, InvalidError
-from aiosd.domain.power import EnergySource
+from aiosd.daemon.version import own_version
+from aiosd.daemon.workers import Worker, Workers
+from aiosd.domain.errors import (
+    AiosdError,
+    ConfigError,
+    ForbiddenError,
+    InvalidError,
+    UnknownExpertError,
+)
+from aiosd.domain.expert import ExpertState
 from aiosd.policy.slots import Slot
+from aiosd.policy.turns import HELD
 from aiosd.protocol.codec import Envelope
+from aiosd.protocol.levers import Levers, Look
 from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
@@ -31,6 +42,7 @@ from aiosd.protocol.messages import (
     Load,
     Pin,
     Ping,
+    Power,
     Ps,
     Reload,
     Reply,
@@ -38,23 +50,11 @@ from aiosd.protocol.messages import (
     Show,
     Status,
     Unload,
+    error_message,
 )
 from aiosd.sensors.memory import read_process
 
 ADMIN = "admin"
-
-
-def own_version() -> str:
-    """Return the version of the installed package."""
-    from importlib.metadata import (  # noqa: PLC0415 - a tenth of the time to READY
-        PackageNotFoundError,
-        version,
-    )
-
-    try:
-        return version("aiosd")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ class Facts:
     board: str
     profile_reason: str
     cap_reason: str
-    enforced_by: str
     config_path: str
     started: float
 
@@ -87,7 +86,10 @@ class Control:
         self._workers = workers
         self._hosts = hosts
         self.telemetry: Telemetry | None = None
-        self.facts = Facts("", "", "", "", "", time.time())
+        self.helper: PowerHelper | None = None
+        self.clocks: ClockKeeper | None = None
+        self.energy_since: Callable[[], float] = time.time
+        self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
     def on_message(self, client: Client, envelope: Envelope) -> None:
@@ -98,7 +100,11 @@ class Control:
         """
         verb = envelope.verb
         if isinstance(verb, Run):
-            self._broker.on_run(client, envelope, verb)
+            try:
+                self._broker.on_run(client, envelope, verb)
+            except UnknownExpertError:
+                self._inventory.explain(verb.expert or "")
+                raise
             return
         if isinstance(verb, ADMIN_ONLY) and client.frontend.name != ADMIN:
             raise ForbiddenError("this verb is for the admin socket", socket="admin.sock")
@@ -109,32 +115,37 @@ class Control:
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
             case Explain() | Feedback() | Decisions():
-                client.frontend.send(client, envelope.id, Reply(body=self._routing(verb)))
+                body = self._broker.routing.answer(verb)
+                client.frontend.send(client, envelope.id, Reply(body=body))
+            case Power():
+                self._turn(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
 
-    def _routing(self, verb: Explain | Feedback | Decisions) -> dict[str, object]:
-        """Answer for the router.
+    def _turn(self, client: Client, request: bytes, verb: Power) -> None:
+        """Look at clocks and modes, or set one; answered when the helper has answered."""
 
-        Raises:
-            InvalidError: there is no such decision, or it was judged already.
-        """
-        routing = self._broker.routing
-        match verb:
-            case Explain():
-                decision = routing.explain(verb.text, verb.task, verb.options)
-                return {"decision": msgspec.to_builtins(decision)}
-            case Feedback():
-                return routing.on_feedback(verb.id, good=verb.good)
-            case Decisions():
-                return routing.told_in_full(verb.last)
+        def on_answer(answer: Levers | AiosdError) -> None:
+            if isinstance(answer, AiosdError):
+                client.frontend.send(client, request, error_message(answer))
+            else:
+                client.frontend.send(client, request, Reply(body=msgspec.to_builtins(answer)))
+
+        if self.helper is None or self.clocks is None:
+            raise InvalidError("this daemon has no power helper", field="power.helper")
+        if verb.mode is not None:
+            self.clocks.mode(verb.mode, on_answer)
+        elif verb.khz is not None:
+            self.clocks.limit(verb.policy, verb.khz, on_answer)
+        else:
+            self.helper.ask(Look(), on_answer)
 
     def _operate(self, client: Client, request: bytes, verb: Load | Unload | Pin) -> None:
         """Carry out an operator's verb; the answer follows once it is settled."""
         scheduler, now = self._broker.scheduler, self._loop.time()
         match verb:
             case Load():
-                effects = scheduler.on_load(verb.expert, now)
+                effects = scheduler.on_load(verb.expert, now, ram_bytes=verb.ram_bytes)
                 self._broker.settle(client, request, verb.expert, effects)
             case Unload():
                 effects = scheduler.on_unload(verb.expert, now)
@@ -263,7 +274,11 @@ class Control:
             "ram_bytes": memory.pss_bytes if memory else 0,
             "own_bytes": memory.own_bytes if memory else 0,
             "private_bytes": memory.anon_bytes if memory else 0,
+            "mapped_bytes": memory.mapped_bytes if memory else 0,
+            "reclaimable_bytes": memory.pss_bytes - memory.anon_bytes if memory else 0,
+            "limit_bytes": self._workers.groups.limit_of(name),
             "held_bytes": self._broker.scheduler.ledger.held(name),
+            "held_mapped_bytes": self._broker.scheduler.ledger.file_bytes(name),
             "need_bytes": slot.need_bytes,
             "load_ms": ready.load_ms if ready else None,
             "since_seconds": now - slot.ready_at if ready else None,
@@ -271,8 +286,17 @@ class Control:
             "requests": self._broker.counts.by_expert.get(name, 0),
             "queue": len(slot.queue),
             "pinned": slot.pinned,
+            "priority": slot.serving.priority.value if slot.serving else None,
+            "threads": worker.threads if worker and slot.serving else None,
+            "nice": self._nice(worker),
             "confinement": msgspec.to_builtins(ready.confinement) if ready else None,
         }
+
+    def _nice(self, worker: Worker | None) -> int | None:
+        """Return how nice a worker is: as it was set, else as it started."""
+        if worker is None or worker.ready is None:
+            return None
+        return worker.ready.confinement.nice if worker.nice is None else worker.nice
 
     def _engine(self, name: str) -> str:
         installed = self._inventory.catalogue.experts.get(name)
@@ -282,6 +306,7 @@ class Control:
         scheduler, counts, facts = self._broker.scheduler, self._broker.counts, self.facts
         memory = read_process(os.getpid())
         loaded = sum(slot.loaded for slot in scheduler.slots.values())
+        parked = sum(slot.state is ExpertState.PARKED for slot in scheduler.slots.values())
         return {
             "version": own_version(),
             "pid": os.getpid(),
@@ -292,20 +317,53 @@ class Control:
             "ram_cap_bytes": scheduler.ledger.cap_bytes,
             "ram_cap_reason": facts.cap_reason,
             "ram_used_bytes": scheduler.ledger.used_bytes,
+            "ram_mapped_bytes": scheduler.ledger.mapped_bytes,
             "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
-            "enforced_by": facts.enforced_by,
+            **self._memory(),
             "daemon_pss_bytes": memory.pss_bytes if memory else 0,
-            "experts": {"installed": len(scheduler.slots), "loaded": loaded},
+            "experts": {"installed": len(scheduler.slots), "loaded": loaded, "parked": parked},
             "queue": scheduler.queued,
+            "waiting_for": self._waiting_for(),
             "requests": {
                 "answered": counts.answered,
                 "failed": counts.failed,
-                "cold_loads": counts.cold,
+                "cold_loads": self._broker.loader.loads,
             },
             "evictions": scheduler.evictions,
+            "parkings": scheduler.residency.parkings,
             "power": self._power(),
             "routing": self._broker.routing.told(),
             "stopping": scheduler.stopping,
+        }
+
+    def _waiting_for(self) -> str:
+        """Return what keeps requests waiting beside the cores; nothing if nothing does."""
+        turns, telemetry = self._broker.scheduler.turns, self.telemetry
+        allowance = telemetry.allowance if telemetry else None
+        if turns.held:
+            return f"{HELD}: {'; '.join(allowance.why) if allowance else ''}"
+        return "" if turns.surplus else "background work: waiting for surplus power"
+
+    def _memory(self) -> dict[str, object]:
+        """Return what holds the RAM cap, what the machine has left, and of which kind it is.
+
+        Anonymous memory is there until its process gives it back; what is mapped from files (a
+        model's weights) the kernel may take back, and read again.
+        """
+        groups, watch = self._workers.groups, self._workers.watch
+        reading = watch.reading()
+        held = [read_process(pid) for _, pid in self._workers.pids()]
+        anonymous = sum(each.anon_bytes for each in held if each)
+        return {
+            "enforced_by": groups.mechanism,
+            "cgroup_problems": groups.problems,
+            "experts_anonymous_bytes": anonymous,
+            "experts_reclaimable_bytes": sum(each.pss_bytes for each in held if each) - anonymous,
+            "memory_total_bytes": reading.total_bytes,
+            "memory_available_bytes": reading.available_bytes,
+            "memory_short": watch.short,
+            "memory_stalls": watch.stalls,
+            "memory_watched_by": watch.mechanism,
         }
 
     def _power(self) -> dict[str, object]:
@@ -324,6 +382,9 @@ class Control:
             "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
             "heat": {each.zone: each.celsius for each in telemetry.heat()},
             "battery": msgspec.to_builtins(battery) if battery else None,
+            "sysroot": str(telemetry.root),
+            "calibration": str(telemetry.calibration),
+            "clock_share": self.clocks.share if self.clocks else 1.0,
             "allowance": dataclasses.asdict(telemetry.allowance) if telemetry.allowance else None,
         }
 
@@ -331,29 +392,4 @@ class Control:
         """Return where all joules went."""
         if self.telemetry is None:
             return {}
-        totals = self.telemetry.totals()
-        if totals.source is EnergySource.NONE:
-            return {"source": totals.source.value}  # and no zeros that look like joules
-        experts = {
-            name: {
-                "joules": each.joules,
-                "request_joules": each.request_joules,
-                "resident_joules": each.resident_joules,
-                "requests": each.requests,
-                "cpu_seconds": each.cpu_seconds,
-                "units": each.units,
-                "units_per_joule": each.units / each.joules if each.joules > 0 else None,
-            }
-            for name, each in totals.experts.items()
-        }
-        return {
-            "source": totals.source.value,
-            "scope": totals.scope.value,
-            "meter_joules": totals.meter_joules,
-            "idle_joules": totals.idle_joules,
-            "other_joules": totals.other_joules,
-            "gap_seconds": totals.gap_seconds,
-            "idle_watts": totals.idle_watts,
-            "experts": experts,
-            "clients": totals.clients,
-        }
+        return books_of(self.telemetry.totals(), self.energy_since())

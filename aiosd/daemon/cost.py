@@ -1,8 +1,9 @@
-"""What an answer cost, as the broker asks for it and as a reply says it."""
+"""What answers cost, as the broker asks for it and as replies say it."""
 
 from typing import Any, Protocol
 
-from aiosd.domain.energy import EnergyFigure
+from aiosd.domain.energy import EnergyFigure, EnergyTotals
+from aiosd.domain.power import EnergySource
 
 
 class Energy(Protocol):
@@ -15,11 +16,11 @@ class Energy(Protocol):
     def predict(self, expert: str) -> float | None:
         """Return the joules that a request is expected to add to the idle; None: nobody knows."""
 
-    def admit(self, request: int, expert: str, *, background: bool) -> None:
-        """Let a request begin.
+    def admit(self, expert: str, *, background: bool) -> None:
+        """Let a request wait for its turn.
 
         Raises:
-            OverPowerError: the power cap does not allow it now.
+            OverPowerError: waiting is of no use, or is over.
         """
 
     def started(self, request: int, expert: str, client: str) -> None:
@@ -41,4 +42,34 @@ def usage_of(figure: EnergyFigure | None) -> dict[str, Any]:
         "joules_uncertainty": figure.uncertainty_joules,
         "joules_source": f"{'fitted ' if figure.fitted else ''}{figure.source}",
         "joules_scope": figure.scope.value,
+    }
+
+
+def books_of(totals: EnergyTotals, since: float) -> dict[str, object]:
+    """Return where all joules went since a moment (Unix seconds), as `energy` says it."""
+    if totals.source is EnergySource.NONE:
+        return {"source": totals.source.value}  # and no zeros that look like joules
+    experts = {
+        name: {
+            "joules": each.joules,
+            "request_joules": each.request_joules,
+            "resident_joules": each.resident_joules,
+            "requests": each.requests,
+            "cpu_seconds": each.cpu_seconds,
+            "units": each.units,
+            "units_per_joule": each.units / each.joules if each.joules > 0 else None,
+        }
+        for name, each in totals.experts.items()
+    }
+    return {
+        "source": totals.source.value,
+        "scope": totals.scope.value,
+        "meter_joules": totals.meter_joules,
+        "idle_joules": totals.idle_joules,
+        "other_joules": totals.other_joules,
+        "gap_seconds": totals.gap_seconds,
+        "since": since,
+        "idle_watts": totals.idle_watts,
+        "experts": experts,
+        "clients": totals.clients,
     }

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from aiosd.daemon.child import ONE_THREAD
+from aiosd.daemon.child import THREADS
 from aiosd.policy.head import Head, HeadError, decode_head
 from aiosd.policy.lessons import Lesson, key_of
 from aiosd.store.heads import Errand, Heads, errand
@@ -76,7 +76,7 @@ class Fitting:
                 job.command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=job.descriptors,
-                env={**self._environment, **ONE_THREAD},
+                env={**self._environment, **THREADS},
                 start_new_session=True,
             )
         except OSError as error:

@@ -114,12 +114,24 @@ class Frontend:
         if self._again is not None:
             self._again.cancel()
             self._again = None
+        receive = self._receive
         for _ in range(BURST):
             try:
-                identity = self._receive(_NOBLOCK)
+                client = Client(self, receive(_NOBLOCK))
             except zmq.Again:
                 return
-            self._take(Client(self, identity), self._rest())
+            # A frame knows whether more follow it, which takes less than to ask the socket. After
+            # an identity there always is one. Attachments are not copied.
+            frames: list[Buffer] = []
+            more = True
+            while more:
+                frame = receive(_NOBLOCK, copy=False)
+                more = frame.more
+                if len(frames) < MIN_FRAMES:
+                    frames.append(frame.bytes)
+                elif len(frames) <= self._limits.frames:
+                    frames.append(frame.buffer)
+            self._take(client, frames)
             if not self._readable():  # cheaper than to be refused
                 return
         self._look_again()
@@ -128,24 +140,6 @@ class Frontend:
         """Whether a message is there; asking also makes the descriptor tell of the next one."""
         events = self._socket.getsockopt(_EVENTS)
         return isinstance(events, int) and bool(events & _POLLIN)
-
-    def _rest(self) -> list[Buffer]:
-        """Receive the frames after the identity; attachments are not copied.
-
-        A frame knows whether more follow it, which takes less than to ask the socket. After an
-        identity there always is one.
-        """
-        receive, most = self._receive, self._limits.frames
-        frames: list[Buffer] = []
-        more = True
-        while more:
-            frame = receive(_NOBLOCK, copy=False)
-            more = frame.more
-            if len(frames) < MIN_FRAMES:
-                frames.append(frame.bytes)
-            elif len(frames) <= most:
-                frames.append(frame.buffer)
-        return frames
 
     def _take(self, client: Client, frames: Sequence[Buffer]) -> None:
         """Hand on a message, or answer why it is none."""

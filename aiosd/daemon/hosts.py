@@ -13,7 +13,16 @@ import msgspec
 
 from aiosd.daemon.child import Child, Orphan, describe
 from aiosd.daemon.pipe import Pipe
-from aiosd.protocol.pipe import Exited, FromHost, HostFailed, HostReady, Spawn, Spawned
+from aiosd.protocol.pipe import (
+    Exited,
+    FromHost,
+    HostFailed,
+    HostReady,
+    Spawn,
+    Spawned,
+    Weigh,
+    Weighed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +58,18 @@ class Hosts:
         environment: Mapping[str, str],
         on_news: Callable[[str, dict[str, object]], None],
         on_held: Callable[[str, int], None],
+        on_common: Callable[[str, int], None] = lambda _engine, _bytes: None,
     ) -> None:
         """Start none yet.
 
         `on_news` takes a topic and facts for the events socket; `on_held` an engine and the bytes
-        that its host holds now.
+        that its host holds alone, `on_common` those that it holds in common with its workers.
         """
         self._loop = loop
         self._environment = environment
         self._on_news = on_news
         self._on_held = on_held
+        self._on_common = on_common
         self._tokens = itertools.count(1)
         self.hosts: dict[str, Host] = {}
 
@@ -101,6 +112,12 @@ class Hosts:
             host.pipe.send(Spawn(token=token), end.detach())
         return forked
 
+    def weigh(self, forked: Forked) -> None:
+        """Have the host of a worker tell what all of its workers hold in common by now."""
+        for host in self.hosts.values():
+            if host.pipe is not None and any(each is forked for each in host.workers.values()):
+                host.pipe.send(Weigh())
+
     def kill(self, forked: Forked) -> None:
         """End a worker now; a host that never got around to forking it hangs, and goes too."""
         forked.kill_wanted = True
@@ -135,9 +152,14 @@ class Hosts:
                 self._on_spawned(host, message)
             case Exited():
                 forked = host.workers.pop(message.token, None)
+                if not host.workers:
+                    self._on_common(host.engine, 0)
                 if forked is not None:
                     _release(forked)
                     forked.on_exit(describe(message.status, message.signal))
+            case Weighed():
+                if host.workers:
+                    self._on_common(host.engine, message.common_bytes)
 
     def _on_broken(self, host: Host, reason: str) -> None:
         """The pipe is gone: if not because the host is, it has lost its mind and must end."""
@@ -167,6 +189,7 @@ class Hosts:
         if host.ready or host.workers:
             log.warning("host %s %s", host.engine, how)
         self._on_held(host.engine, 0)
+        self._on_common(host.engine, 0)
         self._on_news("host.exited", {"engine": host.engine, "how": how})
         for forked in list(host.workers.values()):
             if forked.handle is None:

@@ -2,15 +2,18 @@
 
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ExpertFailedError, PackageError
-from aiosd.models.need import RamNeed, ram_need
+from aiosd.domain.footprint import Footprint
+from aiosd.domain.manifest import Manifest
+from aiosd.models.need import ram_need
+from aiosd.models.ram_need import RamNeed
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.slots import ExpertFacts
-from aiosd.protocol.pipe import LoadExpert
+from aiosd.protocol.pipe import Base, LoadExpert
 from aiosd.store.catalogue import Catalogue, Refused, scan
 from aiosd.store.digests import Digests
 from aiosd.store.layout import Layout
@@ -23,19 +26,29 @@ log = logging.getLogger(__name__)
 # cards; ours starts from the setting.
 SECONDS_PER_BYTE = 20 / 2**30
 
-# A worker without a host has an interpreter, NumPy and an engine library of its own: PSS of an
-# engine host on x86-64 with Python 3.11 is 36 to 46 MiB.
+# A worker without a host has an interpreter, NumPy and an engine library of its own: of eight such
+# workers on x86-64 with Python 3.11, Rss less what was reckoned for the model was 37 to 48 MB. PSS
+# is less as far as others run the same libraries.
 INTERPRETER_BYTES = 48 * 2**20
+
+
+# Engines of which the need is the sum of what they allocate, and not a bound.
+PLANNED = {"llama"}
 
 
 @dataclass(frozen=True)
 class LoadRules:
-    """What the settings and the board say about loading."""
+    """What the settings and the board say about loading.
+
+    `needs` are bytes by expert, of which the owner says that they are enough.
+    """
 
     keep_alive_seconds: float
+    park_after_seconds: float
     load_limit_seconds: float
     threads: int
     own_process: bool
+    needs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,15 +63,22 @@ class Change:
 class Inventory:
     """The installed experts."""
 
-    def __init__(self, layout: Layout, machine: Machine, rules: LoadRules) -> None:
-        """Scan nothing yet."""
+    def __init__(
+        self,
+        layout: Layout,
+        machine: Machine,
+        rules: LoadRules,
+        known: Callable[[Manifest], Footprint | None] = lambda _: None,
+    ) -> None:
+        """Scan nothing yet; `known` tells what was measured of a release before."""
         self._layout = layout
         self._machine = machine
+        self._known = known
         self._digests = Digests(layout.digests)
         self._manifests = Manifests(layout.manifests)
         self._needs: dict[str, RamNeed] = {}
         self._unseen: dict[str, dict[str, os.stat_result]] = {}
-        self._own: list[Refused] = []
+        self._unfit: dict[str, str] = {}
         self.rules = rules
         self.catalogue = Catalogue()
         self.routes: dict[str, RouteFacts] = {}
@@ -70,22 +90,28 @@ class Inventory:
         found = scan(self._layout.experts, self._manifests.read)
         self._manifests.close()
         usable: dict[str, Installed] = {}
-        self._own = []
+        own: list[Refused] = []
+        self._unfit = {}
         for name, installed in found.experts.items():
             try:
-                self._needs[name] = self._examine(installed, before.get(name))
+                base = _base_of(installed, found.experts)
+                self._needs[name] = self._examine(installed, base, before)
                 usable[name] = installed
             except PackageError as error:
-                self._own.append(Refused(installed.folder, error.message))
-        for refused in (*found.refused, *self._own):
+                own.append(Refused(installed.folder, error.message))
+                self._unfit[name] = error.message
+        for refused in (*found.refused, *own):
             log.warning("refused %s: %s", refused.path, refused.reason)
-        self.catalogue = Catalogue(usable, (*found.refused, *self._own), found.hidden)
+        self.catalogue = Catalogue(usable, (*found.refused, *own), found.hidden)
         self.routes = {name: _route(installed) for name, installed in usable.items()}
         return Change(
             added=sorted(usable.keys() - before.keys()),
             removed=sorted(before.keys() - usable.keys()),
             changed=sorted(
-                name for name in usable.keys() & before.keys() if usable[name] != before[name]
+                name
+                for name in usable.keys() & before.keys()
+                if usable[name] != before[name]
+                or _base_of(usable[name], usable) != _base_of(before[name], before)
             ),
         )
 
@@ -93,32 +119,73 @@ class Inventory:
         """Return an installed expert.
 
         Raises:
+            ExpertFailedError: it is here, and this board cannot run it.
             UnknownExpertError: there is none of that name.
         """
+        self.explain(name)
         return self.catalogue.find(name)
+
+    def explain(self, name: str) -> None:
+        """Say why an expert that lies in the folders is not among those that can answer.
+
+        Raises:
+            ExpertFailedError: it cannot run on this board, or its files are bad.
+        """
+        reason = self._unfit.get(name)
+        if reason is not None:
+            raise ExpertFailedError(
+                f"{name} is installed and cannot run here: {reason}", expert=name, reason=reason
+            )
 
     def need(self, name: str) -> RamNeed:
         """Return what the files say an expert will need."""
         return self._needs[name]
 
+    def packages(self) -> dict[str, str]:
+        """Return which package each expert is of: its release and its files' digests."""
+        return {
+            name: f"{each.manifest.release} {' '.join(f.sha256[:16] for f in each.manifest.files)}"
+            for name, each in self.catalogue.experts.items()
+        }
+
     def facts(self) -> Iterable[ExpertFacts]:
         """Return what the scheduler wants to know of all experts."""
-        for name, installed in self.catalogue.experts.items():
+        experts = self.catalogue.experts
+        bases = {each.manifest.engine.base for each in experts.values()} - {""}
+        for name, installed in experts.items():
             size = sum(file.size for file in installed.manifest.files)
+            need = self._needs[name]
+            base = installed.manifest.engine.base or (name if name in bases else "")
+            model = experts[base].manifest.model if base else None
             yield ExpertFacts(
                 expert=name,
                 need_bytes=self._need_bytes(installed),
                 keep_alive_seconds=self.rules.keep_alive_seconds,
                 load_limit_seconds=self.rules.load_limit_seconds + size * SECONDS_PER_BYTE,
+                # Of an engine that cannot be parked these are not looked at.
+                context_bytes=need.cache_bytes + need.compute_bytes,
+                mapped_bytes=need.weights_bytes,
+                park_after_seconds=self.rules.park_after_seconds,
+                planned=installed.manifest.engine.name in PLANNED,
+                known=self._known(installed.manifest),
+                shared_model=model.sha256 if model else "",
+                shared_bytes=self._needs[base].weights_bytes if base else 0,
+                threads=self._threads(installed),
             )
 
     def _need_bytes(self, installed: Installed) -> int:
-        """Return the larger of what the files say and what the publisher measured."""
+        """Return the owner's word, or the larger of what the files and the publisher say."""
         manifest = installed.manifest
+        if manifest.name in self.rules.needs:
+            return self.rules.needs[manifest.name]
         computed = self._needs[manifest.name].total_bytes
         if self.rules.own_process:
             computed += INTERPRETER_BYTES
         return max(computed, manifest.needs.ram_bytes)
+
+    def _threads(self, installed: Installed) -> int:
+        """Return how many threads an expert can make use of here."""
+        return max(1, min(installed.manifest.needs.threads, self.rules.threads))
 
     def order(self, name: str) -> tuple[str, LoadExpert]:
         """Return the engine and the order to load an expert; unseen files are to be hashed.
@@ -136,9 +203,23 @@ class Inventory:
         return manifest.engine.name, LoadExpert(
             manifest=manifest,
             folder=str(installed.folder),
-            threads=max(1, min(manifest.needs.threads, self.rules.threads)),
+            threads=self._threads(installed),
             verify=list(unseen),
+            base=self._base(installed),
         )
+
+    def _base(self, installed: Installed) -> Base | None:
+        """Return the model of another expert that an expert uses; a worker hashes it if need be."""
+        name = installed.manifest.name
+        try:
+            base = _base_of(installed, self.catalogue.experts)
+            if base is None or base.manifest.model is None:
+                return None
+            unseen = self._digests.unseen(base)
+        except PackageError as error:
+            raise ExpertFailedError(error.message, expert=name, reason=error.message) from error
+        model = base.manifest.model
+        return Base(folder=str(base.folder), model=model, verify=model.path in unseen)
 
     def on_loaded(self, name: str) -> None:
         """Trust what a worker has hashed, until the files change."""
@@ -147,7 +228,9 @@ class Inventory:
         if unseen and installed is not None:
             self._digests.remember(installed, unseen)
 
-    def _examine(self, installed: Installed, before: Installed | None) -> RamNeed:
+    def _examine(
+        self, installed: Installed, base: Installed | None, before: Mapping[str, Installed]
+    ) -> RamNeed:
         """Check that a package can run on this machine, and compute what it needs.
 
         Raises:
@@ -157,10 +240,33 @@ class Inventory:
         if lacking:
             raise PackageError(f"this processor lacks {', '.join(lacking)}")
         name = installed.manifest.name
-        if before == installed and name in self._needs:
+        known = name in self._needs and before.get(name) == installed
+        if known and (base is None or before.get(base.manifest.name) == base):
             return self._needs[name]
-        model = installed.manifest.model
-        return ram_need(installed.manifest, installed.path_of(model) if model else None)
+        owner = base or installed
+        model, adapter = owner.manifest.model, installed.manifest.adapter
+        return ram_need(
+            installed.manifest,
+            owner.path_of(model) if model else None,
+            installed.path_of(adapter) if adapter else None,
+        )
+
+
+def _base_of(installed: Installed, experts: Mapping[str, Installed]) -> Installed | None:
+    """Return the expert whose model this one uses, if it uses another's.
+
+    Raises:
+        PackageError: that expert is not there, or has no model for the same engine.
+    """
+    engine = installed.manifest.engine
+    if not engine.base:
+        return None
+    base = experts.get(engine.base)
+    if base is None:
+        raise PackageError(f"its base {engine.base} is not installed: install that first")
+    if base.manifest.model is None or base.manifest.engine.name != engine.name:
+        raise PackageError(f"its base {engine.base} has no model for the engine {engine.name}")
+    return base
 
 
 def _route(installed: Installed) -> RouteFacts:

@@ -14,37 +14,39 @@ from pathlib import Path
 import sdnotify
 import zmq
 
-from aiosd.boards.machine import read_machine
-from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control, Facts
+from aiosd.daemon.control_groups import ControlGroups
+from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.fitting import Fitting
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.levers import ClockKeeper, PowerHelper
+from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
-from aiosd.daemon.settings import Settings, read_settings
+from aiosd.daemon.recall import Recall
+from aiosd.daemon.settings import read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
+from aiosd.daemon.surroundings import look_around
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
-from aiosd.domain.board import Machine
+from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import ConfigError
-from aiosd.policy.caps import RamCap, ram_cap
 from aiosd.policy.governor import Ledger
 from aiosd.policy.head import Head
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
-from aiosd.sensors.memory import read_limits
+from aiosd.store.footprints import Footprints
 from aiosd.store.heads import Heads, lessons_of
 
 log = logging.getLogger(__name__)
 
 # How long a host or worker may take to end once its pipe is closed.
 CHILD_SECONDS = 2.0
-OWN_BOOKS = "the daemon's own books: need before load, measured after"
 
 
 @dataclass(frozen=True)
@@ -53,40 +55,6 @@ class Options:
 
     config: Path
     config_given: bool
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the daemon finds around itself: the machine, its profile, and the cap that follows."""
-
-    machine: Machine
-    picked: Picked
-    cap: RamCap
-
-
-def look_around(settings: Settings) -> Surroundings:
-    """Return the machine, the profile that fits it, and the RAM cap.
-
-    Raises:
-        ConfigError: a profile is wrong, or the one named in the settings does not exist.
-    """
-    root = Path(settings.board.sysroot)
-    machine = read_machine(root / "proc")
-    if not machine.ram_bytes:
-        # A folder with instruments only stands on the real machine.
-        machine = read_machine()
-    layout = settings.layout()
-    if settings.board.profile == "auto":
-        tree = root / "proc" / "device-tree"
-        picked = pick_profile(layout.profiles, tree, cpu_model=machine.cpu_model)
-    else:
-        profiles = read_profiles(layout.profiles)
-        if settings.board.profile not in profiles:
-            known = ", ".join(sorted(profiles)) or "none"
-            raise ConfigError(f"no board profile named {settings.board.profile!r}; known: {known}")
-        picked = Picked(profiles[settings.board.profile], "named in the settings")
-    cap = ram_cap(picked.profile, machine, read_limits(), settings.ram_cap_bytes)
-    return Surroundings(machine, picked, cap)
 
 
 def _make_folder(path: Path) -> None:
@@ -123,7 +91,10 @@ class Daemon:
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
         _make_folder(layout.state)
-        self._inventory = Inventory(layout, self._around.machine, self._load_rules())
+        self._recall = Recall(loop, Footprints(layout.footprints), self._board())
+        self._inventory = Inventory(
+            layout, self._around.machine, self._load_rules(), self._recall.find
+        )
         self._open(environment)
 
     def _open(self, environment: Mapping[str, str]) -> None:
@@ -143,28 +114,48 @@ class Daemon:
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
         ledger = Ledger(self._around.cap.cap_bytes)
         self._hosts = (
-            Hosts(loop, environment, self._events.publish, ledger.set_host)
+            Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
             if self._resident()
             else None
         )
-        self._workers = Workers(loop, self._hosts, environment)
+        root = Path(settings.board.sysroot)
+        self._groups = ControlGroups(root, wanted=settings.ram.groups == "auto")
+        self._watch = MemoryWatch(loop, root, forked=self._resident())
+        self._workers = Workers(loop, self._hosts, environment, self._groups, self._watch)
         self.scheduler = Scheduler(ledger, self._rules())
         self._telemetry = Telemetry(
             loop,
-            Path(settings.board.sysroot),
+            root,
             self._around.picked.profile,
-            settings.layout().state / "calibration.json",
+            settings.layout().calibration,
             self._workers.pids,
         )
+        self._energy_keeper = EnergyKeeper(
+            loop, settings.layout().energy, self._telemetry, self._inventory.packages
+        )
+        self._helper = PowerHelper(loop, settings.layout().powerd_socket)
+        self._helper.enable(wanted=settings.power.helper)
+        self._clocks = ClockKeeper(loop, self._helper)
+        self._telemetry.on_decided = lambda allowance: self._clocks.on_duty(allowance.duty)
+        self._recall.watch(self.scheduler.slots)
         self._broker = Broker(
             loop, self.scheduler, self._inventory, self._workers, self._events, self._telemetry
         )
-        state = settings.layout().state
-        self._broker.routing.open(state / "success.json")
-        self._fitting = Fitting(loop, environment, Heads(state / "heads"), self._on_head)
+        self._watch.listen(self._broker.loader)
+        self._broker.recall = self._recall
+        self._telemetry.listen(self._on_allowance, self.scheduler.turns.awaits_power)
         self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
         self._control.telemetry = self._telemetry
+        self._control.energy_since = lambda: self._energy_keeper.since
+        self._control.helper, self._control.clocks = self._helper, self._clocks
+        self._open_routing(environment)
+
+    def _open_routing(self, environment: Mapping[str, str]) -> None:
+        """Take up what the router has learned; the rest is learned when packages are known."""
         self._control.on_reload = self.reload
+        layout = self._settings.layout()
+        self._broker.routing.open(layout.success)
+        self._fitting = Fitting(self._loop, environment, Heads(layout.heads), self._on_head)
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -176,6 +167,7 @@ class Daemon:
             self._loop.add_signal_handler(number, act)
         self._take_stock()
         self._tell_facts()
+        self._energy_keeper.restore()
         for frontend in self._frontends:
             frontend.listen(self._control.on_message, self._broker.on_gone)
         self._notify.ready(self._status())
@@ -206,6 +198,9 @@ class Daemon:
             frontend.limit(self._limits())
         change = self._take_stock()
         self._tell_facts()
+        if self._telemetry.recalibrate():
+            self._energy_keeper.begin()
+            self._telemetry.start()
         self._cap_power()
         log.info("reloaded: %s", self._status())
         return change
@@ -213,12 +208,39 @@ class Daemon:
     def _cap_power(self) -> None:
         """Hold the board to the owner's caps."""
         power = self._settings.power
+        self._helper.enable(wanted=power.helper)
+        self._clocks.saves = self._telemetry.slower_clock_saves()
+        if not (power.cap_watts or power.joules_per_hour):
+            self._clocks.on_duty(None)
         self._telemetry.cap(
             power.cap_watts,
             power.joules_per_hour,
             self._load_rules().threads,
-            lambda allowance: self._workers.pace(allowance.duty),
+            self._settings.queue.power_seconds,
         )
+        bucket = power.joules_per_hour and self._telemetry.enabled
+        self.scheduler.turns.pay_from(self._telemetry.purse if bucket else None)
+
+    def _on_allowance(self, allowance: Allowance | None) -> None:
+        """Not at once: it may have been decided in the midst of the broker's work."""
+        self._loop.call_soon(self._allow, allowance)
+
+    def _allow(self, allowance: Allowance | None) -> None:
+        """Let the scheduler act on what the power governor allows."""
+        refused = allowance is not None and allowance.admit is Admission.REFUSE
+        error = self._telemetry.governor.refusal() if refused else None
+        now = self._loop.time()
+        self.scheduler.turns.paced = not self._quota(allowance)
+        self._broker.perform(self.scheduler.on_power(allowance, error, now))
+
+    def _quota(self, allowance: Allowance | None) -> bool:
+        """Have the kernel keep all workers to the cores that a cap pays for, if it can."""
+        if self._groups.simulated or not self._groups.has_quota:
+            return False
+        most = self._load_rules().threads
+        if allowance is None or (allowance.duty >= 1.0 and allowance.threads >= most):
+            return self._groups.quota(None)
+        return self._groups.quota(allowance.threads * allowance.duty)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""
@@ -250,6 +272,8 @@ class Daemon:
                 effects += self.scheduler.on_load(name, now)
             else:
                 log.warning("%s is to be loaded at start, but is not installed", name)
+        for name in self._settings.ram.needs.keys() - self.scheduler.slots.keys():
+            log.warning("ram.needs names %s, which is not installed", name)
         self._broker.perform(effects)
         return change
 
@@ -285,8 +309,13 @@ class Daemon:
             self._hosts.stop(CHILD_SECONDS)
         for frontend in self._frontends:
             frontend.close(linger_ms=500)
+        self._recall.close()
         self._events.close()
+        await self._energy_keeper.close()
+        self._watch.close()
+        self._groups.shut()
         self._telemetry.close()
+        self._helper.close()
         self._sockets.close()
 
     def _load_rules(self) -> LoadRules:
@@ -294,10 +323,18 @@ class Daemon:
         profile, machine = self._around.picked.profile, self._around.machine
         return LoadRules(
             keep_alive_seconds=settings.experts.keep_alive_seconds,
+            park_after_seconds=settings.experts.park_after_seconds,
             load_limit_seconds=settings.experts.load_limit_seconds,
             threads=settings.engines.threads or min(profile.threads, machine.cores),
             own_process=not self._resident(),
+            needs=settings.needs,
         )
+
+    def _board(self) -> str:
+        """Name what a measured footprint depends on beside its package and engine."""
+        processor = self._around.machine.cpu_model[:100]
+        hosts = "forked workers" if self._resident() else "workers of their own"
+        return f"{self._around.picked.profile.name}, {processor}, {hosts}"
 
     def _resident(self) -> bool:
         """Whether engine hosts stay resident: the owner's word, else the profile's."""
@@ -305,12 +342,15 @@ class Daemon:
         return self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
 
     def _rules(self) -> SchedulerRules:
-        settings = self._settings
+        settings, threads = self._settings, self._load_rules().threads
         return SchedulerRules(
             queue_per_client=settings.queue.per_client,
             queue_total=settings.queue.total,
             gather_seconds=settings.queue.gather_seconds,
             interrupt_grace_seconds=settings.stop.interrupt_grace_seconds,
+            threads=threads,
+            running=settings.queue.running or threads + 1,
+            patience_seconds=settings.queue.power_seconds,
             restart=RestartRules(
                 first_rest_seconds=settings.restart.first_rest_seconds,
                 longest_rest_seconds=settings.restart.longest_rest_seconds,
@@ -328,7 +368,6 @@ class Daemon:
             board=picked.profile.name,
             profile_reason=picked.reason,
             cap_reason=cap.reason,
-            enforced_by=OWN_BOOKS,
             config_path=str(self._options.config),
             started=self._started,
         )

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from aiosd.daemon.admission import joules_of
 from aiosd.daemon.cost import Energy
+from aiosd.daemon.pending import Pending
 from aiosd.domain.decision import Decision
 from aiosd.domain.errors import AiosdError, BusyError, NoRouteError
 from aiosd.domain.expert import ExpertState
@@ -30,7 +31,8 @@ from aiosd.policy.route_facts import Route, RouteFacts, Standing, Wanted
 from aiosd.policy.run_times import RunTimes
 from aiosd.policy.scheduler import Scheduler
 from aiosd.policy.success import SuccessTable, Tally
-from aiosd.protocol.messages import Run
+from aiosd.protocol.messages import Decisions, Explain, Feedback, Run
+from aiosd.protocol.pipe import Done
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class Routing:
         wanted = self._wanted(run.input, run.task, run.options, size)
         knowledge = self._knowledge(text_of(run.input), draw(self._seed, number))
         decision, error = decide(
-            wanted, self._installed.routes, self._standing, knowledge.known, number
+            wanted, self._installed.routes, self.standing, knowledge.known, number
         )
         if run.options.explain:
             decision = knowledge.explained(decision)
@@ -106,25 +108,34 @@ class Routing:
         value = TextInput(text=text)
         wanted = self._wanted(value, task, options, len(text.encode()))
         knowledge = self._knowledge(text, chance=1.0)
-        decision, _ = decide(wanted, self._installed.routes, self._standing, knowledge.known)
+        decision, _ = decide(wanted, self._installed.routes, self.standing, knowledge.known)
         decision = knowledge.explained(decision)
         return replace(decision, micros=(time.perf_counter() - began) * 1e6)
 
     # ── learning ──────────────────────────────────────────────────────────────────────────────
 
-    def on_answer(
-        self, number: int, seconds: float, joules: float | None, output: dict[str, object]
-    ) -> None:
-        """Take what an answer took, and what it says of itself."""
-        decision = self.record.on_answer(number, seconds, joules)
-        if decision is not None and output.get("label") == _NONE:
+    def on_done(self, pending: Pending, done: Done, joules: float | None) -> None:
+        """Take what an answer took, once it is sent, and what it says of itself."""
+        seconds = done.run_ms * 1e-3
+        self.times.on_run(pending.route.expert, seconds)
+        number = pending.route.id
+        if not number:
+            return
+        waited = pending.load_seconds + pending.resume_seconds
+        decision = self.record.on_answer(number, seconds + waited, joules)
+        if decision is None:
+            return
+        if done.output.get("label") == _NONE:
             self._count(decision, ok=False, weight=DISOWNED)
+        sampling = pending.run.options.sampling
+        if sampling.json_schema is not None or sampling.grammar is not None:
+            self._count(decision, ok=True, weight=CHECKED)
 
-    def on_checked(self, number: int, *, passed: bool) -> None:
-        """Take whether an answer kept the schema or grammar that was asked for."""
-        decision = self.record.find(number)
+    def on_failed(self, pending: Pending | None) -> None:
+        """Take note that a request could not be answered by the expert that was decided on."""
+        decision = self.record.find(pending.route.id) if pending is not None else None
         if decision is not None:
-            self._count(decision, ok=passed, weight=CHECKED if passed else 1.0)
+            self._count(decision, ok=False, weight=1.0)
 
     def on_feedback(self, number: int, *, good: bool) -> dict[str, object]:
         """Take what somebody thought of an answer; return what is now thought of the expert.
@@ -168,6 +179,21 @@ class Routing:
             draft.replace(self._book)
         except OSError as error:
             log.warning("%s: %s; feedback is forgotten at the end", self._book, error.strerror)
+
+    def answer(self, verb: Explain | Feedback | Decisions) -> dict[str, object]:
+        """Return the body of the reply to a verb.
+
+        Raises:
+            InvalidError: there is no such decision, or it was judged already.
+        """
+        match verb:
+            case Explain():
+                decision = self.explain(verb.text, verb.task, verb.options)
+                return {"decision": msgspec.to_builtins(decision)}
+            case Feedback():
+                return self.on_feedback(verb.id, good=verb.good)
+            case Decisions():
+                return self.told_in_full(verb.last)
 
     def told(self) -> dict[str, object]:
         """Return what `status` tells of routing."""
@@ -244,12 +270,12 @@ class Routing:
         self.success.on_answer(expert, part, time.time(), ok=ok, weight=weight)
         return expert, part
 
-    def _standing(self, expert: str) -> Standing:
+    def standing(self, expert: str) -> Standing:
         """Tell how an expert stands right now."""
         slot = self._scheduler.slots[expert]
         failed = slot.state is ExpertState.FAILED
         return Standing(
-            slot.state is ExpertState.READY,
+            slot.state in (ExpertState.READY, ExpertState.PARKED),
             slot.need_bytes,
             self._energy.predict(expert),
             rest_seconds=slot.budget.rest_seconds(self._now()) if failed else 0.0,

@@ -5,7 +5,6 @@ two in step.
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,24 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from aiosd.domain.errors import ConfigError
+from aiosd.domain.sizes import parse_size
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import Layout
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-_SIZE = re.compile(r"^\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGT]i?)?B?\s*$")
-_UNITS = {
-    "": 1,
-    "K": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,9 +42,15 @@ class Sockets(_Table, frozen=True, kw_only=True):
 
 
 class Ram(_Table, frozen=True, kw_only=True):
-    """The cap on all experts together: "auto" or a size such as "512 MiB"."""
+    """The cap on all experts together: "auto" or a size such as "512 MiB".
+
+    `groups`: whether each worker gets a control group of its own, where one may be made. `needs`:
+    sizes by the name of an expert, which are taken for what it needs before it was measured.
+    """
 
     cap: str = "auto"
+    groups: Literal["auto", "off"] = "auto"
+    needs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Board(_Table, frozen=True, kw_only=True):
@@ -71,14 +64,18 @@ class Board(_Table, frozen=True, kw_only=True):
 
 
 class Power(_Table, frozen=True, kw_only=True):
-    """Caps on the board's power, where it has a meter or a model of it; 0 is no cap."""
+    """Caps on the board's power, where it has a meter or a model of it; 0 is no cap.
+
+    `helper` lets aiosd-powerd set clock limits and power modes for the daemon.
+    """
 
     cap_watts: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     joules_per_hour: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    helper: bool = False
 
 
 class Engines(_Table, frozen=True, kw_only=True):
-    """How workers are made, and how many threads one may use (0: as the profile says)."""
+    """How workers are made, and how many threads all may use together (0: as the profile says)."""
 
     hosts: Literal["auto", "on", "off"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
@@ -86,21 +83,27 @@ class Engines(_Table, frozen=True, kw_only=True):
 
 
 class Experts(_Table, frozen=True, kw_only=True):
-    """How long an idle expert stays loaded (negative: until evicted), and who is always there."""
+    """How long an idle expert stays loaded (negative: until evicted), and who is always there.
+
+    One that can be parked is after `park_after_seconds`; negative: only when its room is needed.
+    """
 
     keep_alive_seconds: Annotated[float, Meta(ge=-1, le=604_800)] = 300.0
+    park_after_seconds: Annotated[float, Meta(ge=-1, le=604_800)] = 120.0
     preload: list[str] = msgspec.field(default_factory=list)
     pin: list[str] = msgspec.field(default_factory=list)
     load_limit_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
 
 
 class Queue(_Table, frozen=True, kw_only=True):
-    """How many requests may wait, with how many bytes, and how they are gathered."""
+    """How many requests may wait, with how many bytes, how they are gathered, how many run."""
 
     per_client: Count = 32
     total: Count = 512
     max_bytes: str = "64 MiB"
     gather_seconds: Seconds = 0.25
+    running: Annotated[int, Meta(ge=0, le=1024)] = 0
+    power_seconds: Seconds = 30.0
 
 
 class Wire(_Table, frozen=True, kw_only=True):
@@ -155,6 +158,11 @@ class Settings(_Table, frozen=True, kw_only=True):
         return None if self.ram.cap == "auto" else parse_size(self.ram.cap)
 
     @property
+    def needs(self) -> dict[str, int]:
+        """What the owner says that experts need, in bytes."""
+        return {name: parse_size(size) for name, size in self.ram.needs.items()}
+
+    @property
     def queue_bytes(self) -> int:
         """How many bytes of inputs may be held for requests that are not answered yet."""
         return parse_size(self.queue.max_bytes)
@@ -177,18 +185,6 @@ class Settings(_Table, frozen=True, kw_only=True):
         )
 
 
-def parse_size(text: str) -> int:
-    """Return a size such as "512 MiB", "1.5G" or "1000000" in bytes.
-
-    Raises:
-        ValueError: this is no size.
-    """
-    found = _SIZE.match(text)
-    if not found:
-        raise ValueError(f"{text!r} is no size; write it like 512 MiB or 2G")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
-
-
 def read_settings(path: Path, *, must_exist: bool) -> Settings:
     """Return the settings in `path`; all defaults where it may be absent and is.
 
@@ -208,6 +204,7 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
         ("cap", settings.ram.cap),
         ("max_attachment", settings.wire.max_attachment),
         ("max_bytes", settings.queue.max_bytes),
+        *settings.ram.needs.items(),
     ):
         if key != "cap" or value != "auto":
             try:

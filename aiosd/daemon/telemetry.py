@@ -8,22 +8,32 @@ idle daemon stays asleep.
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from aiosd.daemon.instrument import (
+    ModeWatch,
+    coefficients_of,
+    meter_identity,
+    open_board_meter,
+    open_books,
+    slower_clock_saves,
+)
+from aiosd.daemon.worker_times import Pids, WorkerTimes
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
 from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
-from aiosd.policy.energy import EnergyBooks
+from aiosd.domain.request import Priority
 from aiosd.policy.power import PowerGovernor
 from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.purse import JoulePurse
 from aiosd.sensors.battery import BatteryGauge
 from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.kernel_file import SensorError
-from aiosd.sensors.meter import NoMeter, open_meter
-from aiosd.sensors.process_time import read_cpu_seconds
+from aiosd.sensors.meter import NoMeter, OpenMeter
 from aiosd.sensors.throttle import ThrottleGauge
 
 log = logging.getLogger(__name__)
@@ -31,6 +41,9 @@ log = logging.getLogger(__name__)
 # While requests run: often enough for ten samples in a second; a slow instrument is read less.
 BUSY_SECONDS = 0.1
 READ_SHARE = 0.02
+# All of it together may take this part of a core; on a slow board it looks less often.
+OWN_SHARE = 0.004
+_COST_WEIGHT = 0.1
 # After the last request the board needs a moment to fall back to its idle.
 LINGER_SECONDS = 2.0
 # Between requests, for the idle baseline of a real instrument.
@@ -39,6 +52,8 @@ IDLE_SECONDS = 30.0
 SHOWN_SECONDS = 1.0
 # How often the governor is asked while it has a cap to hold.
 DECIDE_SECONDS = 0.5
+# How often it is asked while only work that nobody waits for waits for it.
+SURPLUS_SECONDS = 5.0
 # Two samples closer together than this say nothing more than one.
 FRESH_SECONDS = 0.02
 
@@ -49,7 +64,7 @@ COUNTERS = {
 }
 MODELS = {EnergySource.CALIBRATED_MODEL, EnergySource.DEFAULT_MODEL, EnergySource.NONE}
 
-Pids = Callable[[], Iterable[tuple[str, int]]]
+OnAllowance = Callable[[Allowance | None], None]
 
 
 class Telemetry:
@@ -62,52 +77,103 @@ class Telemetry:
         profile: BoardProfile,
         calibration: Path,
         pids: Pids,
+        *,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Open what the board has below `root`; `pids` names the experts' workers."""
+        """Open what the board has below `root`; `pids` names the experts' workers.
+
+        `spent` is the CPU time of this thread in seconds.
+        """
+        self._spent_here, self._cost = spent, 0.0
         self._loop = loop
-        self._pids = pids
+        self.root, self.calibration = root, calibration
+        self._workers = WorkerTimes(pids)
         self._profile = profile
-        self._on_allowance: Callable[[Allowance], None] = lambda _allowance: None
+        self._on_allowance: OnAllowance = lambda _allowance: None
+        self._awaits: Callable[[], Priority | None] = lambda: None
         self._throttle = ThrottleGauge(root)
-        self._asked = 0.0
         self.allowance: Allowance | None = None
-        self.meter = open_meter(
-            profile.power, root, board=profile.name, calibration=calibration, clock=loop.time
-        )
-        self._counts = self.meter.source in COUNTERS
-        self.books = EnergyBooks(self.meter.source, self.meter.scope, profile.power.idle_watts)
-        self.governor = PowerGovernor(PowerRules.of(profile))
+        self._mode = ModeWatch(profile, root)
         self._cpu: CpuGauge | None = None
-        if not isinstance(self.meter, NoMeter):
-            try:
-                self._cpu = CpuGauge(root)
-            except SensorError as error:
-                log.warning("no joules: %s", error)
+        # Told of every answered request, and of every decision, changed or not.
+        self.on_news: Callable[[], None] = lambda: None
+        self.on_decided: Callable[[Allowance], None] = lambda _allowance: None
+        self.meter = self._open()
+        self.governor = PowerGovernor(PowerRules.of(profile, None, self.meter.scope))
+        self.purse = JoulePurse(self.predict, self.governor)
         self._heat = Thermometer(root, [zone.type for zone in profile.heat.zones])
         self._battery = BatteryGauge(root)
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[int] = set()
-        self._busy_until = 0.0
-        self._at = 0.0
+        self._busy_until = self._at = self._asked = 0.0
         self._busy_total: float | None = None
-        self._spent: dict[str, tuple[int, float]] = {}
         self.watts: float | None = None
         self.silence = ""
+
+    def _open(self) -> OpenMeter | NoMeter:
+        """Open the best meter there is now, and books of it."""
+        self._coefficients = coefficients_of(self.calibration)
+        meter = open_board_meter(self._profile, self.root, self.calibration, self._loop.time)
+        self._counts = meter.source in COUNTERS
+        self.books = open_books(self._profile, meter)
+        if self._cpu is None and not isinstance(meter, NoMeter):
+            try:
+                self._cpu = CpuGauge(self.root, clocks=False)
+            except SensorError as error:
+                log.warning("no joules: %s", error)
+        return meter
+
+    def recalibrate(self) -> bool:
+        """Use a calibration that came, changed or went, in place of the model; True if so.
+
+        The books begin anew, since joules of another model do not add up with these; requests
+        that run meanwhile get no figure. An instrument stays as it is.
+        """
+        if (
+            self.meter.source not in MODELS
+            or coefficients_of(self.calibration) == self._coefficients
+        ):
+            return False
+        self.meter.close()
+        for request in self._running:
+            self.governor.reconcile(request, None)
+        self._running.clear()
+        self.meter = self._open()
+        self.watts, self._busy_total = None, None
+        self._mode = ModeWatch(self._profile, self.root)
+        log.info("joules come from %s now", self.meter.name)
+        return True
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The board, and the meter with all that its figures depend on."""
+        return self._profile.name, meter_identity(self.meter, self._coefficients)
+
+    def slower_clock_saves(self) -> bool:
+        """Whether work at a lower clock takes less: as the profile says, or a calibration found."""
+        return slower_clock_saves(self._profile, self.meter, self.calibration)
 
     def cap(
         self,
         watts: float,
         joules_per_hour: float,
         threads: int,
-        on_allowance: Callable[[Allowance], None],
+        patience_seconds: float,
     ) -> None:
-        """Hold the board to a cap (0: none); `on_allowance` hears what follows from it."""
-        rules = PowerRules.of(self._profile, watts or None)
+        """Hold the board to a cap (0: none), for so many threads of all workers.
+
+        Requests wait for power up to `patience_seconds`.
+        """
+        rules = PowerRules.of(self._profile, watts or None, self.meter.scope)
         bucket = joules_per_hour or None
-        self.governor.on_rules(dataclasses.replace(rules, bucket_joules=bucket, threads=threads))
-        self._on_allowance = on_allowance
+        self.governor.on_rules(
+            dataclasses.replace(
+                rules, bucket_joules=bucket, threads=threads, patience_seconds=patience_seconds
+            )
+        )
         if not self.capped:
             self.allowance = None
+            self._on_allowance(None)
         elif self.enabled:
             self._decide()
         else:
@@ -119,6 +185,13 @@ class Telemetry:
         rules = self.governor.rules
         return rules.cap_watts is not None or rules.bucket_joules is not None
 
+    def listen(self, on_allowance: OnAllowance, awaits: Callable[[], Priority | None]) -> None:
+        """Tell `on_allowance` what is allowed, whenever that changes; None: there is no cap.
+
+        `awaits` names the most urgent priority of those who wait for power, None while nobody does.
+        """
+        self._on_allowance, self._awaits = on_allowance, awaits
+
     @property
     def frugal(self) -> bool:
         """Whether a request that may go to several experts goes to the one that takes least."""
@@ -129,20 +202,23 @@ class Telemetry:
         predicted = self.books.predict(expert)
         return predicted.joules if predicted else None
 
-    def admit(self, request: int, expert: str, *, background: bool) -> None:
-        """Draw a request's predicted joules.
+    def admit(self, expert: str, *, background: bool) -> None:
+        """Let a request wait for its turn; nothing is drawn before it begins.
 
         Raises:
-            OverPowerError: it may not run now.
+            OverPowerError: waiting is of no use, or is over.
         """
         if not (self.capped and self.enabled):
             return
         self._decide()
-        if self.allowance is not None and self.allowance.admit is not Admission.NOW:
+        self._wake_in(DECIDE_SECONDS)
+        if background:
+            return
+        if self.allowance is not None and self.allowance.admit is Admission.REFUSE:
             raise self.governor.refusal()
-        joules = self.predict(expert)
-        draw = self.governor.draw(request, joules, self._loop.time(), background=background)
-        if draw.admit is not Admission.NOW:
+        draw = self.governor.ask(self.predict(expert), self._loop.time())
+        wait = draw.retry_after_seconds or 0.0
+        if draw.admit is Admission.REFUSE or wait > self.governor.rules.patience_seconds:
             raise self.governor.refusal(draw)
 
     @property
@@ -178,6 +254,7 @@ class Telemetry:
             self._read()
         self._busy_until = now + LINGER_SECONDS
         figure = self.books.on_ended(request, self._loop.time(), cpu_seconds, units)
+        self.on_news()
         if self.capped:
             self.governor.reconcile(request, figure.marginal_joules if figure else None)
         return figure
@@ -215,25 +292,49 @@ class Telemetry:
 
     def _busy_wait(self) -> float:
         """Return the seconds between two readings while requests run."""
-        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE)
+        own = self._cost / OWN_SHARE
+        return max(BUSY_SECONDS, self.meter.read_seconds / READ_SHARE, min(own, 1.0))
 
     # ── sampling ──────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
         self._timer = None
+        begun = self._spent_here()
         self._read()
+        self._cost += (self._spent_here() - begun - self._cost) * _COST_WEIGHT
         self._schedule()
 
     def _schedule(self) -> None:
         """Set the timer for the next sample, if there is to be one."""
         now = self._loop.time()
+        wait: float | None
         if self._running or now < self._busy_until:
             wait = self._busy_wait()
         elif self.meter.source not in MODELS:
             wait = IDLE_SECONDS
         else:
-            return
-        due = now + wait
+            wait = None
+        for_power = self._power_wait()
+        if for_power is not None:
+            wait = for_power if wait is None else min(wait, for_power)
+        if wait is not None:
+            self._wake_in(wait)
+
+    def _power_wait(self) -> float | None:
+        """Return how soon those who wait for power want to hear of it; None: nobody does."""
+        if not self.capped:
+            return None
+        match self._awaits():
+            case None:
+                return None
+            case Priority.BACKGROUND:
+                return SURPLUS_SECONDS
+            case _:
+                return DECIDE_SECONDS
+
+    def _wake_in(self, seconds: float) -> None:
+        """Take the next sample after so long, or sooner if that was planned."""
+        due = self._loop.time() + seconds
         if self._timer is not None:
             if self._timer.when() <= due:
                 return
@@ -245,6 +346,7 @@ class Telemetry:
         if self._cpu is None:
             return
         now = self._loop.time()
+        self._mode.note(now, self.books)
         sample = self.meter.sample(now)
         self.silence = sample.reason if isinstance(sample, NoSample) else ""
         if isinstance(sample, PowerSample) and self.watts is None:
@@ -256,12 +358,12 @@ class Telemetry:
             busy = self._busy_total or 0.0
         self.books.on_sample(sample)
         if self._busy_total is not None and now > self._at:
-            experts = self._worker_seconds()
+            experts = self._workers.since_last()
             mine = sum(seconds for _, seconds in experts)
             other = max(0.0, busy - self._busy_total - mine)
             self.books.on_cpu(CpuInterval(self._at, now, experts, other))
         else:
-            self._worker_seconds()
+            self._workers.since_last()
         self._busy_total, self._at = busy, now
         for metered in self.books.take_metered():
             span = metered.interval.end - metered.interval.start
@@ -289,20 +391,8 @@ class Telemetry:
         if bits is not None:
             self.governor.on_throttle(bits, now)
         self.governor.on_battery(self._battery.read(now), now)
-        self.allowance = self.governor.allowance(now)
-        self._on_allowance(self.allowance)
-
-    def _worker_seconds(self) -> tuple[tuple[str, float], ...]:
-        """Return the CPU seconds of each worker since the last call."""
-        news: dict[str, tuple[int, float]] = {}
-        spent: list[tuple[str, float]] = []
-        for expert, pid in self._pids():
-            seconds = read_cpu_seconds(pid)
-            if seconds is None:
-                continue
-            before = self._spent.get(expert)
-            base = before[1] if before is not None and before[0] == pid else 0.0
-            news[expert] = (pid, seconds)
-            spent.append((expert, max(0.0, seconds - base)))
-        self._spent = news
-        return tuple(spent)
+        allowance = self.governor.allowance(now)
+        if allowance != self.allowance:
+            self.allowance = allowance
+            self._on_allowance(allowance)
+        self.on_decided(allowance)

@@ -75,8 +75,9 @@ class PowerFacts(_Table, frozen=True, kw_only=True):
     `watts_scope`. `rails` are what the instrument measures, by name, with their meaning;
     `total_rails` those whose sum is the whole of `scope`. Empty: no sum is the whole, and `scope`
     is then what `correction` leads to. `uncertainty_share` is the instrument's own error.
-    `caps` are the means that can lower the board's power. `under_voltage_detector` says whether
-    the board notices a sagging supply. An unknown figure is absent.
+    `caps` are the means that can lower the board's power; `slower_clock_saves` says that work at a
+    lower clock takes fewer joules than the same work with pauses. `under_voltage_detector` says
+    whether the board notices a sagging supply. An unknown figure is absent.
 
     `window_seconds` is a decision: over how long power is averaged before it is held to a cap.
     """
@@ -92,6 +93,7 @@ class PowerFacts(_Table, frozen=True, kw_only=True):
     load_watts: Watts | None = None
     caps: list[Cap] = msgspec.field(default_factory=list)
     modes: list[Mode] = msgspec.field(default_factory=list)
+    slower_clock_saves: bool = False
     under_voltage_detector: bool | None = None
     window_seconds: Annotated[float, Meta(gt=0, le=120)] = 5.0
 

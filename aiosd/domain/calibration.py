@@ -1,5 +1,6 @@
 """What a calibration found: how many watts this very board takes, by busy cores and their clock."""
 
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated
 
@@ -8,6 +9,31 @@ from msgspec import Meta
 
 Positive = Annotated[float, Meta(gt=0)]
 AtLeastZero = Annotated[float, Meta(ge=0)]
+# Less than this part of the energy of a cycle is worth a slower clock.
+_CLEARLY = 0.9
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one clock group did during a reading: busy cores and clock, both on average."""
+
+    policy: str
+    busy_cores: float
+    khz: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the owner's meter said while the cores were so busy; `what` names it to people."""
+
+    what: str
+    watts: float
+    loads: tuple[Load, ...] = ()
+
+    @property
+    def busy_cores(self) -> float:
+        """All busy cores."""
+        return sum(load.busy_cores for load in self.loads)
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,3 +73,15 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     idle_watts: Positive
     residual_watts: AtLeastZero
     policies: Annotated[list[PolicyCost], Meta(min_length=1)]
+
+    @property
+    def slower_clock_saves(self) -> bool:
+        """Whether a cycle at the slowest clock that was measured takes clearly less than at full.
+
+        Without two clocks nothing is known, and nothing is claimed.
+        """
+        curves = [cost.curve() for cost in self.policies]
+        pairs = [(curve[0], curve[-1]) for curve in curves if len(curve) > 1 and curve[-1][1] > 0]
+        slow = sum(watts / khz for (khz, watts), _ in pairs)
+        full = sum(watts / khz for _, (khz, watts) in pairs)
+        return bool(pairs) and slow < _CLEARLY * full

@@ -99,7 +99,10 @@ class BusyError(AiosdError):
 
 
 class DeadlineError(AiosdError):
-    """The deadline passed; `stage` says where the request was (`queued`, `loading`, `running`)."""
+    """The deadline passed; `stage` says where the request was.
+
+    That is `queued`, `waiting for power`, `loading` or `running`.
+    """
 
     code = ErrorCode.DEADLINE
 

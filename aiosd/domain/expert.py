@@ -4,11 +4,16 @@ from enum import StrEnum
 
 
 class ExpertState(StrEnum):
-    """Where an installed expert is in its life."""
+    """Where an installed expert is in its life.
+
+    A parked one has its process and its model, and has given back what only an answer needs.
+    """
 
     COLD = "cold"
     LOADING = "loading"
     READY = "ready"
+    PARKING = "parking"
+    PARKED = "parked"
     DRAINING = "draining"
     FAILED = "failed"
 
@@ -18,6 +23,9 @@ class ExpertEvent(StrEnum):
 
     LOAD = "load"
     LOADED = "loaded"
+    PARK = "park"
+    PARKED = "parked"
+    RESUME = "resume"
     DRAIN = "drain"
     EXITED = "exited"
     GAVE_UP = "gave_up"
@@ -39,7 +47,20 @@ TRANSITIONS: dict[ExpertState, dict[ExpertEvent, ExpertState]] = {
         _E.EXITED: _S.COLD,
         _E.GAVE_UP: _S.FAILED,
     },
-    _S.READY: {_E.DRAIN: _S.DRAINING, _E.EXITED: _S.COLD, _E.GAVE_UP: _S.FAILED},
+    _S.READY: {
+        _E.PARK: _S.PARKING,
+        _E.DRAIN: _S.DRAINING,
+        _E.EXITED: _S.COLD,
+        _E.GAVE_UP: _S.FAILED,
+    },
+    _S.PARKING: {_E.PARKED: _S.PARKED, _E.EXITED: _S.COLD, _E.GAVE_UP: _S.FAILED},
+    _S.PARKED: {
+        _E.PARK: _S.PARKING,
+        _E.RESUME: _S.READY,
+        _E.DRAIN: _S.DRAINING,
+        _E.EXITED: _S.COLD,
+        _E.GAVE_UP: _S.FAILED,
+    },
     _S.DRAINING: {_E.EXITED: _S.COLD, _E.GAVE_UP: _S.FAILED},
     _S.FAILED: {_E.RETRY: _S.COLD},
 }

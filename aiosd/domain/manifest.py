@@ -1,7 +1,7 @@
 """What a package declares about its expert: the content of `expert.toml`, strict to the key."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -39,18 +39,26 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EngineNeed(_Table, frozen=True, kw_only=True):
     """Which engine runs the model, by entry-point name, and its settings.
 
-    `context` is the number of tokens a text model holds (prompt and answer together).
-    `versions` is a range such as ">=0.3.30" of the engine's own version, empty for any.
+    `context` is the number of tokens a text model holds (prompt and answer together), `batch` how
+    many of a prompt it reads at once, `cache` the type of its keys and values: q8_0 takes about
+    half of what f16 takes. `versions` is a range such as ">=0.3.30" of the engine's own version,
+    empty for any. `base` names an installed expert whose model this one uses, under an adapter of
+    its own (a file of role "adapter").
     """
 
     name: str
     versions: str = ""
     context: Annotated[int, Meta(ge=16, le=1_048_576)] = 2048
     batch: Annotated[int, Meta(ge=1, le=4096)] = 256
+    cache: Literal["f16", "q8_0"] = "f16"
+    base: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9-]{0,62})?$")] = ""
 
 
 class PackageFile(_Table, frozen=True, kw_only=True):
-    """One file of the package with its size and digest; `role = "model"` names the model."""
+    """One file of the package with its size and digest.
+
+    `role = "model"` names the model, `role = "adapter"` a LoRA adapter for it.
+    """
 
     path: FileName
     size: Annotated[int, Meta(ge=0)]
@@ -179,3 +187,8 @@ class Manifest(_Table, frozen=True, kw_only=True):
     def model(self) -> PackageFile | None:
         """The file whose role is "model", if the expert has one."""
         return next((file for file in self.files if file.role == "model"), None)
+
+    @property
+    def adapter(self) -> PackageFile | None:
+        """The file whose role is "adapter", if the expert has one."""
+        return next((file for file in self.files if file.role == "adapter"), None)

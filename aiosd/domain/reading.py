@@ -40,8 +40,10 @@ class ProcessMemory:
 
     `pss_bytes` counts a page shared by n processes as 1/n of it; `anon_bytes` is the part of it
     that no file backs. `own_bytes` are the pages that nobody else has (also called USS): what the
-    end of the process gives back. Read from `statm` there is no sharing to be seen: `pss_bytes` is
-    then all that is resident, and so an upper limit, and `swap_bytes` is 0.
+    end of the process gives back; `mapped_bytes` the part of those that files back (at least): the
+    kernel can take them back on its own. Read from `statm` there is no sharing to be seen:
+    `pss_bytes` is then all that is resident, and so an upper limit, `mapped_bytes` the shared part,
+    and `swap_bytes` is 0.
     """
 
     pss_bytes: int
@@ -49,6 +51,7 @@ class ProcessMemory:
     own_bytes: int
     swap_bytes: int
     source: ProcessSource
+    mapped_bytes: int = 0
 
 
 @dataclass(frozen=True)

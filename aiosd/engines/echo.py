@@ -73,6 +73,9 @@ class EchoEngine:
         else:
             yield Value(prepared.value) if isinstance(prepared, Value) else Value(None)
 
+    def use_threads(self, threads: int) -> None:
+        """Take any number: there is one thread."""
+
     def close(self) -> None:
         """Let go of what `!alloc` took."""
         self._held = bytearray()

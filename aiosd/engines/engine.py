@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import EngineNeed
@@ -43,8 +43,37 @@ class Engine(Protocol):
             CancelledError: `cancelled()` became true.
         """
 
+    def use_threads(self, threads: int) -> None:
+        """Use at most so many threads from the next step on, and never more than at the load.
+
+        Called between two requests and, while one runs, from within `cancelled`.
+        """
+
     def close(self) -> None:
         """Let go of the model; the process usually exits right after."""
+
+
+@runtime_checkable
+class Parking(Protocol):
+    """What an engine may offer besides: to give memory back while nobody asks, and stay loaded.
+
+    An engine without it is unloaded instead. A parked one that is run comes back by itself.
+    """
+
+    def park(self, *, pages: bool) -> None:
+        """Give back what only an answer needs, and with `pages` the mapped pages of the model.
+
+        Only between two answers. May be called again, to give back the pages too.
+        """
+
+    def resume(self) -> float | None:
+        """Take it again; return the seconds that the pages took, None where they had been kept.
+
+        The answers are those of an engine that was never parked.
+
+        Raises:
+            PackageError: there is no memory for it.
+        """
 
 
 def open_engine(name: str) -> Engine:

@@ -15,14 +15,12 @@ from typing import Any
 from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.manifest import EngineNeed
 from aiosd.domain.prepared import Embedding, Piece, Prepared, TextEnd, TextPiece, TextPrompt
-from aiosd.engines import llama_library
+from aiosd.engines import llama_library, memory
 from aiosd.engines.gbnf import grammar_of
 from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_sampler import Choice, Picker
 from aiosd.engines.llama_tokens import Tokens
 from aiosd.engines.text_stream import TextStream
-
-llama_library.start()  # at import, so that a host pays once for all the workers it forks
 
 llama_library.start()  # at import, so that a host pays once for all the workers it forks
 
@@ -36,8 +34,11 @@ class LlamaEngine:
 
     The context is `engine.context` of the manifest, or what the model was trained for if that is
     less; a text to embed must fit in one `engine.batch`. The same prompt, settings and seed give
-    the same text on the same machine, whatever was answered before: a kept prefix is reused only
-    in whole batches, so that every batch has the same shape as without.
+    the same text on the same machine with the same number of threads, whatever was answered
+    before: a kept prefix is reused only in whole batches, so that every batch has the same shape as
+    without. With other threads llama.cpp adds up attention in another order, and the last bits of a
+    probability may differ. Parked, it keeps the model and its vocabulary, and has no context: no
+    cache of keys and values, no buffers.
     """
 
     def __init__(self) -> None:
@@ -45,10 +46,14 @@ class LlamaEngine:
         self._model = 0
         self._vocab = 0
         self._context = 0
+        self._adapter: Any = None
+        self._adapter_path = ""
         self._embeds = False
+        self._unmapped = False
         self._limit = 0
         self._batch = 0
-        self._threads = 1
+        self._threads = self._most = 1
+        self._cache = "f16"
         self._reusable = False
         self._past: list[int] = []
         self._whole: list[int] = []
@@ -62,8 +67,11 @@ class LlamaEngine:
     def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
         """Load the model of role "model"; weights stay mapped from the file.
 
+        With a file of role "adapter" the model computes as that changes it.
+
         Raises:
-            PackageError: there is no such file, or llama.cpp cannot run it.
+            PackageError: there is no such file, llama.cpp cannot run it, or the adapter does not
+                fit it.
         """
         if "model" not in files:
             raise PackageError('a llama expert needs a file with role = "model"')
@@ -76,13 +84,22 @@ class LlamaEngine:
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._tokens = Tokens(self._vocab)
         self._limit = llama_library.context_limit(self._model, need.context)
-        self._batch, self._threads = min(need.batch, self._limit), threads
+        self._batch = min(need.batch, self._limit)
+        self._cache = need.cache
+        self._threads = self._most = threads
         # A window or a recurrent state cannot be wound back to an earlier place.
         self._reusable = not (
             lib.llama_model_n_swa(self._model)
             or lib.llama_model_is_recurrent(self._model)
             or lib.llama_model_is_hybrid(self._model)
         )
+        if "adapter" in files:
+            self._adapter_path = str(files["adapter"])
+            try:
+                self._adapter = llama_library.open_adapter(self._model, self._adapter_path)
+            except PackageError:
+                self.close()
+                raise
         self._open_context(embed=False)
 
     def run(self, prepared: Prepared, *, cancelled: Callable[[], bool]) -> Iterator[Piece]:
@@ -98,29 +115,70 @@ class LlamaEngine:
             raise InvalidError("a llama expert takes text", field="input.type")
         if not self._model:
             raise ExpertFailedError("no model is loaded", reason="not_loaded")
+        if not self._context:
+            self.resume()
         if prepared.embed:
             yield self._embed(prepared, cancelled)
         else:
             yield from self._generate(prepared, cancelled)
 
+    def park(self, *, pages: bool) -> None:
+        """Free the context, with `pages` also unmap the weights; the vocabulary stays."""
+        self._free_context()
+        memory.trim_heap()
+        if pages:
+            memory.unmap_pages(self._path)
+            self._unmapped = True
+
+    def resume(self) -> float | None:
+        """Open the context again, the weights mapped before; return the seconds those took.
+
+        Raises:
+            PackageError: there is no memory for it.
+        """
+        seconds = None
+        if self._unmapped:
+            started = time.perf_counter()
+            memory.map_pages(self._path)
+            seconds = time.perf_counter() - started
+            self._unmapped = False
+        if not self._context:
+            self._open_context(embed=self._embeds)
+        return seconds
+
+    def use_threads(self, threads: int) -> None:
+        """Use at most so many threads from the next token or batch on."""
+        threads = min(threads, self._most)
+        if threads != self._threads:
+            self._threads = threads
+            if self._context:
+                lib.llama_set_n_threads(self._context, threads, threads)
+
     def close(self) -> None:
         """Free the context and the model."""
-        if self._context:
-            lib.llama_free(self._context)
+        self._free_context()
         if self._model:
             lib.llama_model_free(self._model)
-        self._context = self._model = self._vocab = 0
-        self._past, self._whole = [], []
+        self._model = self._vocab = 0
+        self._adapter = None
+
+    def _free_context(self) -> None:
+        """Free the context, if there is one, and forget what was in it."""
+        if self._context:
+            lib.llama_free(self._context)
+        self._context = 0
+        self._past, self._whole, self._logits = [], [], b""
 
     def _open_context(self, *, embed: bool) -> None:
         """Open the one context; an expert either writes or embeds, so the other kind is let go."""
-        if self._context:
-            lib.llama_free(self._context)
-            self._context = 0
-        params = llama_library.context_params(self._limit, self._batch, self._threads, embed=embed)
+        self._free_context()
+        params = llama_library.context_params(
+            self._limit, self._batch, self._threads, embed=embed, cache=self._cache
+        )
         self._context = llama_library.open_context(self._model, params, self._path)
+        if self._adapter:
+            llama_library.apply_adapter(self._context, self._adapter, self._adapter_path)
         self._embeds = embed
-        self._past, self._whole = [], []
 
     def _generate(self, prompt: TextPrompt, cancelled: Callable[[], bool]) -> Iterator[Piece]:
         started = time.perf_counter()

@@ -136,13 +136,20 @@ def context_limit(model: int, wanted: int) -> int:
     return wanted
 
 
-def context_params(context: int, batch: int, threads: int, *, embed: bool) -> ctypes.Structure:
+# ggml.h, enum ggml_type: the types that keys and values may be kept in.
+_CACHE_TYPES = {"f16": 1, "q8_0": 8}
+
+
+def context_params(
+    context: int, batch: int, threads: int, *, embed: bool, cache: str = "f16"
+) -> ctypes.Structure:
     """Return the settings of a context for one sequence of `context` tokens.
 
     An embedding is taken of one whole batch, so there the context is no larger than the batch;
     the pooling is the model's own. A model with a sliding window keeps the window only.
     """
     params: ctypes.Structure = lib.llama_context_default_params()
+    params.type_k = params.type_v = _CACHE_TYPES[cache]
     params.n_batch = params.n_ubatch = min(batch, context)
     params.n_ctx = params.n_batch if embed else context
     params.n_threads = params.n_threads_batch = threads
@@ -187,3 +194,29 @@ def open_context(model: int, params: ctypes.Structure, path: str) -> int:
         reason = journal.reason() or "llama.cpp gave no reason"
         raise PackageError(f"no context can be opened on the model: {reason}", path=path)
     return int(context)
+
+
+def open_adapter(model: int, path: str) -> Any:  # noqa: ANN401 -- a pointer of ctypes
+    """Load a LoRA adapter for a loaded model, which frees it with itself; return its handle.
+
+    Raises:
+        PackageError: it is no adapter, or does not fit the model; with llama.cpp's own words.
+    """
+    journal.clear()
+    adapter = lib.llama_adapter_lora_init(model, path.encode())
+    if not adapter:
+        reason = journal.reason() or "llama.cpp gave no reason"
+        raise PackageError(f"the adapter does not fit its base: {reason}", path=path)
+    return adapter
+
+
+def apply_adapter(context: int, adapter: Any, path: str) -> None:  # noqa: ANN401 -- likewise
+    """Let a context compute with an adapter, in full strength.
+
+    Raises:
+        PackageError: llama.cpp refuses.
+    """
+    adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+    scales = (ctypes.c_float * 1)(1.0)
+    if lib.llama_set_adapters_lora(context, adapters, 1, scales):
+        raise PackageError(f"the adapter cannot be applied: {journal.reason()}", path=path)

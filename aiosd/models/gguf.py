@@ -8,11 +8,13 @@ vocabulary) are walked over, never built.
 import math
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from aiosd.domain.errors import PackageError
+from aiosd.models.gguf_types import TYPES, UNCOMPUTABLE
 
 MAX_PAIRS = 65_536
 MAX_TENSORS = 65_536
@@ -33,7 +35,9 @@ class GgufFacts:
     `kv_heads` has one entry per layer. `quantisation` is the bytes of tensors by type, largest
     first. `rope_scaling` is "none" unless the file says otherwise. `window` is the sliding window
     in tokens. `matrices` is the bytes of the weights of matrix products by type, as llama.cpp
-    copies those of some types into another layout; `state_bytes` is the state of a recurrent model.
+    copies those of some types into another layout; `places` says where each tensor begins and ends,
+    with its type if it is such a matrix and nothing else. `state_bytes` is the state of a recurrent
+    model.
     """
 
     architecture: str
@@ -57,6 +61,7 @@ class GgufFacts:
     tensor_count: int
     tensor_bytes: int
     matrices: tuple[tuple[str, int], ...]
+    places: tuple[tuple[str, int, int], ...] = field(repr=False)
     alignment: int
     file_size: int
 
@@ -94,47 +99,10 @@ def _check_start(start: bytes, size: int, path: str) -> None:
     raise PackageError(message, path=path)
 
 
-# ggml.h, enum ggml_type, with ggml.c's type_traits: number → name, elements and bytes of a block.
-_TYPES: dict[int, tuple[str, int, int]] = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    9: ("Q8_1", 32, 36),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-}
-# llama.cpp loads matrices of these types and aborts the process when it computes with them.
-_UNCOMPUTABLE = {"I8", "I16", "I64", "F64"}
-
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _STRING, _ARRAY, _BOOL = 8, 9, 7
+_LOOKED_UP = "token_embd.weight"  # the table of embeddings, of which rows are taken
 _SCALARS: dict[int, struct.Struct] = {
     0: struct.Struct("<B"),
     1: struct.Struct("<b"),
@@ -161,6 +129,7 @@ class _Reader:
         self._values: dict[str, Scalar] = {}
         self._arrays: dict[str, tuple[int, tuple[Scalar, ...]]] = {}
         self._tensors: dict[str, tuple[str, tuple[int, ...], int]] = {}
+        self._begin = 0
 
     def read(self) -> GgufFacts:
         version = self._number(_U32)
@@ -179,10 +148,10 @@ class _Reader:
         need = 0
         for _ in range(tensors):
             need = self._tensor(need, alignment)
-        begin = -(-self._at // alignment) * alignment
-        if tensors and begin + need > self._size:
+        self._begin = -(-self._at // alignment) * alignment
+        if tensors and self._begin + need > self._size:
             self._fail(
-                f"the file has {self._size} bytes but its tensors need {begin + need}: "
+                f"the file has {self._size} bytes but its tensors need {self._begin + need}: "
                 "it is cut short, download it again"
             )
         return self._facts(alignment)
@@ -241,13 +210,13 @@ class _Reader:
             self._fail(f"tensor {name!r} has {dimensions} dimensions: the header is damaged")
         shape = tuple(self._number(_U64) for _ in range(dimensions))
         number, at = self._number(_U32), self._number(_U64)
-        if number not in _TYPES:
+        if number not in TYPES:
             self._fail(f"tensor {name!r} has type {number}, which this release does not know")
-        kind, elements, block = _TYPES[number]
+        kind, elements, block = TYPES[number]
         total = math.prod(shape)
         if not 0 < total < MAX_VALUE or (shape and shape[0] % elements):
             self._fail(f"tensor {name!r} cannot have the shape {shape} in {kind}")
-        if kind in _UNCOMPUTABLE and dimensions > 1:
+        if kind in UNCOMPUTABLE and dimensions > 1:
             self._fail(f"tensor {name!r} is {kind}, with which llama.cpp cannot compute")
         if at != offset:
             self._fail(f"tensor {name!r} begins at {at} and not at {offset}: damaged")
@@ -292,6 +261,7 @@ class _Reader:
             tensor_count=len(self._tensors),
             tensor_bytes=sum(mix.values()),
             matrices=_by_size(self._matrices()),
+            places=tuple(self._places(alignment)),
             alignment=alignment,
             file_size=self._size,
         )
@@ -323,9 +293,20 @@ class _Reader:
         tied = "output.weight" not in self._tensors
         found: dict[str, int] = {}
         for name, (kind, shape, size) in self._tensors.items():
-            if len(shape) > 1 and shape[1] % 4 == 0 and (tied or name != "token_embd.weight"):
+            if _multiplied(shape) and (tied or name != _LOOKED_UP):
                 found[kind] = found.get(kind, 0) + size
         return found
+
+    def _places(self, alignment: int) -> Iterator[tuple[str, int, int]]:
+        """Yield the type of each matrix that is only multiplied with, else nothing, and its place.
+
+        Tensors lie one behind the other, as `_tensor` has checked.
+        """
+        at = self._begin
+        for name, (kind, shape, size) in self._tensors.items():
+            only = _multiplied(shape) and name != _LOOKED_UP
+            yield (kind if only else ""), at, at + size
+            at += -(-size // alignment) * alignment
 
     def _per_layer(self, key: str, layers: int, default: int) -> tuple[int, ...]:
         """Return one number per layer, from a number or an array."""
@@ -388,6 +369,11 @@ class _Reader:
 
     def _fail(self, message: str) -> NoReturn:
         raise PackageError(message, path=self._path)
+
+
+def _multiplied(shape: tuple[int, ...]) -> bool:
+    """Tell whether llama.cpp may copy a tensor of that shape: a matrix of whole groups of rows."""
+    return len(shape) > 1 and shape[1] % 4 == 0
 
 
 def _by_size(bytes_of: dict[str, int]) -> tuple[tuple[str, int], ...]:

@@ -1,89 +1,63 @@
 """How much RAM an expert will need, from the header of its model alone, before anything is loaded.
 
-To admit by; what is measured after the load replaces it. The formulas for the model follow what
-llama.cpp and XNNPACK allocate; fitted to bare forked processes of 3 MB on x86-64
-(`tools/calibrate_ram.py`), they held within +10 % and 2 MB. What the worker and the pipeline around
-the model take are round constants, chosen to lie above the bundled experts on one such machine: no
-bound was shown for other packages, and for small models the estimate is mostly these constants.
+To admit by; what is measured after the load replaces it. The parts of a GGUF model are counted in
+`aiosd.models.llama_need` as llama.cpp allocates them, those of a TFLite model here as XNNPACK does.
+What a worker holds beside its model was measured, and rests on that: see `WORKER_BYTES`.
 """
 
-import functools
-import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from aiosd.domain.errors import PackageError
 from aiosd.domain.inputs import InputType
-from aiosd.domain.manifest import EngineNeed, Manifest, Task
-from aiosd.models.gguf import GgufFacts, read_gguf
+from aiosd.domain.manifest import Manifest, Task
+from aiosd.domain.pre_steps import ImageInk
+from aiosd.models.gguf import read_gguf
+from aiosd.models.llama_need import gguf_need, with_adapter
+from aiosd.models.ram_need import WORKER_BYTES, RamNeed
 from aiosd.models.tflite import TfliteFacts, read_tflite
 
-MIB = 1_048_576
-WORKER_BYTES = 8 * MIB  # a forked worker: pages it writes to, its own heap, its libraries
-_LLAMA_BYTES = 3 * MIB  # llama.cpp's own structures, and OpenMP's
-_TFLITE_BYTES = MIB  # XNNPACK's and TFLite's own structures and scratch space
-_TOKEN_BYTES = 190  # a token in llama.cpp's vocabulary: text, score, two maps
-_MERGE_BYTES = 140  # a merge of a byte-pair vocabulary: a map of pairs of texts
-_LAYER_BYTES = 24_576  # tensors and graph nodes of a layer
-_CELLS = 256  # llama.cpp rounds the context up to this
+# LiteRT's code that the host has not run yet, and its own structures: 5.6 MB were left over of the
+# keyword model, which has no pipeline to speak of, on x86-64.
+_LIBRARY_BYTES = 5_700_000
 _OPERATOR_BYTES = 12_288  # one operator of TFLite with its kernel in XNNPACK
-# What the pipeline before the model holds: Pillow and the decoded picture, a spectrum, features.
+# What the pipeline before the model holds: parsed settings, code of NumPy and Pillow that the host
+# has not run yet, the decoded input. Left over of the experts of each kind were, in MB: text 0.6 to
+# 0.8, series 1.8, audio 1.3 to 1.9, image 1.7 to 3.6; with a step that solves equations 4.2.
 PIPELINE_BYTES = {
-    InputType.IMAGE: 6 * MIB,
-    InputType.AUDIO: 4 * MIB,
-    InputType.TEXT: 4 * MIB,
-    InputType.SERIES: 2 * MIB,
+    InputType.TEXT: 800_000,
+    InputType.SERIES: 1_900_000,
+    InputType.AUDIO: 1_900_000,
+    InputType.IMAGE: 3_000_000,
 }
-# llama.cpp: of this many layers one looks at the whole context, the others at the window.
-_WINDOW_PATTERN = {"gemma2": 2, "gemma3": 6}
-
-# ggml-cpu/repack.cpp: types copied into another layout, by feature of the processor as
-# /proc/cpuinfo names it.
-_REPACKED = {
-    "avx2": {"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"},
-    "avx512f": {"Q2_K"},
-    "asimd": {"IQ4_NL"},
-    "asimddp": {"Q4_0", "Q4_K", "Q5_K", "Q6_K", "MXFP4", "Q8_0"},
-}
-
-
-@dataclass(frozen=True)
-class RamNeed:
-    """Bytes an expert needs while loaded.
-
-    `weights_bytes` are mapped from the file and the kernel may take them back; the others are
-    private: `cache_bytes` grows with the context, `compute_bytes` with the batch, `packed_bytes`
-    are copies of weights in another layout, `worker_bytes` the process and its tables.
-    """
-
-    weights_bytes: int
-    cache_bytes: int = 0
-    compute_bytes: int = 0
-    packed_bytes: int = 0
-    worker_bytes: int = WORKER_BYTES
-
-    @property
-    def private_bytes(self) -> int:
-        """What nothing but the worker's end gives back."""
-        return self.cache_bytes + self.compute_bytes + self.packed_bytes + self.worker_bytes
-
-    @property
-    def total_bytes(self) -> int:
-        """All of it, with the whole model in RAM."""
-        return self.weights_bytes + self.private_bytes
+# A grammar of llama.cpp's sampler with its stacks, and the reader of JSON schemas.
+_GRAMMAR_BYTES = 1_600_000
+_SOLVER_BYTES = 1_000_000  # image.ink: NumPy's linear algebra, which brings in OpenBLAS
 
 
 def ram_need(
-    manifest: Manifest, model: Path | None, *, features: frozenset[str] | None = None
+    manifest: Manifest,
+    model: Path | None,
+    adapter: Path | None = None,
+    *,
+    features: frozenset[str] | None = None,
 ) -> RamNeed:
     """Return what the expert needs; `features` are the processor's, None for this machine's.
 
     A model of an engine that is not known here is taken to be read into private memory.
 
     Raises:
-        PackageError: the model file is damaged, or not of the engine's kind.
+        PackageError: the model file is damaged, not of the engine's kind, or of another
+            architecture than its adapter.
     """
     need = _model_need(manifest, model, features)
+    if model is not None and adapter is not None:
+        need = _with_adapter(need, manifest, model, adapter)
     around = PIPELINE_BYTES.get(manifest.input.type, 0)
+    if any(isinstance(step, ImageInk) for step in manifest.pre):
+        around += _SOLVER_BYTES
+    if manifest.prompt and (manifest.prompt.grammar or manifest.prompt.json_schema):
+        around += _GRAMMAR_BYTES
     return replace(need, worker_bytes=need.worker_bytes + around)
 
 
@@ -100,85 +74,31 @@ def _model_need(manifest: Manifest, model: Path | None, features: frozenset[str]
     return RamNeed(0, compute_bytes=model.stat().st_size)
 
 
-def gguf_need(
-    facts: GgufFacts,
-    engine: EngineNeed,
-    *,
-    features: frozenset[str] | None = None,
-    embeds: bool = False,
-) -> RamNeed:
-    """Return what llama.cpp needs for a model with a context and a batch."""
-    context = min(engine.context, facts.context_train or engine.context)
-    batch = min(engine.batch, context)
-    cells = -(-(batch if embeds else context) // _CELLS) * _CELLS
-    repacked = _repacked(processor_features() if features is None else features)
-    tables = (
-        facts.vocabulary * _TOKEN_BYTES + facts.merges * _MERGE_BYTES + facts.layers * _LAYER_BYTES
-    )
-    return RamNeed(
-        weights_bytes=facts.tensor_bytes,
-        cache_bytes=_cache_bytes(facts, cells, batch) + facts.state_bytes,
-        compute_bytes=_compute_bytes(facts, cells, batch, batch if embeds else 1),
-        packed_bytes=sum(size for kind, size in facts.matrices if kind in repacked),
-        worker_bytes=WORKER_BYTES + _LLAMA_BYTES + tables,
-    )
-
-
-def _cache_bytes(facts: GgufFacts, cells: int, batch: int) -> int:
-    """Return the bytes of keys and values, of two bytes (f16) each."""
-    windowed = min(cells, -(-(facts.window + batch) // _CELLS) * _CELLS)
-    pattern = _WINDOW_PATTERN.get(facts.architecture, 1)
-    total = 0
-    for layer, heads in enumerate(facts.kv_heads):
-        whole = not facts.window or (layer + 1) % pattern == 0
-        total += (cells if whole else windowed) * heads
-    return total * 2 * (facts.key_length + facts.value_length)
-
-
-def _compute_bytes(facts: GgufFacts, cells: int, batch: int, outputs: int) -> int:
-    """Return the bytes of intermediate results, of four bytes each.
-
-    The widest place of a layer holds gate, up and their product beside four rows of the
-    embedding's width; where every token has an output, the logits may be wider still. Then the
-    mask (f16) of the batch against the cache, and the logits that are handed out.
-    """
-    wide = max(facts.feed_forward, facts.heads * facts.key_length)
-    rows = batch * 4 * (3 * wide + 4 * facts.embedding)
-    logits = 4 * facts.vocabulary
-    peak = max(rows, outputs * logits + 12 * batch * facts.embedding)
-    return (peak + 2 * batch * cells + logits) * 105 // 100 + 100_000
+def _with_adapter(need: RamNeed, manifest: Manifest, model: Path, adapter: Path) -> RamNeed:
+    """Add an adapter to what its base needs."""
+    base, change = read_gguf(model), read_gguf(adapter)
+    if base.architecture != change.architecture:
+        raise PackageError(
+            f"the adapter is for models of architecture {change.architecture}, its base is "
+            f"{base.architecture}: it was made for another base",
+            path=str(adapter),
+        )
+    return with_adapter(need, base, change, manifest.engine)
 
 
 def tflite_need(facts: TfliteFacts) -> RamNeed:
-    """Return what a TFLite model needs with XNNPACK, which packs weights and has its own arena."""
+    """Return what a TFLite model needs with XNNPACK, which packs weights and has its own arena.
+
+    Operators that XNNPACK takes over have their results in its arena and not in TFLite's, which
+    then holds inputs and outputs alone; others the other way round.
+    """
+    ends = sum(tensor.size_bytes for tensor in (*facts.inputs, *facts.outputs))
     return RamNeed(
         weights_bytes=facts.file_size,
-        compute_bytes=2 * facts.arena_bytes
+        compute_bytes=facts.arena_bytes
+        + ends
         + facts.pointer_bytes
         + _OPERATOR_BYTES * facts.operator_count,
         packed_bytes=facts.packed_bytes * 105 // 100,
-        worker_bytes=WORKER_BYTES + _TFLITE_BYTES,
+        worker_bytes=WORKER_BYTES + _LIBRARY_BYTES,
     )
-
-
-@functools.cache
-def processor_features() -> frozenset[str]:
-    """Return this machine's processor features, as /proc/cpuinfo names them.
-
-    Where they cannot be told, all that matter here: the need is then never too low.
-    """
-    key = "Features" if platform.machine() == "aarch64" else "flags"
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return frozenset(value.split())
-    return frozenset(_REPACKED)
-
-
-def _repacked(features: frozenset[str]) -> set[str]:
-    """Return the types that a processor's llama.cpp copies into another layout."""
-    return set[str]().union(*(types for name, types in _REPACKED.items() if name in features))

@@ -6,10 +6,17 @@ from aiosd.domain.errors import AiosdError
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Start a worker for this expert; `reserved_bytes` are already in the books."""
+    """Start a worker for this expert; `reserved_bytes`, all that it may hold, are in the books."""
 
     expert: str
     reserved_bytes: int
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """From now on the books give this loaded expert so many bytes; the kernel may hold it there."""
+
+    expert: str
+    booked_bytes: int
 
 
 class Unload(msgspec.Struct, frozen=True):
@@ -17,6 +24,20 @@ class Unload(msgspec.Struct, frozen=True):
 
     expert: str
     why: str
+
+
+class Park(msgspec.Struct, frozen=True):
+    """Have the idle worker of this expert give back its context, and its `pages` too if so said."""
+
+    expert: str
+    pages: bool
+    why: str
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Have the parked worker of this expert make its context again; its bytes are in the books."""
+
+    expert: str
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -27,12 +48,22 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Serve(msgspec.Struct, frozen=True):
-    """Hand this request to the expert's worker."""
+    """Hand this request to the expert's worker, with what it may use: see `Share`."""
 
     request: int
     expert: str
     queue_seconds: float
     load_seconds: float
+    threads: int = 1
+    duty: float = 1.0
+
+
+class Adjust(msgspec.Struct, frozen=True):
+    """Tell the expert's worker, which is answering, to use another share from its next step on."""
+
+    expert: str
+    threads: int
+    duty: float
 
 
 class Interrupt(msgspec.Struct, frozen=True):
@@ -56,4 +87,4 @@ class Settle(msgspec.Struct, frozen=True):
     error: AiosdError | None
 
 
-Effect = Load | Unload | Kill | Serve | Interrupt | Refuse | Settle
+Effect = Load | Limit | Unload | Park | Resume | Kill | Serve | Adjust | Interrupt | Refuse | Settle

@@ -8,7 +8,10 @@ All methods take moments of one monotonic clock, and samples and intervals in it
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import msgspec
 
 from aiosd.domain.energy import (
     CpuInterval,
@@ -18,7 +21,9 @@ from aiosd.domain.energy import (
     MeteredInterval,
     Prediction,
 )
+from aiosd.domain.energy_record import EnergyRecord, ExpertRecord
 from aiosd.domain.power import EnergySource, Sample, Scope
+from aiosd.policy.energy_account import Account, Split
 from aiosd.policy.energy_curve import EnergyCurve, Stretch
 from aiosd.policy.energy_fit import ExpertFit
 from aiosd.policy.idle_baseline import IdleBaseline
@@ -28,67 +33,19 @@ FEWEST_SAMPLES = 10
 # An interval is quiet if no request ran, and all workers and others used less of one core than:
 _QUIET_WORKERS = 0.01
 _QUIET_OTHERS = 0.05
-# Of /proc/<pid>/stat's ticks; a request may be billed this much more than its worker reported.
-_TICK_SECONDS = 0.01
 # A meter that is silent for so long does not come back for these.
 _PENDING = 1024
 _UNREAD = 256
 _CLIENTS = 256
+# Of experts that came and went, so many are kept; the others' joules go to everything else.
+_EXPERTS = 256
 # Less than this share of an interval may be missing for its mean power to be known.
 _SLIVER = 0.01
 _OTHER_CLIENTS = "(others)"
+# A client is a connection, and its name ends with it.
+_EARLIER_CLIENTS = "(before the restart)"
 # The part of an interval's power by which its first or last moment may be misplaced (uniform).
 _EDGE = 0.29
-
-
-@dataclass
-class _Account:
-    """One request: what is known of it, and what has been settled for it so far."""
-
-    id: int
-    expert: str
-    client: str
-    start: float
-    end: float | None = None
-    cpu_seconds: float | None = None
-    units: float = 0.0
-    marginal: float = 0.0
-    idle: float = 0.0
-    billed_cpu: float = 0.0
-    sigma: float = 0.0
-    edges: float = 0.0
-    samples: int = 0
-    settled: float = 0.0
-    gap: float = 0.0
-
-    def overlap(self, start: float, end: float) -> float:
-        """Return how long the request ran within [start, end]."""
-        last = end if self.end is None else min(end, self.end)
-        return max(0.0, last - max(start, self.start))
-
-    def may_be_billed(self) -> float:
-        """Return the CPU seconds that it can still have used; unlimited while it runs."""
-        if self.end is None or self.cpu_seconds is None:
-            return float("inf")
-        return max(0.0, self.cpu_seconds + _TICK_SECONDS - self.billed_cpu)
-
-
-@dataclass(frozen=True)
-class _Split:
-    """One interval as it is settled: what the meter says of it, and who ran for how long."""
-
-    interval: CpuInterval
-    stretch: Stretch
-    running: tuple[tuple[_Account, float], ...]
-    idle_joules: float
-
-    @property
-    def active_joules(self) -> float:
-        """What the interval took beyond the idle; below it by noise, and kept so: sums stay true.
-
-        Cut off at zero, noise would add up to joules that were never used.
-        """
-        return self.stretch.joules - self.idle_joules
 
 
 class EnergyBooks:
@@ -101,8 +58,8 @@ class EnergyBooks:
         self._baseline = IdleBaseline(idle_watts)
         self._pending: deque[CpuInterval] = deque()
         self._settled: float | None = None
-        self._running: dict[int, _Account] = {}
-        self._ended: list[_Account] = []
+        self._running: dict[int, Account] = {}
+        self._ended: list[Account] = []
         self._fits: dict[str, ExpertFit] = {}
         self._experts: dict[str, ExpertEnergy] = {}
         self._clients: dict[str, float] = {}
@@ -142,7 +99,7 @@ class EnergyBooks:
 
     def on_started(self, request: int, expert: str, client: str, now: float) -> None:
         """Take note that a worker begins to answer a request."""
-        self._running[request] = _Account(request, expert, client, now)
+        self._running[request] = Account(request, expert, client, now)
 
     def on_ended(
         self, request: int, now: float, cpu_seconds: float | None = None, units: float = 0.0
@@ -196,6 +153,46 @@ class EnergyBooks:
             dict(self._clients),
         )
 
+    def record(
+        self, board: str, meter: str, since: float, packages: Mapping[str, str]
+    ) -> EnergyRecord:
+        """Return what is worth keeping over a restart; `packages` are those of the experts now."""
+        ranked = sorted(self._experts.items(), key=lambda each: -each[1].joules)
+        experts, rest = ranked[:_EXPERTS], ranked[_EXPERTS:]
+        clients = sum(self._clients.values())
+        return EnergyRecord(
+            board=board,
+            meter=meter,
+            since=since,
+            meter_joules=self._meter,
+            idle_joules=self._idle,
+            other_joules=self._other + sum(each.joules for _, each in rest),
+            gap_seconds=self._gaps,
+            idle=self._baseline.record(),
+            fits={
+                name: fit.record(packages[name])
+                for name, fit in self._fits.items()
+                if name in packages
+            },
+            experts={name: ExpertRecord(**asdict(each)) for name, each in experts},
+            clients={_EARLIER_CLIENTS: clients} if clients else {},
+        )
+
+    def restore(self, record: EnergyRecord, packages: Mapping[str, str]) -> None:
+        """Go on from what was kept; a fit of another package than is installed now is dropped."""
+        self._meter += record.meter_joules
+        self._idle += record.idle_joules
+        self._other += record.other_joules
+        self._gaps += record.gap_seconds
+        self._baseline.restore(record.idle)
+        for name, fit in record.fits.items():
+            if packages.get(name) == fit.package:
+                self._fits[name] = ExpertFit.of(fit)
+        for name, each in record.experts.items():
+            self._experts[name] = ExpertEnergy(**msgspec.structs.asdict(each))
+        for name, joules in record.clients.items():
+            self._add_client(name, joules)
+
     # ── settling ──────────────────────────────────────────────────────────────────────────────
 
     def _settle(self) -> None:
@@ -243,12 +240,12 @@ class EnergyBooks:
             return
         self._baseline.on_busy(stretch.joules, stretch.known_seconds)
         idle = (self._baseline.watts or 0.0) * stretch.known_seconds
-        split = _Split(interval, stretch, running, idle)
+        split = Split(interval, stretch, running, idle)
         self._idle += idle
         self._share_idle(split)
         self._share_active(split)
 
-    def _share_idle(self, split: _Split) -> None:
+    def _share_idle(self, split: Split) -> None:
         """Give those who run their part of the idle, and count what they ran."""
         seconds = split.interval.end - split.interval.start
         together = max(seconds, sum(overlap for _, overlap in split.running))
@@ -260,7 +257,7 @@ class EnergyBooks:
             account.gap += overlap * (1 - known)
             account.sigma += self._baseline.sigma_watts * overlap * known
 
-    def _share_active(self, split: _Split) -> None:
+    def _share_active(self, split: Split) -> None:
         """Split what is beyond the idle by CPU time."""
         interval, active = split.interval, split.active_joules
         busy = sum(spent for _, spent in interval.experts) + interval.other_seconds
@@ -273,7 +270,7 @@ class EnergyBooks:
             if spent > 0:
                 self._bill(split, expert, spent, active / busy)
 
-    def _bill(self, split: _Split, expert: str, spent: float, rate: float) -> None:
+    def _bill(self, split: Split, expert: str, spent: float, rate: float) -> None:
         """Bill a worker's CPU time to its requests; what they cannot have used stays with it."""
         mine = [(each, overlap) for each, overlap in split.running if each.expert == expert]
         # Those whose bound is known and low go first: what they leave is the others'.
@@ -307,7 +304,7 @@ class EnergyBooks:
         name = client if known else _OTHER_CLIENTS
         self._clients[name] = self._clients.get(name, 0.0) + joules
 
-    def _overlaps(self, interval: CpuInterval) -> list[tuple[_Account, float]]:
+    def _overlaps(self, interval: CpuInterval) -> list[tuple[Account, float]]:
         """Return the requests that ran within an interval, and for how long."""
         accounts = [*self._running.values(), *self._ended]
         pairs = ((each, each.overlap(interval.start, interval.end)) for each in accounts)
@@ -315,7 +312,7 @@ class EnergyBooks:
 
     def _close(self, settled: float) -> None:
         """Let the requests that are settled to their end teach their expert's fit."""
-        still: list[_Account] = []
+        still: list[Account] = []
         for account in self._ended:
             if account.end is None or account.end > settled:
                 still.append(account)
@@ -330,23 +327,23 @@ class EnergyBooks:
             )
             if account.gap <= 0 and account.settled > 0:
                 fit = self._fits.setdefault(account.expert, ExpertFit())
-                fit.on_request(_cpu(account), account.units, account.marginal)
+                fit.on_request(account.cpu, account.units, account.marginal)
         self._ended = still
 
     # ── figures ───────────────────────────────────────────────────────────────────────────────
 
-    def _figure(self, account: _Account) -> EnergyFigure | None:
+    def _figure(self, account: Account) -> EnergyFigure | None:
         """Return what is known of a request that just ended."""
         if account.samples < FEWEST_SAMPLES or account.gap > 0:
             return self._fitted(account)
-        tail = max(0.0, _cpu(account) - account.billed_cpu) * (self._rate or 0.0)
+        tail = max(0.0, account.cpu - account.billed_cpu) * (self._rate or 0.0)
         seconds = (account.end or account.start) - account.start
         idle = account.idle + max(0.0, seconds - account.settled) * (self._baseline.watts or 0.0)
         marginal = max(0.0, account.marginal + tail)
         sigma = (account.sigma**2 + account.edges + (_EDGE * tail) ** 2) ** 0.5
         return self._as_figure(account, (marginal, sigma), idle, fitted=False)
 
-    def _fitted(self, account: _Account) -> EnergyFigure | None:
+    def _fitted(self, account: Account) -> EnergyFigure | None:
         """Return the figure of a request that cannot be measured alone."""
         fit = self._fits.get(account.expert)
         cpu = account.cpu_seconds
@@ -363,7 +360,7 @@ class EnergyBooks:
         return self._as_figure(account, (guess.joules, guess.uncertainty_joules), idle, fitted=True)
 
     def _as_figure(
-        self, account: _Account, marginal: tuple[float, float], idle: float, *, fitted: bool
+        self, account: Account, marginal: tuple[float, float], idle: float, *, fitted: bool
     ) -> EnergyFigure:
         """Put a figure together."""
         joules, sigma = marginal
@@ -377,8 +374,3 @@ class EnergyBooks:
             fitted=fitted,
             gap_seconds=account.gap,
         )
-
-
-def _cpu(account: _Account) -> float:
-    """Return the CPU time of a request: as its worker says, else as it was billed."""
-    return account.billed_cpu if account.cpu_seconds is None else account.cpu_seconds

@@ -7,6 +7,7 @@ bounds a, b >= 0 exact: of the sides where they hold, the one with the least res
 import math
 
 from aiosd.domain.energy import Prediction
+from aiosd.domain.energy_record import FitRecord
 
 # A request counts half after about 340 others.
 _FORGETTING = 0.998
@@ -38,6 +39,33 @@ class ExpertFit:
     def sigma_joules(self) -> float:
         """The root of the mean square of what was predicted wrongly, request by request."""
         return math.sqrt(self._square / self._weight) if self._weight else 0.0
+
+    def record(self, package: str) -> FitRecord:
+        """Return the sums, to be kept."""
+        return FitRecord(
+            package=package,
+            cc=self._cc,
+            cu=self._cu,
+            uu=self._uu,
+            cy=self._cy,
+            uy=self._uy,
+            square=self._square,
+            weight=self._weight,
+            cpu=self._cpu,
+            units=self._units,
+            count=self.count,
+        )
+
+    @classmethod
+    def of(cls, record: FitRecord) -> "ExpertFit":
+        """Return the fit that was kept."""
+        fit = cls()
+        fit._cc, fit._cu, fit._uu = record.cc, record.cu, record.uu
+        fit._cy, fit._uy = record.cy, record.uy
+        fit._square, fit._weight = record.square, record.weight
+        fit._cpu, fit._units, fit.count = record.cpu, record.units, record.count
+        fit._solve()
+        return fit
 
     def on_request(self, cpu_seconds: float, units: float, joules: float) -> None:
         """Take a measured request: its CPU time, its units, and what it added to the idle."""

@@ -8,7 +8,7 @@ estimated need is in the books before its worker starts, so that two loads at on
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from aiosd.policy.eviction import Candidate, choose
+from aiosd.policy.eviction import Candidate, Victim, choose, leave
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Fits:
 
 @dataclass(frozen=True)
 class Evict:
-    """There is room once these have left."""
+    """There is room once these have left, or given back what they can do without."""
 
-    victims: tuple[Candidate, ...]
+    victims: tuple[Victim, ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Ledger:
 
     A forked worker shares most of its pages with its host. The host is counted whole, and each
     worker with the pages that it has alone, so that the sum is what PSS over all of them adds up
-    to; a worker without a host is counted by its PSS.
+    to; a worker without a host is counted by its PSS. Pages that workers share with each other and
+    not with their host, such as code that it never ran, are weighed after each load. Weights that
+    several experts have mapped from one file are counted once, with the one that came first.
     """
 
     def __init__(self, cap_bytes: int) -> None:
@@ -57,7 +59,20 @@ class Ledger:
         """Bytes reserved or measured for all experts and hosts together."""
         self._held: dict[str, int] = {}
         self._growth: dict[str, int] = {}
+        self._mapped: dict[str, int] = {}
         self._hosts: dict[str, int] = {}
+        self._common: dict[str, int] = {}
+        self._weights: dict[str, int] = {}
+        self._sharers: dict[str, list[str]] = {}
+        self._model_of: dict[str, str] = {}
+
+    @property
+    def mapped_bytes(self) -> int:
+        """The part of `used_bytes` that is mapped from model files, which the kernel can take back.
+
+        It counts under the cap all the same: the cap is on what all processes have resident.
+        """
+        return sum(self._mapped.values())
 
     @property
     def room_bytes(self) -> int:
@@ -75,28 +90,82 @@ class Ledger:
         return sum(self._growth.values())
 
     def held(self, expert: str) -> int:
-        """Return the bytes in the books for one expert."""
+        """Return the bytes in the books for one expert, with those that it has for others too."""
+        held = self._held.get(expert, 0)
+        model = self._model_of.get(expert)
+        if model is not None and self._sharers[model][0] == expert:
+            held += self._weights[model]
+        return held
+
+    def own(self, expert: str) -> int:
+        """Return the bytes in the books for one expert, without weights that it may share."""
         return self._held.get(expert, 0)
+
+    def whole(self, expert: str) -> int:
+        """Return the bytes of one expert with weights that it may share, whoever has them."""
+        return self.own(expert) + self.shared(expert)
+
+    def mapped(self, model: str) -> bool:
+        """Tell whether somebody has this model's weights mapped, and in the books."""
+        return model in self._sharers
+
+    def shared(self, expert: str) -> int:
+        """Return the bytes of weights that an expert shares, or may share, with others."""
+        return self._weights.get(self._model_of.get(expert, ""), 0)
 
     def growth(self, expert: str) -> int:
         """Return the bytes that one expert is expected to grow by."""
         return self._growth.get(expert, 0)
 
-    def set(self, expert: str, size: int, growth: int = 0) -> None:
-        """Reserve, or replace what was reserved by what was measured and may still come."""
+    def file_bytes(self, expert: str) -> int:
+        """Return the part of `held` that is mapped from files, as far as it was measured."""
+        return self._mapped.get(expert, 0)
+
+    def set(self, expert: str, size: int, growth: int = 0, mapped: int = 0) -> None:
+        """Reserve, or replace what was reserved by what was measured and may still come.
+
+        `mapped` bytes of it are a file's: the kernel can take them back, unlike the others, but
+        under the cap they count like any.
+        """
         self.used_bytes += size - self._held.get(expert, 0)
         self._held[expert] = size
         self._growth[expert] = growth
+        self._mapped[expert] = min(mapped, size)
+
+    def share(self, expert: str, model: str, size: int) -> None:
+        """Count weights that an expert maps from a model that others may map as well."""
+        if model not in self._sharers:
+            self.used_bytes += size
+            self._weights[model] = size
+        self._sharers.setdefault(model, []).append(expert)
+        self._model_of[expert] = model
 
     def set_host(self, engine: str, size: int) -> None:
         """Count an engine host; 0 once it is gone."""
         self.used_bytes += size - self._hosts.get(engine, 0)
         self._hosts[engine] = size
 
+    def set_common(self, engine: str, size: int) -> None:
+        """Count what a host and its workers hold in common, as far as it is more than the host.
+
+        It goes when the workers go, and so is no loss of room; shared weights are counted already.
+        """
+        weights = sum(self._weights[each] for each, who in self._sharers.items() if len(who) > 1)
+        more = max(0, size - weights - self._hosts.get(engine, 0)) if size else 0
+        self.used_bytes += more - self._common.get(engine, 0)
+        self._common[engine] = more
+
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""
         self.used_bytes -= self._held.pop(expert, 0)
         self._growth.pop(expert, None)
+        self._mapped.pop(expert, None)
+        model = self._model_of.pop(expert, None)
+        if model is not None:
+            self._sharers[model].remove(expert)
+            if not self._sharers[model]:
+                del self._sharers[model]
+                self.used_bytes -= self._weights.pop(model)
 
 
 @dataclass(frozen=True)
@@ -105,7 +174,7 @@ class Resident:
 
     `wanted` ones have requests waiting and are spared by a patient newcomer; `fresh` ones were
     loaded for those requests a moment ago, or came back right after they had left, and are spared
-    by everybody.
+    by everybody. Of one that is `leaving` the candidate's bytes are those that will come back.
     """
 
     candidate: Candidate
@@ -130,6 +199,7 @@ class Room:
         self._now = ledger.free_bytes - ledger.promised_bytes
         self._soon = self._now + sum(each.candidate.bytes for each in everybody if each.leaving)
         self._staying = {each.candidate.expert: each for each in everybody if not each.leaving}
+        self._counted: dict[str, int] = {}
 
     def admit(
         self,
@@ -137,30 +207,37 @@ class Room:
         *,
         patient: bool = False,
         prefer: Collection[str] = (),
+        own: str = "",
+        own_bytes: int = 0,
     ) -> Verdict:
         """Return whether `need_bytes` fit, who must leave, for whom to wait, or why never.
 
         Those in `prefer`, for whom it waited before, are waited for again if they are enough:
-        else two that are busy in turn would never be idle together.
+        else two that are busy in turn would never be idle together. A parked expert that comes
+        back is `own`: of what it needs it holds `own_bytes` already.
         """
-        if need_bytes <= min(self._now, self._soon):
+        more = need_bytes - own_bytes
+        if more <= min(self._now, self._soon):
             return Fits()
-        pinned = [each for each in self._staying.values() if each.pinned]
+        others = [each for name, each in self._staying.items() if name != own]
+        pinned = [each for each in others if each.pinned]
         best = self._best - sum(each.candidate.bytes for each in pinned)
         if need_bytes > best:
             names = tuple(sorted(each.candidate.expert for each in pinned))
             return Never(need_bytes, max(best, 0), names)
-        missing = need_bytes - self._soon
+        missing = more - self._soon
         if missing <= 0:
             return Wait()
-        movable = [each for each in self._staying.values() if not each.pinned]
+        movable = [each for each in others if not each.pinned]
         idle = [each for each in movable if not _spared(each, patient=patient)]
         victims = choose([each.candidate for each in idle], missing)
         if victims is not None:
+            self._counted = {each.expert: each.bytes for each in victims}
             return Evict(tuple(victims))
         first = prefer or [each.candidate.expert for each in idle]
-        awaited = choose([each.candidate for each in movable], missing, first=first)
-        return Wait(tuple(each.expert for each in awaited or ()))
+        awaited = choose([each.candidate for each in movable], missing, first=first) or []
+        self._counted = {each.expert: each.bytes for each in awaited}
+        return Wait(tuple(each.expert for each in awaited))
 
     def take(self, need_bytes: int) -> None:
         """Note that these bytes are reserved from now on."""
@@ -168,10 +245,13 @@ class Room:
         self._soon -= need_bytes
 
     def claim(self, need_bytes: int, victims: Iterable[str]) -> None:
-        """Note that somebody will need these bytes as soon as `victims` are gone."""
+        """Note that somebody will need these bytes as soon as `victims` are gone.
+
+        Each gives what the last verdict counted on, or all it has.
+        """
         for name in victims:
             gone = self._staying.pop(name, None)
-            self._soon += gone.candidate.bytes if gone else 0
+            self._soon += self._counted.get(name, gone.candidate.bytes) if gone else 0
         self._soon -= need_bytes
 
     def on_served(self, expert: str) -> None:
@@ -180,12 +260,16 @@ class Room:
             self._staying[expert] = replace(self._staying[expert], busy=True)
 
 
-def overweight(ledger: Ledger, residents: Collection[Resident], spare: str = "") -> list[Candidate]:
+def overweight(ledger: Ledger, residents: Collection[Resident], spare: str = "") -> list[Victim]:
     """Return the idle ones who must leave because measurements, or a lower cap, went over it.
 
     That is all of them where they are not enough; those who are busy follow when they are done.
     """
-    coming = sum(ledger.held(each.candidate.expert) for each in residents if each.leaving)
+    coming = sum(
+        min(ledger.held(each.candidate.expert), each.candidate.bytes)
+        for each in residents
+        if each.leaving
+    )
     missing = -ledger.free_bytes - coming
     if missing <= 0:
         return []
@@ -196,7 +280,7 @@ def overweight(ledger: Ledger, residents: Collection[Resident], spare: str = "")
         if not (each.busy or each.pinned or each.leaving or each.candidate.expert == spare)
     ]
     chosen = choose(idle, missing)
-    return idle if chosen is None else chosen
+    return [leave(each) for each in idle] if chosen is None else chosen
 
 
 def _spared(resident: Resident, *, patient: bool) -> bool:

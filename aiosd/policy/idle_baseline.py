@@ -2,8 +2,11 @@
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
+
+from aiosd.domain.energy_record import IdleRecord
 
 WINDOW_SECONDS = 2.0
 # Half an hour of quiet at most; older windows say little of the temperature of today.
@@ -64,9 +67,26 @@ class IdleBaseline:
 
     def on_mode(self, name: str) -> None:
         """Use the figure of another power mode from now on."""
+        if name == self._mode:
+            return
         self._modes.setdefault(name, _Mode())
         self._mode = name
         self._joules = self._seconds = 0.0
+
+    def record(self) -> dict[str, IdleRecord]:
+        """Return the measured figures by mode, to be kept."""
+        return {
+            name: IdleRecord(watts=mode.watts, sigma=mode.sigma)
+            for name, mode in self._modes.items()
+            if mode.watts is not None and mode.watts >= 0
+        }
+
+    def restore(self, kept: Mapping[str, IdleRecord]) -> None:
+        """Use the figures that were kept, until quiet windows of today replace them."""
+        for name, each in kept.items():
+            mode = self._modes.setdefault(name, _Mode())
+            if mode.watts is None:
+                mode.watts, mode.sigma = each.watts, each.sigma
 
     def on_quiet(self, joules: float, seconds: float) -> None:
         """Add a quiet stretch; each window of them counts once it is full."""

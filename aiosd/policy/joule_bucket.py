@@ -47,7 +47,17 @@ class JouleBucket:
         return bound is None or self.taken(now) < _BACKGROUND_SHARE * bound
 
     def draw(self, request: int, joules: float, now: float, *, background: bool = False) -> Draw:
-        """Take what a request is expected to need, if it is there.
+        """Take what a request is expected to need, if it is there."""
+        draw = self.ask(joules, now, background=background)
+        if draw.admit is Admission.NOW:
+            slot = self._slot(now)
+            slot.joules += joules
+            self._taken += joules
+            self._drawn[request] = (slot, joules)
+        return draw
+
+    def ask(self, joules: float, now: float, *, background: bool = False) -> Draw:
+        """Return what `draw` would say, and take nothing.
 
         One that needs more than the whole bound is refused; others wait, and are told how long.
         """
@@ -68,10 +78,6 @@ class JouleBucket:
                     f"{self.taken(now):.3g} of {share:.3g} J are used in this "
                     f"{self.period_seconds:.0f} s",
                 )
-        slot = self._slot(now)
-        slot.joules += joules
-        self._taken += joules
-        self._drawn[request] = (slot, joules)
         return Draw(Admission.NOW)
 
     def reconcile(self, request: int, joules: float | None) -> None:
@@ -91,12 +97,18 @@ class JouleBucket:
         for slot in self._slots:
             missing -= slot.joules
             if missing <= _ROUNDING_JOULES:
-                return max(self._expires(slot) - now, 1e-3)
+                # Rounded, it may come out longer than the slot lives.
+                return min(max(self._expires(slot) - now, 1e-3), self._life)
         return self.period_seconds
 
     def _expires(self, slot: _Slot) -> float:
         """Return when a slot leaves the window."""
-        return slot.start + self.period_seconds * (1 + 1 / _SLOTS)
+        return slot.start + self._life
+
+    @property
+    def _life(self) -> float:
+        """How long a slot counts."""
+        return self.period_seconds * (1 + 1 / _SLOTS)
 
     def _slot(self, now: float) -> _Slot:
         """Return the slot of this moment."""

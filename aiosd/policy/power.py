@@ -127,6 +127,10 @@ class PowerGovernor:
         """
         return self._bucket.draw(request, max(0.0, joules or 0.0), now, background=background)
 
+    def ask(self, joules: float | None, now: float, *, background: bool = False) -> Draw:
+        """Return what `draw` would say, and take nothing."""
+        return self._bucket.ask(max(0.0, joules or 0.0), now, background=background)
+
     def reconcile(self, request: int, joules: float | None) -> None:
         """Replace what was drawn by what was used; 0 if the request never ran."""
         self._bucket.reconcile(request, joules)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from aiosd.domain.board import BatteryRules, BoardProfile, HeatRules
+from aiosd.domain.power import Scope
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,21 @@ class PowerRules:
     patience_seconds: float = 30.0
 
     @classmethod
-    def of(cls, profile: BoardProfile, cap_watts: float | None = None) -> "PowerRules":
-        """Return the rules of a board's profile, with the owner's cap."""
+    def of(
+        cls, profile: BoardProfile, cap_watts: float | None = None, scope: Scope | None = None
+    ) -> "PowerRules":
+        """Return the rules of a board's profile, with the owner's cap.
+
+        `scope` is the meter's: figures of the profile that are of another scope are none.
+        """
+        power = profile.power
+        alike = scope is None or scope is power.watts_scope
         return cls(
             cap_watts=cap_watts,
-            window_seconds=profile.power.window_seconds,
+            window_seconds=power.window_seconds,
             threads=profile.threads,
-            idle_watts=profile.power.idle_watts,
-            load_watts=profile.power.load_watts,
+            idle_watts=power.idle_watts if alike else None,
+            load_watts=power.load_watts if alike else None,
             heat=profile.heat,
             battery=profile.battery,
         )

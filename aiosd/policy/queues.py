@@ -8,6 +8,8 @@ import msgspec
 from aiosd.domain.request import Priority
 
 ORDER = (Priority.INTERACTIVE, Priority.NORMAL, Priority.BACKGROUND)
+RANK = {priority: rank for rank, priority in enumerate(ORDER)}
+BACKGROUND_RANK = RANK[Priority.BACKGROUND]
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -49,6 +51,31 @@ class FairQueue:
         else:
             waiting.append(ticket)
         self._size += 1
+
+    def peek(self) -> Ticket:
+        """Return the next ticket, which stays.
+
+        Raises:
+            IndexError: nobody waits.
+        """
+        for lane in self._lanes.values():
+            if lane:
+                return next(iter(lane.values()))[0]
+        raise IndexError("nobody waits")
+
+    def rank(self) -> int:
+        """Return how urgent the next ticket is: its place in `ORDER`, beyond it if nobody waits."""
+        for rank, lane in enumerate(self._lanes.values()):
+            if lane:
+                return rank
+        return len(ORDER)
+
+    def urgency(self) -> tuple[int, float]:
+        """Return a key by which those go first who are most urgent, then who waited longest."""
+        for rank, lane in enumerate(self._lanes.values()):
+            if lane:
+                return rank, min(waiting[0].arrived for waiting in lane.values())
+        return 0, 0.0  # nobody but the operator
 
     def pop(self) -> Ticket:
         """Take the next ticket; its client goes to the end of the round.

@@ -7,21 +7,64 @@ from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
 
 _MIB = 2**20
+# Memory that others hold comes free when they please; to ask again sooner is no use.
+SHORT_SECONDS = 5.0
 
 
 def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> OverRamError:
-    """Say need, have, and what would have to go; `pinned` maps names to the bytes they hold."""
+    """Say need, have, and what would make room; `pinned` maps names to the bytes they hold.
+
+    An estimate may be wrong and a measurement exceptional, so how to override it is said too.
+    """
     cap, expert = ledger.cap_bytes, slot.facts.expert
     best = max(0, ledger.room_bytes - sum(pinned.values()))
-    hint = f"unpin {', '.join(pinned)} to make room" if pinned else "raise ram.cap"
+    wider = f"raise ram.cap to {(cap + need - best) / _MIB:.0f} MiB at least"
+    hint = f"unpin {', '.join(pinned)} or {wider}" if pinned else wider
+    measured = slot.peak_bytes >= need
+    doubt = "if that was an exception" if measured else "if you know that it needs less"
+    hint += f"; {doubt}: aiosctl load {expert} --ram SIZE"
     return OverRamError(
-        f"{expert} needs {need / _MIB:.1f} MiB, at most {best / _MIB:.1f} MiB of the cap of "
-        f"{cap / _MIB:.1f} MiB can be had; {hint}",
+        f"{expert} {'held' if measured else 'is reckoned to need'} {need / _MIB:.1f} MiB, at most "
+        f"{best / _MIB:.1f} MiB of the cap of {cap / _MIB:.1f} MiB can be had; {hint}",
         expert=expert,
         need_bytes=need,
         have_bytes=best,
         cap_bytes=cap,
         would_free=list(pinned),
+        measured=measured,
+    )
+
+
+def overgrown(slot: Slot, held_bytes: int, ledger: Ledger) -> OverRamError:
+    """Say by how much an expert went over what was reserved, and that all went over the cap."""
+    expert, reserved = slot.facts.expert, slot.reserved_bytes
+    return OverRamError(
+        f"{expert} grew to {held_bytes / _MIB:.1f} MiB, {reserved / _MIB:.1f} MiB were reserved; "
+        f"with it all experts went over the cap of {ledger.cap_bytes / _MIB:.1f} MiB, so it was "
+        "ended; needs.ram_bytes of its package says too little",
+        expert=expert,
+        need_bytes=held_bytes,
+        have_bytes=reserved,
+        cap_bytes=ledger.cap_bytes,
+    )
+
+
+def crashed(expert: str, reason: str) -> ExpertFailedError:
+    """Say that a worker ended while it answered."""
+    return ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
+
+
+def machine_full(slot: Slot, need_bytes: int, lacking_bytes: int) -> OverRamError:
+    """Say that other programs have taken the RAM that the cap would give."""
+    expert = slot.facts.expert
+    return OverRamError(
+        f"{expert} needs {need_bytes / _MIB:.1f} MiB; the cap allows it, but this machine lacks "
+        f"{lacking_bytes / _MIB:.1f} MiB of free memory now: other programs hold it",
+        expert=expert,
+        need_bytes=need_bytes,
+        have_bytes=max(0, need_bytes - lacking_bytes),
+        lacking_bytes=lacking_bytes,
+        retry_after_seconds=SHORT_SECONDS,
     )
 
 

@@ -6,15 +6,19 @@ them waits, logs or looks at the world.
 
 from collections.abc import Iterable
 
-from aiosd.domain.errors import AiosdError, CancelledError, ExpertFailedError, UnknownExpertError
+from aiosd.domain.allowance import Allowance
+from aiosd.domain.errors import AiosdError, CancelledError, UnknownExpertError
 from aiosd.domain.expert import ExpertEvent, ExpertState
-from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Serve, Settle
-from aiosd.policy.governor import Evict, Fits, Ledger, Never, Room, Wait
+from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Settle
+from aiosd.policy.governor import Ledger
+from aiosd.policy.planning import Planner
+from aiosd.policy.pressure import Growth, Lack, MemoryNews
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
+from aiosd.policy.turns import Turns
 from aiosd.policy.waiting import WaitingRoom
 from aiosd.policy.waking import next_wake, sooner
 
@@ -31,11 +35,10 @@ class Scheduler:
         self._wake: float | None = None
         self._wake_known = False
         self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self._residency = Residency(
-            ledger,
-            gather_seconds=rules.gather_seconds,
-            grace_seconds=rules.interrupt_grace_seconds,
-        )
+        self.turns = Turns(rules, self._waiting)
+        gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
+        self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
+        self._planner = Planner(self.slots, self._waiting, self._residency, self.turns)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -63,7 +66,7 @@ class Scheduler:
             slot.removed = True
             self._residency.ask_to_leave(slot)
             gone = UnknownExpertError(f"expert {name!r} was removed", expert=name)
-            effects += self._refuse_all(slot, gone)
+            effects += self._waiting.refuse(slot, gone)
             if not slot.loaded:
                 del self.slots[name]
         return effects + self._residency.sweep(now) + self._plan(now)
@@ -74,9 +77,25 @@ class Scheduler:
         self._residency.gather_seconds = rules.gather_seconds
         self._residency.grace_seconds = rules.interrupt_grace_seconds
         self._waiting.bound(rules.queue_per_client, rules.queue_total)
+        self.turns.on_rules(rules)
         for slot in self.slots.values():
             slot.budget.rules = rules.restart
         return self._residency.shrink("the cap was lowered", now) + self._plan(now)
+
+    def on_power(
+        self, allowance: Allowance | None, refusal: AiosdError | None, now: float
+    ) -> list[Effect]:
+        """Take what the power governor allows from now on; None where there is no cap.
+
+        While requests are to wait nothing begins, neither an answer nor a load. With a `refusal`
+        all who wait are refused, but for those who call themselves background.
+        """
+        self.turns.on_power(allowance)
+        effects: list[Effect] = []
+        if refusal:
+            for ticket in self._waiting.urgent():
+                effects += self._abandon(ticket.id, ticket.expert, refusal, now)
+        return effects + self._plan(now)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
 
@@ -87,13 +106,15 @@ class Scheduler:
         queue and plan would come to.
         """
         slot = self.slots[ticket.expert]
-        if slot.free and self._waiting.empty and not self.stopping:
+        free = slot.free and self._waiting.empty and not self.stopping
+        if free and (self.turns.idle or self.turns.at_once(ticket.priority)):
             slot.serving = ticket
             self._wake_by(ticket.deadline)
-            return [Serve(ticket.id, ticket.expert, 0.0, 0.0)]
+            return self.turns.first(slot, ticket, now)
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
+        self._residency.try_again(slot)
         self._waiting.push(slot, ticket)
         return self._plan(now)
 
@@ -101,6 +122,7 @@ class Scheduler:
         """Take note that the expert's worker is free again."""
         slot = self.slots[expert]
         ticket, slot.serving, slot.ended = slot.serving, None, False
+        self.turns.end(expert, now)
         if slot.state is ExpertState.READY:
             slot.kill_at = None
         slot.on_use(now)
@@ -112,7 +134,8 @@ class Scheduler:
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
         if self._waiting.empty and self._residency.settled:
-            self._wake_by(slot.idle_until())
+            turn = None if self.turns.idle else self.turns.next_wake()
+            self._wake_by(sooner(slot.idle_until(), turn))
             return []
         over = self._residency.shrink("the experts hold more than was estimated", now)
         return over + self._residency.sweep(now) + self._plan(now)
@@ -124,41 +147,81 @@ class Scheduler:
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────
 
-    def on_loaded(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
-        """Take note that a worker is ready, and what it really holds."""
+    def on_loaded(
+        self,
+        expert: str,
+        held_bytes: int,
+        now: float,
+        *,
+        mapped: int = 0,
+        parks: bool = False,
+        known: bool = True,
+    ) -> list[Effect]:
+        """Take note that a worker is ready, what it really holds, and whether it can be parked.
+
+        Unless it is `known`, what was measured before is forgotten: it was of another engine.
+        """
         slot = self.slots[expert]
-        slot.reload_seconds = max(now - slot.load_started, 1e-3)
-        slot.ready_at = slot.idle_since = now
-        slot.kill_at = None
-        slot.advance(ExpertEvent.LOADED)
-        effects: list[Effect] = self._measured(slot, held_bytes, now)
+        slot.on_loaded(now, parks=parks, known=known)
+        effects: list[Effect] = self._measured(slot, held_bytes, mapped, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)
             effects.append(Settle(expert, None))
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
+    def on_measured(
+        self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
+    ) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
-        effects = self._measured(self.slots[expert], held_bytes, now)
+        effects = self._measured(self.slots[expert], held_bytes, mapped, now)
         return effects + self._residency.sweep(now) + self._plan(now)
 
-    def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
-        """Take note that a worker is gone: as asked, by a failed load, or by a crash."""
+    def on_parked(
+        self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is parked, and what it still holds."""
+        self._residency.on_parked(self.slots[expert], held_bytes, mapped)
+        return self._residency.sweep(now) + self._plan(now)
+
+    def on_resumed(self, expert: str, context_seconds: float, pages_seconds: float | None) -> None:
+        """Remember what it took a parked worker to come back."""
+        self.slots[expert].on_resumed(context_seconds, pages_seconds)
+
+    def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
+        """Take note of what memory does beside the books: see `MemoryNews`."""
+        if isinstance(news, Growth):
+            effects = self._residency.on_growth(self.slots[news.expert], news.held_bytes, now)
+        elif isinstance(news, Lack):
+            slot = self.slots[news.expert]
+            way = self._residency.make_way(slot, news.lacking_bytes, now)
+            effects = way if isinstance(way, list) else self._waiting.refuse(slot, way)
+            effects += self.on_exited(news.expert, "not begun", now)
+        else:
+            effects = self._residency.relieve("the machine is short of memory", now)
+        return effects + self._residency.sweep(now) + self._plan(now)
+
+    def on_exited(
+        self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
+    ) -> list[Effect]:
+        """Take note that a worker is gone: as asked, by a failed load, or by a crash.
+
+        The kernel may have ended it for going over a limit of `outgrown_bytes`.
+        """
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if slot.stale and state is ExpertState.LOADING:
-            planned = True  # the release that could not be loaded is not the installed one
-        self._residency.on_exited(slot, now)
+        if state is ExpertState.LOADING and (slot.stale or self._residency.lacks(slot)):
+            planned = True  # what could not be loaded is not installed now, or was never begun
+        self._residency.on_exited(slot, outgrown_bytes, now)
+        self.turns.end(expert, now)
         effects: list[Effect] = []
         if serving and not ended:
-            error = ExpertFailedError(f"{expert}: {reason}", expert=expert, reason=reason)
-            effects.append(Refuse(serving.id, error))
+            effects.append(Refuse(serving.id, crashed(expert, reason)))
         if planned:
             slot.advance(ExpertEvent.EXITED)
-        else:
-            effects += self._on_failure(slot, reason, now)
+        elif slot.on_failure(reason, now):
+            effects += self._waiting.refuse(slot, resting(slot, now))
         if (planned or asked) and not slot.load_wanted:
             effects.append(Settle(expert, None))
         if slot.removed:
@@ -170,13 +233,16 @@ class Scheduler:
 
     # ── the operator ──────────────────────────────────────────────────────────────────────────
 
-    def on_load(self, expert: str, now: float) -> list[Effect]:
-        """Load an expert now; a `Settle` follows."""
+    def on_load(self, expert: str, now: float, *, ram_bytes: int | None = None) -> list[Effect]:
+        """Load an expert now, at most with the RAM that the operator allows; a `Settle` follows."""
         slot = self.slots[expert]
         if self.stopping:
             return [Settle(expert, stopping())]
+        if ram_bytes is not None:
+            slot.allow(ram_bytes)
         slot.budget.forgive()
         slot.unload_wanted = False
+        self._residency.try_again(slot)
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
@@ -210,7 +276,7 @@ class Scheduler:
         effects: list[Effect] = []
         error = CancelledError("the daemon is stopping", retry_after_seconds=2.0)
         for slot in self._waiting.slots():
-            effects += self._refuse_all(slot, error)
+            effects += self._waiting.refuse(slot, error)
         for slot in self._residency:
             if slot.serving and not slot.ended:
                 effects += self._interrupt(slot, slot.serving, error, now)
@@ -222,19 +288,18 @@ class Scheduler:
         """Do what time demands: deadlines, loads and workers that hang, experts that idle."""
         effects: list[Effect] = []
         for ticket in self._waiting.late(now):
-            loading = self.slots[ticket.expert].state is ExpertState.LOADING
-            error = late(ticket, "loading" if loading else "queued", now)
+            error = late(ticket, self.turns.stage(self.slots[ticket.expert]), now)
             effects += self._abandon(ticket.id, ticket.expert, error, now)
         for slot in self._residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
+                slot.kill_at, slot.doomed = None, True
                 effects.append(Kill(slot.facts.expert, hung(slot)))
             elif serving and not slot.ended and passed(serving.deadline, now):
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
             until = slot.idle_until()
             if until is not None and until <= now:
-                effects += self._residency.drain(slot, "idle", now)
+                effects += self._residency.rest(slot, now)
         return effects + self._plan(now)
 
     def next_wake(self, now: float) -> float | None:
@@ -244,14 +309,19 @@ class Scheduler:
         """
         if not self._wake_known:
             gather = self.rules.gather_seconds
-            self._wake = next_wake(self._waiting, self._residency, gather_seconds=gather, now=now)
-            self._wake_known = True
+            wake = next_wake(self._waiting, self._residency, gather_seconds=gather, now=now)
+            self._wake, self._wake_known = sooner(wake, self.turns.next_wake()), True
         return self._wake
 
     @property
     def busy(self) -> bool:
         """Whether any request waits or runs."""
         return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
+
+    @property
+    def residency(self) -> Residency:
+        """Who is loaded."""
+        return self._residency
 
     @property
     def evictions(self) -> int:
@@ -266,78 +336,21 @@ class Scheduler:
     # ── how it is decided ─────────────────────────────────────────────────────────────────────
 
     def _plan(self, now: float) -> list[Effect]:
-        """Serve and load whatever can be, the longest-waiting expert first."""
+        """Serve and load whatever can be, the most urgent and then longest-waiting first."""
         self._wake_known = False
-        effects: list[Effect] = []
-        held: set[str] = set()
-        room: Room | None = None
-        for slot in self._waiting.slots():
-            if slot.state is ExpertState.READY:
-                if slot.queue and not (slot.facts.expert in held or slot.serving or slot.stale):
-                    effects.append(self._serve(slot, now))
-                    if room:
-                        room.on_served(slot.facts.expert)
-            elif slot.state is ExpertState.COLD:
-                room = room or self._residency.room(now)
-                effects += self._try_load(slot, room, held, now)
-        return effects
+        return self._planner.plan(now)
 
     def _wake_by(self, when: float | None) -> None:
         """See to it that `on_tick` comes no later than that."""
         if self._wake_known:
             self._wake = sooner(self._wake, when)
 
-    def _serve(self, slot: Slot, now: float) -> Serve:
-        """Take the expert's next request and say how long it waited for what."""
-        ticket = self._waiting.pop(slot)
-        slot.serving = ticket
-        waited = now - ticket.arrived
-        loading = max(0.0, slot.ready_at - max(ticket.arrived, slot.load_started))
-        return Serve(ticket.id, ticket.expert, max(0.0, waited - loading), loading)
-
-    def _try_load(self, slot: Slot, room: Room, held: set[str], now: float) -> list[Effect]:
-        """Load a cold expert if the governor lets it; add to `held` who must not go on for it."""
-        expert, oldest = slot.facts.expert, slot.queue.oldest()
-        need = slot.expected_bytes()
-        patient = oldest is not None and now < oldest + self.rules.gather_seconds
-        verdict = room.admit(need, patient=patient, prefer=slot.waits_for)
-        match verdict:
-            case Fits():
-                room.take(need)
-                return [self._residency.load(slot, now)]
-            case Evict(victims):
-                room.claim(need, [each.expert for each in victims])
-                return self._residency.evict(victims, f"room for {expert}", now)
-            case Wait(names):
-                if not (patient and names):
-                    room.claim(need, names)
-                    slot.waits_for = names
-                    gather = self.rules.gather_seconds
-                    held.update(n for n in names if not self.slots[n].fresh(gather, now))
-                return []
-            case Never():
-                pinned = {name: self.ledger.held(name) for name in verdict.pinned}
-                error = over_ram(slot, verdict.need_bytes, self.ledger, pinned)
-                return self._refuse_all(slot, error)
-
-    def _measured(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
+    def _measured(self, slot: Slot, held_bytes: int, mapped_bytes: int, now: float) -> list[Effect]:
         """Take a measurement into the books; nobody can be answered by one that is too large."""
-        effects = self._residency.on_measured(slot, held_bytes, now)
+        effects = self._residency.on_measured(slot, held_bytes, mapped_bytes, now)
         if held_bytes > self.ledger.room_bytes:
-            effects += self._refuse_all(slot, over_ram(slot, held_bytes, self.ledger, {}))
+            effects += self._waiting.refuse(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects
-
-    def _on_failure(self, slot: Slot, reason: str, now: float) -> list[Effect]:
-        """Take note of a failed load or a crash, and end what cannot be answered any more."""
-        if slot.state is ExpertState.LOADING:
-            slot.budget.on_load_failed(reason, now)
-        else:
-            slot.budget.on_crash(reason, now)
-            if not slot.budget.rest_seconds(now):
-                slot.advance(ExpertEvent.EXITED)
-                return []
-        slot.advance(ExpertEvent.GAVE_UP)
-        return self._refuse_all(slot, resting(slot, now))
 
     def _refusal(self, slot: Slot, ticket: Ticket, now: float) -> AiosdError | None:
         """Return why a request cannot even be queued, or None."""
@@ -366,11 +379,3 @@ class Scheduler:
         self._wake_known = False
         slot.kill_at = now + self.rules.interrupt_grace_seconds
         return [Interrupt(ticket.id, ticket.expert), Refuse(ticket.id, error)]
-
-    def _refuse_all(self, slot: Slot, error: AiosdError) -> list[Effect]:
-        """End everything that waits for an expert."""
-        effects: list[Effect] = []
-        if slot.load_wanted:
-            slot.load_wanted = False
-            effects.append(Settle(slot.facts.expert, error))
-        return [*effects, *(Refuse(ticket.id, error) for ticket in self._waiting.clear(slot))]

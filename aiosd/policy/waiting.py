@@ -1,8 +1,11 @@
-"""Everybody who waits, over all experts: counted per client, bounded, oldest first."""
+"""Everybody who waits, over all experts: counted per client, bounded, most urgent first."""
 
 import heapq
+from collections.abc import Iterator
 
-from aiosd.domain.errors import BusyError
+from aiosd.domain.errors import AiosdError, BusyError
+from aiosd.domain.request import Priority
+from aiosd.policy.effects import Effect, Refuse, Settle
 from aiosd.policy.queues import Ticket
 from aiosd.policy.slots import Slot
 
@@ -80,6 +83,14 @@ class WaitingRoom:
         self.settle(slot)
         return tickets
 
+    def refuse(self, slot: Slot, error: AiosdError) -> list[Effect]:
+        """End everything that waits for an expert, the operator included."""
+        effects: list[Effect] = []
+        if slot.load_wanted:
+            slot.load_wanted = False
+            effects.append(Settle(slot.facts.expert, error))
+        return [*effects, *(Refuse(ticket.id, error) for ticket in self.clear(slot))]
+
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of those who wait, or None."""
         while self._deadlines and self._deadlines[0][1] not in self._tickets:
@@ -99,11 +110,18 @@ class WaitingRoom:
             self._slots.pop(slot.facts.expert, None)
 
     def slots(self) -> list[Slot]:
-        """Return the slots somebody waits for, the longest-waiting first."""
+        """Return the slots somebody waits for: the most urgent, then the longest-waiting first."""
         slots = list(self._slots.values())
         if len(slots) > 1:
-            slots.sort(key=lambda slot: slot.queue.oldest() or 0.0)
+            slots.sort(key=lambda slot: slot.queue.urgency())
         return slots
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return iter(self._tickets.values())
+
+    def urgent(self) -> list[Ticket]:
+        """Return those who wait and are not background; they stay in their queues."""
+        return [each for each in self._tickets.values() if each.priority is not Priority.BACKGROUND]
 
     def _tidy(self) -> None:
         """Drop the deadlines of those who wait no longer, before they outnumber the others."""

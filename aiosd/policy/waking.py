@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from aiosd.domain.expert import ExpertState
 from aiosd.policy.slots import Slot
 from aiosd.policy.waiting import WaitingRoom
 
@@ -13,9 +12,9 @@ def next_wake(
     """Return when time itself demands something, or None while nothing depends on it.
 
     That is a deadline, the end of a worker's grace, of a keep-alive, or of the patience that those
-    who wait for a cold expert have with the loaded ones.
+    who wait for a cold or parked expert have with the loaded ones.
     """
-    cold = [slot for slot in waiting.slots() if slot.state is ExpertState.COLD]
+    cold = [slot for slot in waiting.slots() if slot.away]
     turns = [(slot.queue.oldest() or 0.0) + gather_seconds for slot in cold]
     first = waiting.next_deadline()
     for slot in live:

@@ -5,7 +5,10 @@ MessagePack map with the keys `v` and `t`), then attachments. Unknown keys are i
 older side survives a newer one.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from aiosd.domain.errors import ERRORS, AiosdError, Detail, ErrorCode, ExpertFailedError
 from aiosd.domain.inputs import Input
@@ -81,9 +84,13 @@ class Feedback(_Message, frozen=True, kw_only=True, tag="feedback"):
 
 
 class Load(_Message, frozen=True, kw_only=True, tag="load"):
-    """Load an expert now; answered when it is ready."""
+    """Load an expert now; answered when it is ready.
+
+    With `ram_bytes` that is what it is reckoned to need, whatever was computed or measured before.
+    """
 
     expert: str
+    ram_bytes: Annotated[int, Meta(ge=1, le=2**50)] | None = None
 
 
 class Unload(_Message, frozen=True, kw_only=True, tag="unload"):
@@ -107,6 +114,18 @@ class Decisions(_Message, frozen=True, kw_only=True, tag="decisions"):
 
 class Reload(_Message, frozen=True, kw_only=True, tag="reload"):
     """Read settings and packages again, as SIGHUP does."""
+
+
+class Power(_Message, frozen=True, kw_only=True, tag="power"):
+    """Ask for the board's power mode and clock limits, or set one, by the privileged helper.
+
+    `mode` is a power mode by name. `khz` limits the clock of `policy`, of all policies without
+    one; 0 gives it back as the helper found it.
+    """
+
+    mode: str | None = None
+    policy: str | None = None
+    khz: int | None = None
 
 
 # ── daemon → client ──────────────────────────────────────────────────────────────────────────
@@ -155,9 +174,10 @@ Verb = (
     | Unload
     | Pin
     | Reload
+    | Power
 )
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload, Decisions)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Decisions, Power)
 
 
 def error_message(error: AiosdError) -> Error:

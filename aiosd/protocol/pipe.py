@@ -8,7 +8,7 @@ import msgspec
 
 from aiosd.domain.confinement import Confinement
 from aiosd.domain.inputs import Input
-from aiosd.domain.manifest import Manifest
+from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.domain.request import Sampling
 
 
@@ -25,6 +25,10 @@ class Spawn(_Message, frozen=True, kw_only=True, tag="spawn"):
     token: int
 
 
+class Weigh(_Message, frozen=True, kw_only=True, tag="weigh"):
+    """Tell what the host and its workers hold together."""
+
+
 # ── host → daemon ────────────────────────────────────────────────────────────────────────────
 
 
@@ -35,6 +39,12 @@ class HostReady(_Message, frozen=True, kw_only=True, tag="host_ready"):
     version: str
     import_ms: float
     pss_bytes: int
+
+
+class Weighed(_Message, frozen=True, kw_only=True, tag="weighed"):
+    """What the host and its workers hold beside what each worker has alone (see `Ledger`)."""
+
+    common_bytes: int
 
 
 class HostFailed(_Message, frozen=True, kw_only=True, tag="host_failed"):
@@ -62,23 +72,41 @@ class Exited(_Message, frozen=True, kw_only=True, tag="exited"):
 # ── daemon → worker ──────────────────────────────────────────────────────────────────────────
 
 
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The model of another expert, and whether it is to be hashed first."""
+
+    folder: str
+    model: PackageFile
+    verify: bool
+
+
 class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
-    """Become this expert; hash the files named in `verify` first."""
+    """Become this expert: enter the control groups, hash the files named in `verify`, then load.
+
+    `groups` are the files to which a process writes its pid to enter one.
+    """
 
     manifest: Manifest
     folder: str
     threads: int
     verify: list[str]
+    groups: list[str] = msgspec.field(default_factory=list)
+    base: Base | None = None
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):
-    """Answer one request; `payload` is the input's bytes unless they came as a descriptor."""
+    """Answer one request; `payload` is the input's bytes unless they came as a descriptor.
+
+    `threads` and `duty` are what may be used for it until a `Pace` says otherwise.
+    """
 
     id: int
     input: Input
     sampling: Sampling
     top_k: int | None
     stream: bool
+    threads: int = 1
+    duty: float = 1.0
     payload: bytes | None = None
     descriptor_bytes: int | None = None
 
@@ -89,9 +117,23 @@ class CancelRequest(_Message, frozen=True, kw_only=True, tag="cancel"):
     id: int
 
 
-class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
-    """Work for this share of the time only (0.1 to 1), and rest for what is left of it."""
+class Park(_Message, frozen=True, kw_only=True, tag="park"):
+    """Give back what only an answer needs, and with `pages` the model's mapped pages; stay."""
 
+    pages: bool
+
+
+class Resume(_Message, frozen=True, kw_only=True, tag="resume"):
+    """Take back what parking gave up; a request may follow at once."""
+
+
+class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
+    """From the next step of the request on, use so many threads, and rest in between.
+
+    `duty` is the share of the time (0 to 1) that may be worked.
+    """
+
+    threads: int
     duty: float
 
 
@@ -99,7 +141,10 @@ class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
 
 
 class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
-    """The expert is loaded; what that took and what it holds."""
+    """The expert is loaded; what that took, what it holds, and whether it can be parked.
+
+    Of what it holds, `mapped_bytes` are a file's pages that nobody else has mapped.
+    """
 
     pid: int
     engine: str
@@ -108,10 +153,12 @@ class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     own_bytes: int
     verified: list[str]
     confinement: Confinement
+    mapped_bytes: int = 0
+    parks: bool = False
 
 
 class LoadFailed(_Message, frozen=True, kw_only=True, tag="load_failed"):
-    """The expert cannot be loaded; the worker exits."""
+    """The expert cannot be loaded, or a parked one not resumed; the worker exits."""
 
     reason: str
 
@@ -141,6 +188,22 @@ class Measured(_Message, frozen=True, kw_only=True, tag="measured"):
 
     pss_bytes: int
     own_bytes: int
+    mapped_bytes: int = 0
+
+
+class Parked(_Message, frozen=True, kw_only=True, tag="parked"):
+    """What the worker's process still holds, now that it is parked."""
+
+    pss_bytes: int
+    own_bytes: int
+    mapped_bytes: int = 0
+
+
+class Resumed(_Message, frozen=True, kw_only=True, tag="resumed"):
+    """The worker can answer again; what its context took, and its pages if they had to come."""
+
+    context_ms: float
+    pages_ms: float | None = None
 
 
 class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
@@ -152,7 +215,7 @@ class Failed(_Message, frozen=True, kw_only=True, tag="failed"):
     details: dict[str, str | int | float | bool | list[str]]
 
 
-ToHost = Spawn
-FromHost = HostReady | HostFailed | Spawned | Exited
-ToWorker = LoadExpert | RunRequest | CancelRequest | Pace
-FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Failed
+ToHost = Spawn | Weigh
+FromHost = HostReady | HostFailed | Spawned | Exited | Weighed
+ToWorker = LoadExpert | RunRequest | CancelRequest | Park | Resume | Pace
+FromWorker = WorkerReady | LoadFailed | Piece | Done | Measured | Parked | Resumed | Failed

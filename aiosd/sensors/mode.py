@@ -19,8 +19,18 @@ def read_mode(root: Path = ROOT) -> PowerMode | None:
     A file that does not fit, or a number that no name has, is None too.
     """
     conf = read_text(root / _CONF, _CONF_BYTES) or ""
-    names = {int(match["id"]): match["name"] for match in _MODEL.finditer(conf)}
+    names = _names(conf)
     found = _NOW.search(read_text(root / _STATUS) or "") or _DEFAULT.search(conf)
     if found is None or int(found["id"]) not in names:
         return None
     return PowerMode(names[int(found["id"])], tuple(names.values()))
+
+
+def read_mode_numbers(root: Path = ROOT) -> dict[str, int]:
+    """Return the number of each mode of this very board by its name; empty if not a Jetson."""
+    return {name: number for number, name in _names(read_text(root / _CONF, _CONF_BYTES)).items()}
+
+
+def _names(conf: str | None) -> dict[int, str]:
+    """Return the names in a configuration, by number."""
+    return {int(match["id"]): match["name"] for match in _MODEL.finditer(conf or "")}

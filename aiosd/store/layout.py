@@ -29,9 +29,34 @@ class Layout:
         return self.state / "digests.json"
 
     @property
+    def heads(self) -> Path:
+        """The folder of the router's text heads; safe to delete."""
+        return self.state / "heads"
+
+    @property
+    def success(self) -> Path:
+        """What the router has learned of who answers well; deleting it forgets that."""
+        return self.state / "success.json"
+
+    @property
     def manifests(self) -> Path:
         """The file that remembers manifests that were read; safe to delete."""
         return self.state / "manifests.msgpack"
+
+    @property
+    def calibration(self) -> Path:
+        """What a calibration found; deleting it brings the default model back."""
+        return self.state / "calibration.json"
+
+    @property
+    def energy(self) -> Path:
+        """What is known of joules, over a restart; safe to delete."""
+        return self.state / "energy.json"
+
+    @property
+    def footprints(self) -> Path:
+        """The file that remembers what releases held when they were loaded; safe to delete."""
+        return self.state / "footprints.json"
 
     @property
     def api_socket(self) -> Path:
@@ -47,3 +72,8 @@ class Layout:
     def events_socket(self) -> Path:
         """The socket on which events are published."""
         return self.sockets / "events.sock"
+
+    @property
+    def powerd_socket(self) -> Path:
+        """The socket of the privileged power helper."""
+        return self.sockets / "powerd.sock"

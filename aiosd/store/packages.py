@@ -172,6 +172,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for role, count in roles.items():
         if count > 1:
             yield f"files: {count} files have the role {role!r}; one may"
+    if manifest.adapter is not None and manifest.engine.name != "llama":
+        yield f"files: the engine {manifest.engine.name!r} takes no adapter"
+    if manifest.engine.base and (manifest.adapter is None or manifest.model is not None):
+        yield "engine.base: goes with a file of role 'adapter' and without a model of one's own"
     for where, name in _mentions(manifest):
         if name not in counts:
             yield f"{where}: {name!r} is not among the files"

@@ -10,7 +10,7 @@ import msgspec
 
 from aiosd.protocol.pipe import HostFailed, LoadFailed, Spawn
 from aiosd.worker.channel import Channel
-from aiosd.worker.confine import die_with_parent
+from aiosd.worker.confine import die_with_parent, enter_groups
 
 
 def main() -> int:
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="the pipe to the daemon")
     parser.add_argument("--host", metavar="ENGINE", help="be the host of this engine")
     parser.add_argument("--parent", type=int, help="end when this process ends")
+    parser.add_argument("--group", action="append", default=[], help="a control group to enter")
     parser.add_argument("--log", default="INFO", help="level of what is logged")
     options = parser.parse_args()
     logging.basicConfig(
@@ -48,6 +49,7 @@ def _be(options: argparse.Namespace) -> int:
         return Host(options.fd, options.host).serve()
     if options.parent:
         die_with_parent(options.parent)
+    enter_groups(options.group)  # the interpreter's own imports are counted there as well
     from aiosd.worker.main import run_worker  # noqa: PLC0415 - imported late, after the arguments
 
     return run_worker(options.fd, os.getpid())

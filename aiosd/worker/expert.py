@@ -11,7 +11,7 @@ import msgspec
 from aiosd.domain.errors import AiosdError, ExpertFailedError, PackageError
 from aiosd.domain.manifest import Manifest
 from aiosd.domain.prepared import Piece, TextEnd, TextPiece
-from aiosd.engines.engine import Engine, open_engine
+from aiosd.engines.engine import Engine, Parking, open_engine
 from aiosd.pipelines.pipeline import Pipeline
 from aiosd.protocol.pipe import Done, LoadExpert, RunRequest
 from aiosd.store.digests import Digests
@@ -39,6 +39,10 @@ class Expert:
         _check_version(self.engine.version(), order.manifest)
         self.pipeline = Pipeline(order.manifest, folder)
         files = {file.role: folder / file.path for file in order.manifest.files if file.role}
+        if order.base is not None:
+            files["model"] = Path(order.base.folder) / order.base.model.path
+            if order.base.verify:
+                digests.verify_file(files["model"], order.base.model)
         self.engine.load(files, order.manifest.engine, threads=order.threads)
 
     def answer(
@@ -77,6 +81,26 @@ class Expert:
             tokens_in=counts.tokens_in if counts else getattr(last, "tokens_in", None),
             tokens_out=counts.tokens_out if counts else None,
         )
+
+    @property
+    def parks(self) -> bool:
+        """Whether its engine can give memory back and stay."""
+        return isinstance(self.engine, Parking)
+
+    def park(self, *, pages: bool) -> None:
+        """Give back what only an answer needs, and with `pages` the model's mapped pages."""
+        if isinstance(self.engine, Parking):
+            self.engine.park(pages=pages)
+
+    def resume(self) -> tuple[float, float | None]:
+        """Take it back; return the seconds of the context, and of the pages if they were gone.
+
+        Raises:
+            PackageError: there is no memory for it.
+        """
+        start = time.perf_counter()
+        pages = self.engine.resume() if isinstance(self.engine, Parking) else None
+        return time.perf_counter() - start - (pages or 0.0), pages
 
     def _drive(self, stream: "_Stream | None", pieces: Iterator[Piece]) -> Piece:
         """Take the engine's pieces to the last one."""

@@ -19,7 +19,16 @@ import msgspec
 
 from aiosd.domain.errors import PackageError
 from aiosd.engines.engine import find_engine
-from aiosd.protocol.pipe import Exited, HostFailed, HostReady, Spawn, Spawned
+from aiosd.protocol.pipe import (
+    Exited,
+    HostFailed,
+    HostReady,
+    Spawn,
+    Spawned,
+    ToHost,
+    Weigh,
+    Weighed,
+)
 from aiosd.sensors.memory import read_process
 from aiosd.worker.channel import Channel
 from aiosd.worker.main import run_worker
@@ -39,7 +48,7 @@ class Host:
 
     def __init__(self, handle: int, engine: str) -> None:
         """Speak with the daemon through the descriptor `handle`."""
-        self._channel: Channel[Spawn] = Channel(handle, msgspec.msgpack.Decoder(Spawn))
+        self._channel: Channel[ToHost] = Channel(handle, msgspec.msgpack.Decoder(ToHost))
         self._engine = engine
         self._workers: dict[int, int] = {}
         self._wake, self._alarm = socket.socketpair()
@@ -81,10 +90,31 @@ class Host:
             if self._wake.fileno() in ready:
                 self._reap()
             if self._channel.socket.fileno() in ready:
-                order = self._channel.receive()
-                if order is None:
+                try:
+                    while (order := self._channel.poll()) is not None:  # more than one may be there
+                        self._obey(order)
+                except EOFError:
                     return
+
+    def _obey(self, order: ToHost) -> None:
+        match order:
+            case Spawn():
                 self._spawn(order.token, self._channel.take_descriptor())
+            case Weigh():
+                self._weigh()
+
+    def _weigh(self) -> None:
+        """Tell what is held in common: all shares of shared pages, here and in the workers.
+
+        The daemon does not count it itself, as the kernel takes milliseconds for each process.
+        """
+        common = 0
+        for pid in (os.getpid(), *self._workers):
+            memory = read_process(pid)
+            if memory is not None:
+                own = memory.own_bytes if pid in self._workers else 0
+                common += max(0, memory.pss_bytes - own)
+        self._channel.send(Weighed(common_bytes=common))
 
     def _spawn(self, token: int, handle: int) -> None:
         """Fork a worker on the pipe `handle`."""

@@ -15,14 +15,18 @@ from aiosd.protocol.pipe import (
     LoadFailed,
     Measured,
     Pace,
+    Park,
+    Parked,
     Piece,
+    Resume,
+    Resumed,
     RunRequest,
     ToWorker,
     WorkerReady,
 )
 from aiosd.sensors.memory import read_process
 from aiosd.worker.channel import Channel
-from aiosd.worker.confine import confine_after_load, confine_at_start
+from aiosd.worker.confine import confine_after_load, confine_at_start, enter_groups
 from aiosd.worker.expert import Expert, failure, map_payload
 from aiosd.worker.pace import Pacer
 
@@ -48,7 +52,7 @@ class Worker:
         self._request = 0
         self._answered = 0
         self._measured = 0.0
-        self._pacer = Pacer(time.perf_counter, channel.wait)
+        self._pacer = Pacer(time.perf_counter, time.process_time, channel.wait)
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
@@ -63,15 +67,21 @@ class Worker:
                 case LoadExpert():
                     if not self._load(order):
                         return 1
+                case Park():
+                    self._park(order)
+                case Resume():
+                    self._resume()
                 case CancelRequest():
                     pass  # its request has ended already
                 case Pace():
-                    self._pacer.duty = order.duty
+                    pass  # likewise: each request says what it may use
 
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
-        walls = confine_at_start([Path(order.folder)])
+        enter_groups(order.groups)
+        folders = [order.folder, order.base.folder] if order.base else [order.folder]
+        walls = confine_at_start([Path(folder) for folder in folders])
         try:
             self._expert = Expert(order)
             walls = confine_after_load(walls)
@@ -91,6 +101,8 @@ class Worker:
                 own_bytes=memory.own_bytes if memory else 0,
                 verified=order.verify,
                 confinement=walls,
+                mapped_bytes=memory.mapped_bytes if memory else 0,
+                parks=self._expert.parks,
             )
         )
         return True
@@ -103,6 +115,8 @@ class Worker:
         payload: memoryview | bytes | None = order.payload
         if order.descriptor_bytes is not None:
             payload = map_payload(self._channel.take_descriptor(), order.descriptor_bytes)
+        self._pacer.duty, self._pacer.threads = order.duty, order.threads
+        expert.engine.use_threads(order.threads)
         self._pacer.begin()
         self._request = order.id
         try:
@@ -130,7 +144,45 @@ class Worker:
         self._measured = now
         memory = read_process(self._pid)
         if memory:
-            self._channel.send(Measured(pss_bytes=memory.pss_bytes, own_bytes=memory.own_bytes))
+            self._channel.send(
+                Measured(
+                    pss_bytes=memory.pss_bytes,
+                    own_bytes=memory.own_bytes,
+                    mapped_bytes=memory.mapped_bytes,
+                )
+            )
+
+    def _park(self, order: Park) -> None:
+        """Give memory back, and tell what is left."""
+        if self._expert is not None:
+            self._expert.park(pages=order.pages)
+        memory = read_process(self._pid)
+        self._channel.send(
+            Parked(
+                pss_bytes=memory.pss_bytes if memory else 0,
+                own_bytes=memory.own_bytes if memory else 0,
+                mapped_bytes=memory.mapped_bytes if memory else 0,
+            )
+        )
+
+    def _resume(self) -> None:
+        """Take back what parking gave up, and say how long that took.
+
+        Raises:
+            SystemExit: there is no memory for it; the daemon was told.
+        """
+        if self._expert is None:
+            raise RuntimeError("told to come back before an expert was loaded")
+        try:
+            context, pages = self._expert.resume()
+        except (PackageError, MemoryError) as error:
+            reason = error.message if isinstance(error, PackageError) else "no memory"
+            self._channel.send(LoadFailed(reason=f"cannot be resumed: {reason}"))
+            raise SystemExit(1) from None
+        self._answered = 0  # what it holds is measured anew
+        self._channel.send(
+            Resumed(context_ms=context * 1e3, pages_ms=None if pages is None else pages * 1e3)
+        )
 
     def _emit(self, text: str) -> None:
         """Send a piece of streamed text."""
@@ -143,8 +195,9 @@ class Worker:
             order = self._channel.poll()
         except EOFError:
             raise SystemExit(0) from None
-        if isinstance(order, Pace):
-            self._pacer.duty = order.duty
+        if isinstance(order, Pace) and self._expert is not None:
+            self._pacer.duty, self._pacer.threads = order.duty, order.threads
+            self._expert.engine.use_threads(order.threads)
         return isinstance(order, CancelRequest) and order.id == self._request
 
 

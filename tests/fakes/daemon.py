@@ -67,6 +67,7 @@ STATUS: dict[str, object] = {
     "queue": 0,
     "requests": {"answered": 7, "failed": 1},
     "evictions": 0,
+    "parkings": 0,
     "config_path": "/etc/aiosd/aiosd.toml",
     "engines": {"echo": "echo 1"},
 }

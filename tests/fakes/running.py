@@ -152,7 +152,7 @@ class DaemonProcess:
                 "state": str(self.state),
                 "sockets": str(self.sockets),
             },
-            "ram": {"cap": "1 GiB"},
+            "ram": {"cap": "1 GiB", "groups": "off"},
             "stop": {"interrupt_grace_seconds": 1.0, "drain_seconds": 5.0},
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from fakes.running import DaemonProcess
+from fakes.running import DaemonProcess, until
 
 from aiosd.boards.machine import read_machine
 from aiosd.domain.power import Scope
-from aiosd.protocol.messages import Energy, Reply, Status
+from aiosd.protocol.messages import End, Energy, Error, Load, Reply, Status
+from aiosd.sensors.memory import read_memory
 from tools.boardsim.live import LiveBoard
 
 BURN = "import time\nwhile time.process_time() < 1.0: pass"
@@ -95,3 +96,87 @@ def test_the_daemon_finds_the_board_and_counts_the_joules_that_are_true(
             counts.append((said, true_joules(live, scope)))
         said, true = (after - before for before, after in zip(*counts, strict=True))
         assert said == pytest.approx(true, rel=error)
+
+
+def test_an_expert_that_the_board_cannot_run_is_refused_before_load_with_what_is_missing(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    daemon.install("dots", extra='isa = ["asimd", "asimddp"]\n')
+    daemon.install("huge", mebibytes=3000)
+    with LiveBoard("raspberry-pi-4", tmp_path / "simulated"):
+        board = {"sysroot": str(tmp_path / "simulated")}
+        client = daemon.start(board=board, ram={"cap": "auto"}).client()
+        answer = client.say("dots", "hello")
+        assert isinstance(answer, Error)
+        assert answer.code == "expert_failed"
+        assert answer.message == (
+            "dots is installed and cannot run here: this processor lacks asimddp"
+        )
+        assert daemon.refused() == {"dots": "this processor lacks asimddp"}
+        loaded = daemon.admin().ask(Load(expert="dots"))
+        assert isinstance(loaded, Error)
+        assert "lacks asimddp" in loaded.message
+        answer = client.say("huge", "hello")
+        assert isinstance(answer, Error)
+        assert answer.code == "over_ram"
+        assert cast("int", answer.details["need_bytes"]) >= 3000 << 20
+        assert cast("int", answer.details["cap_bytes"]) < 2458 << 20
+        assert isinstance(client.say("echo", "hello"), End)
+        answer = client.say("nobody", "hello")
+        assert isinstance(answer, Error)
+        assert answer.code == "unknown_expert"
+
+
+def test_the_workers_groups_of_a_simulated_board_are_called_simulated(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    root = tmp_path / "simulated"
+    with LiveBoard("x86-n100", root) as live:
+        daemon.start(board={"sysroot": str(root)}, ram={"groups": "auto"})
+        live.watch(daemon.pid)
+        pid = daemon.load("echo")
+        assert "SIMULATED" in str(daemon.status()["enforced_by"])
+        ours = root / f"sys/fs/cgroup/system.slice/aiosd.service/aiosd.{daemon.pid}"
+        (group,) = [path for path in ours.iterdir() if path.is_dir()]
+        assert (group / "cgroup.procs").read_text().split() == [str(pid)]
+        assert int((group / "memory.max").read_text()) == daemon.loaded()["echo"]["limit_bytes"]
+        until(lambda: int((group / "memory.current").read_text()) > 0, "its memory to be counted")
+        daemon.stop()
+        assert not ours.exists()
+
+
+def test_a_stock_raspberry_pi_says_that_the_books_hold_the_cap_and_why(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    root = tmp_path / "simulated"
+    with LiveBoard("raspberry-pi-5", root):
+        status = daemon.start(board={"sysroot": str(root)}, ram={"groups": "auto"}).status()
+    assert status["enforced_by"] == (
+        "the daemon's own books and polling (the memory controller is off on this machine)"
+    )
+    assert "no stall trigger" in str(status["memory_watched_by"])
+
+
+def test_memory_that_other_programs_take_is_nobodys_to_load_into(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install("echo", mebibytes=64)
+    daemon.install("other", mebibytes=64)
+    root = tmp_path / "simulated"
+    with LiveBoard("raspberry-pi-5", root) as live:
+        client = daemon.start(board={"sysroot": str(root)}).client()
+        daemon.load("other")
+        free = read_memory(root).available_bytes
+        live.tree.set("taken", str((free >> 20) - 100))  # under what counts as short
+        until(lambda: read_memory(root).available_bytes < 128 << 20, "the memory to go")
+        refused = client.say("echo", "hello")
+        assert isinstance(refused, Error)
+        assert refused.code == "over_ram"
+        assert int(str(refused.details["lacking_bytes"])) > 0
+        client.say("other", "!sleep 0.6")  # while it runs memory is looked at
+        assert daemon.status()["memory_short"] is True
+        live.tree.set("taken", "0")
+        until(lambda: read_memory(root).available_bytes > free // 2, "the memory to come back")
+        assert isinstance(client.say("echo", "hello"), End)

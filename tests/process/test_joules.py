@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from fakes.board import CHIPS, FakeBoard
 from fakes.running import DaemonProcess, until
 
 from aiosd.client import Client
-from aiosd.protocol.messages import End, Energy, Error, Reply, Status
+from aiosd.domain.calibration import Calibration, Point, PolicyCost
+from aiosd.protocol.messages import End, Energy, Error, Reload, Reply, Status
 from tools.boardsim.live import LiveBoard
 
 pytestmark = pytest.mark.process
@@ -155,3 +157,53 @@ def test_a_cap_below_the_idle_refuses_with_the_watts_and_when_to_come_back(
         assert error.code == "over_power"
         assert error.details["cap_watts"] == pytest.approx(1.0)
         assert float(str(error.details["retry_after_seconds"])) > 0
+
+
+def test_what_was_learnt_of_joules_survives_a_restart(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    with LiveBoard("jetson-orin-nano", tmp_path / "simulated") as simulated:
+        client = daemon.start(board={"sysroot": str(tmp_path / "simulated")}).client()
+        simulated.watch(daemon.pid)
+        for _ in range(8):
+            client.say("echo", "!tokens 40000")
+        before = body_of(client.ask(Energy()))
+        daemon.stop()
+        client = daemon.start().client()
+        after = body_of(client.ask(Energy()))
+        assert after["since"] == before["since"]
+        assert after["experts"]["echo"]["requests"] == 8  # type: ignore[index]
+        assert after["meter_joules"] >= before["meter_joules"]  # type: ignore[operator]
+        answer = client.say("echo", "hello")
+        assert isinstance(answer, End)
+        assert answer.outcome.usage.joules_source == "fitted measured_total"
+        daemon.stop()
+        (daemon.state / "energy.json").write_text("{")
+        daemon.start()
+        assert "energy is counted anew" in daemon.log
+
+
+def test_a_calibration_that_comes_is_used_after_a_reload(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    daemon.install()
+    with LiveBoard("raspberry-pi-4", tmp_path / "simulated"):
+        client = daemon.start(board={"sysroot": str(tmp_path / "simulated")}).admin()
+        assert isinstance(client.say("echo", "hello"), End)
+        made = Calibration(
+            board="raspberry-pi-4",
+            meter="x",
+            idle_watts=1.9,
+            residual_watts=0.02,
+            policies=[PolicyCost(policy="policy0", points=[Point(khz=1800000, add_watts=1.0)])],
+        )
+        (daemon.state / "calibration.json").write_bytes(msgspec.json.encode(made))
+        assert isinstance(client.ask(Reload()), Reply)
+        assert body_of(client.ask(Energy()))["source"] == "calibrated_model"
+        answer = client.say("echo", "!tokens 40000")
+        assert isinstance(answer, End)
+        assert answer.outcome.usage.joules_source.split()[-1] == "calibrated_model"
+        (daemon.state / "calibration.json").unlink()
+        assert isinstance(client.ask(Reload()), Reply)
+        assert body_of(client.ask(Energy()))["source"] == "default_model"

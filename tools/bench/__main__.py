@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.bench import cold, idle, latency, tokens
+from tools.bench import cold, idle, latency, need, tokens
 from tools.bench.figures import Figure, table
 from tools.bench.machine import describe, sentence
 
@@ -16,6 +16,7 @@ BENCHES: dict[str, Callable[..., list[Figure]]] = {
     "cold": cold.measure,
     "tokens": tokens.measure,
     "idle": idle.measure,
+    "need": need.measure,
 }
 
 

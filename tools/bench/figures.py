@@ -34,6 +34,8 @@ class Figure:
     @property
     def target(self) -> str:
         """The bound as people write it."""
+        if self.at_most is not None and self.at_least is not None:
+            return f"{self.at_least:g} – {self.at_most:g}"
         if self.at_most is not None:
             return f"≤ {self.at_most:g}"
         return f"≥ {self.at_least:g}" if self.at_least is not None else ""

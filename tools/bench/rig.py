@@ -19,7 +19,7 @@ from aiosd.protocol.codec import decode_answer, encode
 from aiosd.protocol.messages import Chunk, End, Load, Ps, Reply, Run, Status, Unload, Verb
 from tools.bench.subjects import ROOT, Subject
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 class RefusedError(Exception):
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 class Rig:
     """Starts `aiosd` with these experts; `start_seconds` is the time from exec to READY."""
 
-    def __init__(self, folder: Path, subjects: Sequence[Subject]) -> None:
+    def __init__(self, folder: Path, subjects: Sequence[Subject], *, cap: str = "512 MiB") -> None:
         """Copy the packages and write the settings; nothing runs before `with`."""
         self.folder = folder
         experts = folder / "experts"
@@ -40,7 +40,7 @@ class Rig:
         self.settings.write_text(
             f'[paths]\nexperts = ["{experts}"]\nprofiles = ["{ROOT / "board-profiles"}"]\n'
             f'state = "{folder / "state"}"\nsockets = "{folder}"\n'
-            '[engines]\nhosts = "on"\n[ram]\ncap = "512 MiB"\n',
+            f'[engines]\nhosts = "on"\n[ram]\ncap = "{cap}"\n',
             encoding="utf-8",
         )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

@@ -125,6 +125,23 @@ def stories(into: Path) -> Subject | None:
     return _packaged(source, into / "bench-stories", _STORIES, question)
 
 
+def upstream(into: Path) -> list[Subject]:
+    """Package the public TFLite models whose files are at hand and that say how they are asked."""
+    files = {_digest(path): path for path in (ASSETS / "tflite").rglob("*") if path.is_file()}
+    found = []
+    for path in sorted((ROOT / "experts" / "upstream").glob("*/expert.toml")):
+        manifest = _manifest(path)
+        missing = [each for each in manifest.files if not (path.parent / each.path).exists()]
+        if manifest.self_test.cases and all(each.sha256 in files for each in missing):
+            folder = into / manifest.name
+            shutil.copytree(path.parent, folder)
+            for each in missing:
+                shutil.copyfile(files[each.sha256], folder / each.path)
+            question = _question(manifest, manifest.self_test.cases[0], folder)
+            found.append(Subject(folder, manifest, question))
+    return found
+
+
 def small_tflite(into: Path) -> Subject | None:
     """Return the TFLite expert whose model is nearest to 50 kB."""
     known = [keyword(into), *(each for each in bundled() if _engine(each) == "litert")]
@@ -137,6 +154,10 @@ def small_gguf(into: Path) -> Subject | None:
     known = [stories(into), *(each for each in bundled() if _engine(each) == "llama")]
     there = [each for each in known if each is not None]
     return min(there, key=lambda each: abs(each.model_bytes - 700_000), default=None)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _engine(subject: Subject) -> str:

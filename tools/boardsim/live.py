@@ -109,7 +109,9 @@ class LiveBoard:
         self.tree.cgroups.visit()
         busy = self.tree.cgroups.allowed(self._load.busy_cores(dt), dt) + self.tree.extra_busy
         state = self.model.step(min(dt, _LONGEST_STEP), busy)
-        self.tree.show(state, self._load.resident_bytes())
+        held = self._load.resident()
+        self.tree.cgroups.hold(held)
+        self.tree.show(state, sum(held.values()) + self.tree.taken_bytes)
         self._note()
         return state
 

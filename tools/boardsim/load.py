@@ -40,14 +40,14 @@ class ProcessTree:
         before, self._ticks = self._ticks, ticks
         return {pid: max(0, used - before.get(pid, 0)) / _TICKS / dt for pid, used in ticks.items()}
 
-    def resident_bytes(self) -> int:
-        """Return the anonymous memory of all (resident without shared)."""
-        total = 0
+    def resident(self) -> dict[int, int]:
+        """Return the anonymous memory of each in bytes (resident without shared)."""
+        held: dict[int, int] = {}
         for pid in self._ticks:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 words = (_PROC / str(pid) / "statm").read_text().split()
-                total += (int(words[1]) - int(words[2])) * _PAGE
-        return total
+                held[pid] = (int(words[1]) - int(words[2])) * _PAGE
+        return held
 
     def _members(self) -> list[int]:
         """Return the roots and all their descendants that live, each once."""

@@ -1,8 +1,8 @@
 """The folder of a SIMULATED board: built once, then kept in step with the model's state.
 
 Below it, `simulator/` is the experimenter's: what is written to `faults` (names, by lines),
-`charger` (0 or 1), `air` (°C), `peripherals` (watts on 5 V) and `busy` (cores busy beside the
-watched processes) counts from the next step on.
+`charger` (0 or 1), `air` (°C), `peripherals` (watts on 5 V), `busy` (cores busy beside the
+watched processes) and `taken` (MiB that other programs hold) counts from the next step on.
 """
 
 import contextlib
@@ -63,6 +63,7 @@ class BoardTree:
             "air": "25",
             "peripherals": "0",
             "busy": "0",
+            "taken": "0",
         }
         (root / CONTROLS).mkdir(exist_ok=True)
         for name, text in controls.items():
@@ -115,6 +116,11 @@ class BoardTree:
     def extra_busy(self) -> float:
         """The cores that are busy beside the watched processes."""
         return self._number(f"{CONTROLS}/busy") or 0.0
+
+    @property
+    def taken_bytes(self) -> int:
+        """The memory that other programs hold beside the watched processes."""
+        return int((self._number(f"{CONTROLS}/taken") or 0.0) * 2**20)
 
     def set(self, name: str, value: str) -> None:
         """Write one of the files of `simulator/`."""

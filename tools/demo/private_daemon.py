@@ -28,7 +28,10 @@ class PrivateDaemon:
     def __init__(
         self, experts: Iterable[Path], settings: str = "", profiles: Path | None = None
     ) -> None:
-        """Prepare a folder with links to the packages `experts`; nothing runs yet."""
+        """Prepare a folder with links to the packages `experts`; nothing runs yet.
+
+        `program` and `environment` may be changed until it is started.
+        """
         self._profiles = f'profiles = ["{profiles}"]\n' if profiles else ""
         self.folder = Path(tempfile.mkdtemp(prefix="aiosd-"))
         self.experts = self.folder / "experts"
@@ -40,6 +43,8 @@ class PrivateDaemon:
         self.log = self.folder / "log"
         self.configure(settings)
         self.process: subprocess.Popen[bytes] | None = None
+        self.program = "aiosd.daemon"
+        self.environment: dict[str, str] = {}
 
     def configure(self, settings: str) -> None:
         """Write the settings; a running daemon takes them on `reload`."""
@@ -58,9 +63,10 @@ class PrivateDaemon:
         """
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "aiosd.daemon", "--config", str(self.config)],
+                [sys.executable, "-m", self.program, "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
         until = time.monotonic() + START_SECONDS

@@ -18,7 +18,8 @@ from tools.replay.powered import PoweredWorld, PowerRun
 from tools.replay.traces import MB, TRACES, Trace, saturated, thrash, trace_of, zipf
 from tools.replay.world import Count
 
-POLICIES = ("ours", "lru by count", "lru by bytes", "first come")
+LRU = ("lru by count", "lru by bytes")
+POLICIES = ("ours", *figures.OTHERS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,6 +86,8 @@ def _summary(
             "refused": count.refused,
             "loads": count.loads,
             "load_seconds": round(count.load_seconds, 1),
+            "resumes": count.resumes,
+            "resume_seconds": round(count.resume_seconds, 1),
             "wait_p50": round(waits[len(waits) // 2], 3),
             "wait_p99": round(waits[len(waits) * 99 // 100], 3),
             "books_peak_bytes": count.books_peak,
@@ -145,7 +148,7 @@ def _at_least(name: str, value: float, limit: float) -> Row:
 
 def _ram_rows() -> list[Row]:
     """An hour of the adversary at 256 MB."""
-    made = figures.load_figures(TRACES["adversary"], 256 * MB, (1,))["ours"]
+    made = figures.ram_figures(TRACES["adversary"](1), 256 * MB, 1)
     return [
         _at_most(
             "adversary, 1 h, 256 MB: moments with the books over the cap", made["books_over"], 0
@@ -158,21 +161,29 @@ def _load_rows() -> list[Row]:
     """Load seconds and loads against the others."""
     rows: list[Row] = []
     for megabytes in (256, 384, 512):
-        made = figures.load_figures(zipf, megabytes * MB, range(9))
+        made = figures.load_figures(zipf, megabytes * MB, range(9), LRU)
         name = f"zipf, 12 experts, {megabytes} MB, 9 seeds: load time against LRU by"
         by_count = made["lru by count"]["ours_by_seconds"]
         rows.append(_at_most(f"{name} count", by_count, 0.7))
         by_bytes = made["lru by bytes"]["ours_by_seconds"]
         rows.append(_at_most(f"{name} bytes", by_bytes, 1.0))
-    for every in (0.25, 0.5, 0.75):
-        made = figures.load_figures(_thrash(every), 256 * MB, (1, 2, 3))
-        share = made["first come"]["ours_by_loads"]
-        rows.append(_at_most(f"A B A B each {every} s: loads against first come", share, 0.25))
+    for parks in (False, True):
+        what = "A B A B that can be parked" if parks else "A B A B"
+        for every in (0.25, 0.5, 0.75):
+            made = figures.load_figures(
+                _thrash(every, parks=parks), 256 * MB, (1, 2, 3), ("first come",)
+            )
+            first = made["first come"]
+            name = f"{what}, each {every} s:"
+            rows.append(_at_most(f"{name} loads against first come", first["ours_by_loads"], 0.25))
+            if parks:
+                share = first["ours_by_seconds"]
+                rows.append(_at_most(f"{name} load time against first come", share, 0.25))
     return rows
 
 
-def _thrash(every: float) -> Callable[[int], Trace]:
-    return lambda seed: thrash(seed, every=every)
+def _thrash(every: float, *, parks: bool) -> Callable[[int], Trace]:
+    return lambda seed: thrash(seed, every=every, parks=parks)
 
 
 def _power_rows() -> list[Row]:

@@ -7,6 +7,7 @@ same.
 import bisect
 import statistics
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from aiosd.policy.power_rules import PowerRules
 from tools.replay.board import BoardSpec
@@ -23,27 +24,43 @@ PROFILE = {"idle_watts": 2.8, "load_watts": 9.7}
 Figures = dict[str, float]
 
 
-def loads_compared(trace: Trace, cap_bytes: int, seed: int) -> dict[str, Count]:
-    """Replay a trace under our policy and under three others, at one cap."""
+OTHERS = ("lru by count", "lru by bytes", "first come")
+
+
+def loads_compared(
+    trace: Trace, cap_bytes: int, seed: int, against: Sequence[str] = OTHERS
+) -> dict[str, Count]:
+    """Replay a trace under our policy and under others, at one cap."""
     facts = facts_of(trace.models)
     count = safe_count(facts, cap_bytes)
+    others = {
+        "lru by count": LruScheduler(facts, count=count, in_order=False),
+        "lru by bytes": LruScheduler(facts, cap_bytes=cap_bytes, in_order=False),
+        "first come": LruScheduler(facts, count=count, in_order=True),
+    }
+    made = {"ours": run(trace, scheduler_of(trace, cap_bytes), cap_bytes, seed)}
+    return made | {name: run(trace, others[name], cap_bytes, seed) for name in against}
+
+
+def ram_figures(trace: Trace, cap_bytes: int, seed: int) -> Figures:
+    """Return how often our books, and the truth, were over the cap."""
+    made = run(trace, scheduler_of(trace, cap_bytes), cap_bytes, seed)
     return {
-        "ours": run(trace, scheduler_of(trace, cap_bytes), cap_bytes, seed),
-        "lru by count": run(
-            trace, LruScheduler(facts, count=count, in_order=False), cap_bytes, seed
-        ),
-        "lru by bytes": run(
-            trace, LruScheduler(facts, cap_bytes=cap_bytes, in_order=False), cap_bytes, seed
-        ),
-        "first come": run(trace, LruScheduler(facts, count=count, in_order=True), cap_bytes, seed),
+        "books_over": made.books_over,
+        "truth_over": made.truth_over,
+        "loads": made.loads,
+        "resumes": made.resumes,
     }
 
 
 def load_figures(
-    make: Callable[[int], Trace], cap_bytes: int, seeds: Sequence[int]
+    make: Callable[[int], Trace],
+    cap_bytes: int,
+    seeds: Sequence[int],
+    against: Sequence[str] = OTHERS,
 ) -> dict[str, Figures]:
     """Return medians over seeds: load seconds and loads of each policy, and ours as a share."""
-    runs = [loads_compared(make(seed), cap_bytes, seed) for seed in seeds]
+    runs = [loads_compared(make(seed), cap_bytes, seed, against) for seed in seeds]
     figures: dict[str, Figures] = {}
     for name in runs[0]:
         figures[name] = {
@@ -111,16 +128,27 @@ def best_fixed(
 ) -> tuple[Fixed, float]:
     """Return the fixed setting that holds the same cap and does most work, and that work."""
     best, work = Fixed(1, 0.1), 0.0
+    for fixed, sixty, five, done in _fixed_runs(trace, spec, seed, tuple(duties)):
+        holds = sixty <= cap_watts * (1 + SLACK_SIXTY) and five <= cap_watts * (1 + SLACK_FIVE)
+        if holds and done > work:
+            best, work = fixed, done
+    return best, work
+
+
+@lru_cache(maxsize=4)
+def _fixed_runs(
+    trace: Trace, spec: BoardSpec, seed: int, duties: tuple[float, ...]
+) -> list[tuple[Fixed, float, float, float]]:
+    """Return each fixed setting with its worst minute, its worst five seconds, and its work."""
+    runs = []
     for threads in range(1, spec.cores + 1):
         for duty in duties:
             fixed = Fixed(threads, duty)
             made = PoweredWorld(trace, spec, fixed, 512 * MB, seed).replay(tick=10.0, meter=10.0)
-            holds = (
-                worst_window(made.watts, trace.seconds, SIXTY) <= cap_watts * (1 + SLACK_SIXTY)
-            ) and worst_window(made.watts, trace.seconds, FIVE) <= cap_watts * (1 + SLACK_FIVE)
-            if holds and made.count.work > work:
-                best, work = fixed, made.count.work
-    return best, work
+            sixty = worst_window(made.watts, trace.seconds, SIXTY)
+            five = worst_window(made.watts, trace.seconds, FIVE)
+            runs.append((fixed, sixty, five, made.count.work))
+    return runs
 
 
 def energy_figures(run: PowerRun) -> Figures:

@@ -50,10 +50,6 @@ class LruScheduler:
         self._used[expert] = now
         return self._plan()
 
-    def on_measured(self, _expert: str, _held: int, _now: float) -> list[Effect]:
-        """Ignore what was measured, as counting does."""
-        return []
-
     def on_exited(self, expert: str, _reason: str, _now: float) -> list[Effect]:
         """Take note that a worker is gone."""
         self._state.pop(expert, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import Effect, Kill, Load, Refuse, Serve, Unload
+from aiosd.policy.effects import Effect, Kill, Load, Park, Refuse, Resume, Serve, Unload
 from aiosd.policy.governor import Ledger
 from aiosd.policy.queues import Ticket
 from aiosd.policy.rules import SchedulerRules
@@ -16,8 +16,11 @@ from aiosd.policy.scheduler import Scheduler
 from aiosd.policy.slots import ExpertFacts
 from tools.replay.board import Board
 from tools.replay.traces import Ask, Model, Trace
+from tools.replay.worker import Worker
 
 UNLOAD_SECONDS = 0.05
+PARK_SECONDS = 0.01
+PARK_AFTER_SECONDS = 120.0  # as the daemon's settings have it
 # A load keeps most of a core busy: reading, checking, building tables.
 LOAD_CORES = 0.8
 _NOISE = 0.15
@@ -38,10 +41,6 @@ class Chooser(Protocol):
         """A worker is ready."""
         ...
 
-    def on_measured(self, expert: str, held_bytes: int, now: float) -> list[Effect]:
-        """A worker was measured."""
-        ...
-
     def on_exited(self, expert: str, reason: str, now: float) -> list[Effect]:
         """A worker is gone."""
         ...
@@ -56,24 +55,6 @@ class Chooser(Protocol):
 
 
 @dataclass
-class Worker:
-    """One loaded expert: what it really holds, and the work it has left of its request."""
-
-    model: Model
-    held: int
-    ready: bool = False
-    leaving: bool = False
-    serving: int | None = None
-    work: float = 0.0
-    cpu: float = 0.0
-    loading: float = 0.0
-
-    def is_loaded(self) -> bool:
-        """Tell whether its load has just ended."""
-        return not self.ready and not self.loading
-
-
-@dataclass
 class Count:
     """What a run is judged by."""
 
@@ -82,6 +63,8 @@ class Count:
     refused: int = 0
     loads: int = 0
     load_seconds: float = 0.0
+    resumes: int = 0
+    resume_seconds: float = 0.0
     waits: list[float] = field(default_factory=list)
     books_peak: int = 0
     books_over: int = 0
@@ -111,7 +94,7 @@ class World:
         self.ended: deque[tuple[int, float, float]] = deque()
         self._asks = deque(trace.asks)
         self._switches = deque(trace.others)
-        self._due: list[tuple[float, int, str]] = []
+        self._due: list[tuple[float, int, str, bool]] = []
         self._number = 0
         self._chance = random.Random(seed)
 
@@ -163,16 +146,21 @@ class World:
         """Do all that is due now; return the requests that arrive, which are not queued yet."""
         while self._switches and self._switches[0][0] <= self.now:
             self.others = self._switches.popleft()[1]
-        for name in [name for name, each in self.workers.items() if _is_done(each)]:
+        for name in [name for name, each in self.workers.items() if each.is_done()]:
             self._answer(name)
         for name in [name for name, each in self.workers.items() if each.is_loaded()]:
             worker = self.workers[name]
             worker.ready = True
-            self.perform(self.chooser.on_loaded(name, worker.held, self.now))
+            self._loaded(name)
+        for name in [name for name, each in self.workers.items() if each.is_back()]:
+            self._back(name)
         while self._due and self._due[0][0] <= self.now + 1e-9:
-            name = heapq.heappop(self._due)[2]
-            del self.workers[name]
-            self.perform(self.chooser.on_exited(name, "asked", self.now))
+            _, _, name, parks = heapq.heappop(self._due)
+            if parks:
+                self._parked(name)
+            else:
+                del self.workers[name]
+                self.perform(self.chooser.on_exited(name, "asked", self.now))
         self.perform(self.chooser.on_tick(self.now))
         arriving = []
         while self._asks and self._asks[0].at <= self.now + 1e-9:
@@ -203,9 +191,13 @@ class World:
                     self._load(expert)
                 case Unload(expert) | Kill(expert):
                     self.workers[expert].leaving = True
-                    self._number += 1
-                    due = (self.now + UNLOAD_SECONDS, self._number, expert)
-                    heapq.heappush(self._due, due)
+                    self._later(UNLOAD_SECONDS, expert, parks=False)
+                case Park(expert, pages):
+                    worker = self.workers[expert]
+                    worker.lean = worker.lean or pages
+                    self._later(PARK_SECONDS, expert, parks=True)
+                case Resume(expert):
+                    self._resume(expert)
                 case Serve(request, expert):
                     self._serve(request, expert)
                 case Refuse(request):
@@ -223,6 +215,47 @@ class World:
         self.count.load_seconds += seconds
         self.workers[expert] = Worker(model, held, loading=seconds)
 
+    def _later(self, seconds: float, expert: str, *, parks: bool) -> None:
+        """Let a worker be parked, or be gone, after a while."""
+        self._number += 1
+        heapq.heappush(self._due, (self.now + seconds, self._number, expert, parks))
+
+    def _loaded(self, name: str) -> None:
+        """Tell that a worker is ready."""
+        worker, chooser = self.workers[name], self.chooser
+        if isinstance(chooser, Scheduler):
+            parks, mapped = worker.model.context_bytes > 0, worker.mapped_bytes
+            self.perform(chooser.on_loaded(name, worker.held, self.now, mapped=mapped, parks=parks))
+        else:
+            self.perform(chooser.on_loaded(name, worker.held, self.now))
+
+    def _parked(self, name: str) -> None:
+        """Tell that a worker has given back what it could."""
+        worker = self.workers[name]
+        worker.parked = True
+        if isinstance(self.chooser, Scheduler):
+            held, mapped = worker.holds_bytes, worker.mapped_bytes
+            self.perform(self.chooser.on_parked(name, held, self.now, mapped=mapped))
+
+    def _resume(self, name: str) -> None:
+        """Let a parked worker come back; its request, if any, waits that long."""
+        worker = self.workers[name]
+        model, noise = worker.model, self._chance.uniform(1 - _NOISE, 1 + _NOISE)
+        pages = model.pages_seconds * noise if worker.lean else None
+        worker.costs = (model.context_seconds * noise, pages)
+        worker.loading = worker.costs[0] + (pages or 0.0)
+        worker.parked = worker.lean = False
+        self.count.resumes += 1
+        self.count.resume_seconds += worker.loading
+        self.count.load_seconds += worker.loading
+
+    def _back(self, name: str) -> None:
+        """Tell what it took a worker to come back."""
+        worker = self.workers[name]
+        if worker.costs is not None and isinstance(self.chooser, Scheduler):
+            self.chooser.on_resumed(name, *worker.costs)
+        worker.costs = None
+
     def _serve(self, request: int, expert: str) -> None:
         """Let a worker begin to answer."""
         worker = self.workers[expert]
@@ -230,8 +263,9 @@ class World:
         worker.serving, worker.cpu = request, 0.0
         noise = self._chance.uniform(1 - _NOISE, 1 + _NOISE)
         worker.work = worker.model.cpu_seconds * ask.size * noise
-        self.count.waits.append(self.now - ask.at)
-        self.count.waiting.append((self.now, self.now - ask.at))
+        waited = self.now - ask.at + worker.loading  # one that comes back does so first
+        self.count.waits.append(waited)
+        self.count.waiting.append((self.now, waited))
         self.started.append(request)
         self.served[request] = ticket
 
@@ -244,7 +278,10 @@ class World:
         self.ended.append((request, worker.cpu, worker.model.units * ask.size))
         # Answering touches pages that loading did not.
         worker.held = min(worker.model.bytes, int(worker.held * 1.02))
-        self.perform(self.chooser.on_measured(name, worker.held, self.now))
+        if isinstance(self.chooser, Scheduler):
+            mapped = worker.mapped_bytes
+            measured = self.chooser.on_measured(name, worker.held, self.now, mapped=mapped)
+            self.perform(measured)
         self.perform(self.chooser.on_done(name, self.now))
 
     def _loading_pace(self) -> float:
@@ -253,7 +290,7 @@ class World:
 
     def _rates(self) -> dict[str, tuple[float, float]]:
         """Return for each worker that runs: work done and CPU seconds used, by second."""
-        running = [name for name, each in self.workers.items() if each.serving is not None]
+        running = [name for name, each in self.workers.items() if each.runs]
         if not running:
             return {}
         threads = max(1, self.threads // len(running))
@@ -271,7 +308,7 @@ class World:
 
     def _look(self) -> None:
         """Compare books and truth with the cap."""
-        truth = sum(each.held for each in self.workers.values())
+        truth = sum(each.holds_bytes for each in self.workers.values())
         books = self.chooser.ledger.used_bytes if isinstance(self.chooser, Scheduler) else truth
         count = self.count
         count.books_peak = max(count.books_peak, books)
@@ -281,14 +318,19 @@ class World:
             count.ram.append((self.now, books, truth))
 
 
-def _is_done(worker: Worker) -> bool:
-    """Tell whether a worker has nothing left of its request."""
-    return worker.serving is not None and worker.work <= 1e-9
-
-
 def facts_of(models: Iterable[Model]) -> list[ExpertFacts]:
     """Return what the catalogue would say of these experts."""
-    return [ExpertFacts(each.expert, each.need_bytes, each.keep_alive_seconds) for each in models]
+    return [
+        ExpertFacts(
+            each.expert,
+            each.need_bytes,
+            each.keep_alive_seconds,
+            context_bytes=each.context_bytes,
+            mapped_bytes=each.mapped_bytes,
+            park_after_seconds=PARK_AFTER_SECONDS,
+        )
+        for each in models
+    ]
 
 
 def scheduler_of(trace: Trace, cap_bytes: int) -> Scheduler:

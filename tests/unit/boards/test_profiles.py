@@ -136,3 +136,60 @@ def test_any_bytes_of_a_device_tree_are_a_list_of_entries(
     entries = compatible_entries(folder)
     assert len(entries) == sum(1 for entry in data.split(b"\0") if entry)
     assert "\0" not in "".join(entries)
+
+
+LISTED = [
+    "raspberry-pi-zero-2-w",
+    "raspberry-pi-3",
+    "raspberry-pi-4",
+    "raspberry-pi-5",
+    "jetson-nano",
+    "jetson-xavier-nx",
+    "jetson-orin-nano",
+    "jetson-orin-nx",
+    "jetson-agx-orin",
+    "rk3588",
+    "rk3566",
+    "am625",
+    "imx8mq",
+    "imx8m-plus",
+    "x86-n100",
+]
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_profile_has_every_fact_of_its_board_or_says_that_it_is_not_known(
+    repo: Path, name: str
+) -> None:
+    path = repo / "board-profiles" / f"{name}.toml"
+    profile = read_profile(path)
+    text = path.read_text(encoding="utf-8")
+    comment = " ".join(
+        line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")
+    )
+    power, facts = profile.power, profile.facts
+    assert profile.compatible or profile.cpu_models
+    assert facts.isa
+    assert facts.cores or " or " in profile.summary
+    # An N100 is sold with any; all others are soldered or listed.
+    assert facts.ram_gib or name == "x86-n100"
+    assert profile.heat.zones
+    assert {"threads", "cpu.max"} <= set(power.caps)
+    assert ("nvpmodel" in power.caps) == bool(power.modes)
+    if power.meters:
+        assert power.rails
+        assert all(len(meaning) > 2 for meaning in power.rails.values())
+        assert power.total_rails or power.correction or power.scope is Scope.RAILS
+    else:
+        assert "No current sensing" in comment or "no default model" in comment
+    assert power.idle_watts is not None or "no default model" in comment or "not known" in comment
+    for subject in ("Watts", "Heat"):
+        assert f"{subject}" in comment, f"{path.name} has no source of its {subject.lower()}"
+    assert profile.compatible == [] or "Compatible string" in comment
+
+
+def test_only_the_generic_profile_assumes_nothing(repo: Path) -> None:
+    names = {path.stem for path in (repo / "board-profiles").glob("*.toml")}
+    assert names == {*LISTED, "generic"}
+    generic = read_profile(repo / "board-profiles" / "generic.toml")
+    assert (generic.compatible, generic.power.idle_watts) == ([], None)

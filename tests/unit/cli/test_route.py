@@ -1,7 +1,8 @@
 """The router's verbs on the command line, and what installing changes for others."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -99,12 +100,19 @@ def test_a_text_or_two_of_few_are_chance() -> None:
     assert not Shift("a", share(100, 100), share(95, 100)).too_much
 
 
-def package(folder: Path, name: str, texts: list[str]) -> Path:
+def package(folder: Path, name: str, texts: list[str], held: Sequence[str] = ()) -> Path:
     (folder / name).mkdir(parents=True)
+    calibration = "".join(f"\t{text}\n" for text in held).encode()
+    file = (
+        f'[[files]]\npath = "held.tsv"\nsize = {len(calibration)}\n'
+        f'sha256 = "{hashlib.sha256(calibration).hexdigest()}"\n'
+    )
+    (folder / name / "held.tsv").write_bytes(calibration)
     (folder / name / "expert.toml").write_text(
         f'name = "{name}"\nrelease = 1\nsummary = "Says it again."\nlicence = "MIT"\n'
         'task = "echo"\n[engine]\nname = "echo"\n[input]\ntype = "text"\n'
-        f"[routing]\nutterances = {json.dumps(texts)}\n",
+        f"{file if held else ''}[routing]\nutterances = {json.dumps(texts)}\n"
+        + ('calibration = "held.tsv"\n' if held else ""),
         encoding="utf-8",
     )
     return folder / name
@@ -140,9 +148,9 @@ def test_a_package_that_takes_the_texts_of_another_is_refused_unless_that_is_wan
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experts = tmp_path / "experts"
-    package(experts, "lamp", LAMP)
-    thief = LAMP + [text.replace(" the ", f" {word} ") for text in LAMP for word in ("my", "our")]
-    source = package(tmp_path / "made", "thief", thief)
+    own = [f"is {what} burning {where}" for what in ("one", "any") for where in ("here", "there")]
+    package(experts, "lamp", LAMP, own)
+    source = package(tmp_path / "made", "thief", own)
     shared = ["--experts-dir", str(experts), "--no-reload", "--socket-dir", str(tmp_path)]
     assert main(["install", str(source), *shared]) == Exit.PACKAGE
     said = capsys.readouterr()

@@ -235,6 +235,22 @@ def found(checks: Iterator[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks}
 
 
+def test_doctor_tells_what_the_kernel_does_not_do_for_memory() -> None:
+    fine: dict[str, object] = {
+        "memory_available_bytes": 2**30,
+        "memory_watched_by": "PSI",
+        "cgroup_problems": [],
+    }
+    (check,) = daemon_checks.memory_checks(fine)
+    assert (check.verdict, check.found) == (Verdict.OK, "1.0 GiB available, watched by PSI")
+    bad = {**fine, "memory_short": True, "cgroup_problems": ["the memory controller is off"]}
+    groups, memory = daemon_checks.memory_checks(bad)
+    assert groups.verdict is memory.verdict is Verdict.WARN
+    assert "controller is off" in groups.found
+    assert memory.found.startswith("short")
+    assert list(daemon_checks.memory_checks({})) == []  # an older daemon
+
+
 def test_doctor_sees_a_daemon_that_answers(daemon: FakeDaemon, tmp_path: Path) -> None:
     layout = Layout(experts=(tmp_path,), profiles=(), state=tmp_path)
     checks = found(daemon_checks.daemon_checks(layout, find_address(daemon.folder)))

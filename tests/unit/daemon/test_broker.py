@@ -12,7 +12,8 @@ from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
 from aiosd.domain.power import EnergySource, Scope
-from aiosd.domain.request import Options
+from aiosd.domain.request import Options, Priority
+from aiosd.policy.effects import Load
 from aiosd.policy.governor import Ledger
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.rules import SchedulerRules
@@ -40,25 +41,54 @@ class FakeProcess:
     release: int = 4
 
 
+class FakeWatch:
+    """A machine that lacks `short` bytes for any load."""
+
+    short = 0
+
+    def lacks(self, _need: int) -> int:
+        return self.short
+
+
 class FakeWorkers:
     """Notes what it is told."""
 
     def __init__(self) -> None:
+        self.watch = FakeWatch()
+        self.limits: list[tuple[str, int]] = []
+        self.weights: list[tuple[str, Priority]] = []
         self.workers: dict[str, FakeProcess] = {}
         self.runs: dict[str, RunRequest] = {}
         self.killed: list[str] = []
         self.cancelled: list[tuple[str, int]] = []
+        self.shares: dict[str, tuple[int, float]] = {}
+        self.ranks: dict[str, Priority] = {}
 
     def listen(self, _listener: object) -> None: ...
 
-    def start(self, expert: str, _engine: str, _order: object) -> None:
+    def start(self, expert: str, _engine: str, _order: object, _booked: int) -> None:
         self.workers[expert] = FakeProcess()
+
+    def pid(self, expert: str) -> int | None:
+        return 77 if expert in self.workers else None
+
+    def limit(self, expert: str, booked: int) -> None:
+        self.limits.append((expert, booked))
+
+    def weigh(self, expert: str, priority: Priority) -> None:
+        self.weights.append((expert, priority))
 
     def run(self, expert: str, request: RunRequest, _payload: object) -> None:
         self.runs[expert] = request
 
     def cancel(self, expert: str, request: int) -> None:
         self.cancelled.append((expert, request))
+
+    def adjust(self, expert: str, threads: int, duty: float) -> None:
+        self.shares[expert] = (threads, duty)
+
+    def rank(self, expert: str, priority: Priority) -> None:
+        self.ranks[expert] = priority
 
     def stop(self, _expert: str) -> None: ...
 
@@ -87,14 +117,14 @@ class FakeEnergy:
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[str, str]] = {}
-        self.frugal = False
+        self.frugal = self.refuses = False
 
     def predict(self, expert: str) -> float | None:
         return {"one": 2.0, "two": 0.5}.get(expert)
 
-    def admit(self, request: int, expert: str, *, background: bool) -> None:
-        if expert == "hungry" and not background:
-            raise OverPowerError("no", request=request)
+    def admit(self, expert: str, *, background: bool) -> None:
+        if self.refuses and not background:
+            raise OverPowerError("no", expert=expert)
 
     def started(self, request: int, expert: str, client: str) -> None:
         self.running[request] = (expert, client)
@@ -132,16 +162,17 @@ class Stage:
 
     def __init__(self) -> None:
         self.workers, self.frontend, self.events = FakeWorkers(), FakeFrontend(), FakeEvents()
-        scheduler = Scheduler(Ledger(100 * MIB), SchedulerRules())
+        scheduler = Scheduler(Ledger(100 * MIB), SchedulerRules(threads=2))
+        self.energy = FakeEnergy()
         self.broker = Broker(
             asyncio.get_running_loop(),
             scheduler,
             FakeInventory(),  # type: ignore[arg-type]
             self.workers,  # type: ignore[arg-type]
             self.events,  # type: ignore[arg-type]
-            FakeEnergy(),
+            self.energy,
         )
-        facts = [ExpertFacts(name, 10 * MIB) for name in ("one", "two", "chat")]
+        facts = [ExpertFacts(name, 10 * MIB, threads=2) for name in ("one", "two", "chat")]
         self.broker.perform(scheduler.on_catalogue(facts, [], 0.0))
         self.client = Client(self.frontend, b"anna")  # type: ignore[arg-type]
 
@@ -232,3 +263,102 @@ async def test_what_is_refused_on_arrival_leaves_nothing_behind() -> None:
     assert stage.broker.held_bytes == 0
     stage.ask(b"1", "one")
     assert stage.answers(b"1") == []
+
+
+async def test_the_threads_and_the_priority_of_a_request_reach_its_worker() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    assert stage.workers.runs["one"].threads == 2
+    stage.ask(b"2", "two", priority=Priority.INTERACTIVE)
+    stage.warm("two")
+    assert stage.workers.runs["two"].threads == 1
+    assert stage.workers.shares == {"one": (1, 1.0)}
+    assert stage.workers.ranks == {"one": Priority.NORMAL, "two": Priority.INTERACTIVE}
+
+
+async def test_a_request_that_would_take_more_joules_than_it_may_is_refused_with_the_figure() -> (
+    None
+):
+    stage = Stage()
+    with pytest.raises(OverPowerError) as refused:
+        stage.ask(b"1", "one", max_joules=1.0)
+    assert refused.value.details == {"expert": "one", "predicted_joules": 2.0, "max_joules": 1.0}
+    stage.ask(b"2", "one", max_joules=2.5)
+    assert stage.answers(b"2") == []
+
+
+@pytest.mark.parametrize("joules", [0.0, -1.0, float("nan")])
+async def test_a_bound_on_joules_is_a_number_above_zero(joules: float) -> None:
+    stage = Stage()
+    with pytest.raises(AiosdError, match="max_joules is a number above 0"):
+        stage.ask(b"1", "one", max_joules=joules)
+
+
+async def test_what_power_refuses_on_arrival_leaves_nothing_behind() -> None:
+    stage = Stage()
+    stage.energy.refuses = True
+    with pytest.raises(OverPowerError):
+        stage.ask(b"1", "one")
+    assert stage.broker.held_bytes == 0
+    stage.ask(b"2", "one", priority=Priority.BACKGROUND)
+    assert stage.broker.scheduler.slots["one"].queue or stage.workers.workers
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_load_that_the_machine_cannot_hold_is_refused_with_the_number() -> None:
+    stage = Stage()
+    stage.workers.watch.short = 3 * MIB
+    stage.ask(b"1", "one")
+    assert stage.workers.workers == {}
+    stage.broker.loader._load_late(Load("one", 10 * MIB))
+    (error,) = stage.answers(b"1")
+    assert isinstance(error, Error)
+    assert (error.code, error.details["lacking_bytes"]) == ("over_ram", 3 * MIB)
+    assert stage.broker.loader.loads == 0
+
+
+async def test_memory_that_has_come_free_meanwhile_is_loaded_into() -> None:
+    stage = Stage()
+    stage.workers.watch.short = 3 * MIB
+    stage.ask(b"1", "one")
+    stage.workers.watch.short = 0
+    stage.broker.loader._load_late(Load("one", 10 * MIB))
+    assert list(stage.workers.workers) == ["one"]
+    stage.broker.on_worker_exited("one", "went over its own limit of 26 MiB", 26 * MIB)
+    assert stage.broker.scheduler.slots["one"].need_bytes == 52 * MIB
+
+
+async def test_a_worker_that_grows_is_held_to_what_the_books_give_it() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one", priority=Priority.BACKGROUND)
+    stage.warm("one")
+    assert stage.broker.loader.watched() == [("one", 77, MIB + MIB * 8 // 100)]
+    stage.broker.loader.on_growth("one", 20 * MIB)
+    assert stage.workers.limits == [("one", 20 * MIB)]
+    assert stage.workers.weights == [("one", Priority.BACKGROUND)]
+
+
+async def test_a_worker_that_grows_over_the_cap_is_killed_and_its_client_told() -> None:
+    stage = Stage()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    stage.broker.loader.on_growth("one", 120 * MIB)
+    (error,) = stage.answers(b"1")
+    assert isinstance(error, Error)
+    assert error.code == "over_ram"
+    assert stage.workers.killed == ["one"]
+    assert stage.broker.loader.watched() == []
+
+
+async def test_a_short_machine_is_told_whether_anybody_goes() -> None:
+    stage = Stage()
+    assert not stage.broker.loader.on_pressure()
+    stage.ask(b"1", "one")
+    stage.warm("one")
+    assert not stage.broker.loader.on_pressure()  # it answers
+    stage.broker.on_done("one", done(stage.workers.runs["one"].id))
+    assert stage.broker.loader.on_pressure()
+    assert stage.events.topics[-1] == "expert.evicted"

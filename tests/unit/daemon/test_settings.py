@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.daemon.settings import Settings, parse_size, read_settings
+from aiosd.daemon.settings import Settings, read_settings
 from aiosd.domain.errors import ConfigError
+from aiosd.domain.sizes import parse_size
 
 
 def write(folder: Path, text: str) -> Path:
@@ -52,6 +53,7 @@ def test_a_missing_file_means_all_defaults_unless_it_was_named(tmp_path: Path) -
         ("[queue]\nper_client = 'many'\n", 2, "str"),
         ("[stop]\ndrain_seconds = 5\n[engines]\nhosts = 'maybe'\n", 4, "maybe"),
         ("[ram]\n# a comment\ncap = 'much'\n", 3, "much"),
+        ("[ram.needs]\none = '1 MiB'\ntwo = 'much'\n", 3, "much"),
         ("[wire]\nmax_attachment = '-1'\n", 2, "-1"),
         ("[queue]\nmax_bytes = 'auto'\n", 2, "auto"),
         ("[sockets]\nmode = '0999'\n", 2, "regex"),

@@ -359,3 +359,21 @@ def test_a_truncated_file_is_a_package_error_in_the_library_that_can_tell(assets
     engine = LitertEngine(find_library("ai-edge-litert"))
     with pytest.raises(PackageError, match="not a model"):
         load_asset(engine, assets, "negative/truncated.tflite")
+
+
+def test_fewer_threads_keep_the_process_on_fewer_processors(
+    engine: LitertEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(doubler((1, 2)))
+    before = os.sched_getaffinity(0)
+    engine.load({"model": path}, NEED, threads=len(before))
+    try:
+        engine.use_threads(1)
+        assert len(os.sched_getaffinity(0)) == 1
+        assert os.sched_getaffinity(0) <= before
+        engine.use_threads(len(before) + 1)
+        assert os.sched_getaffinity(0) == before
+        assert run(engine, np.ones((1, 2), np.float32))[0].tolist() == [[2.0, 2.0]]
+    finally:
+        os.sched_setaffinity(0, before)

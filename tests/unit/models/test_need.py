@@ -1,20 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from gguf_writer import write_small_model
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.inputs import InputType
-from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, Task
+from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, Prompt, Task
 from aiosd.models.gguf import read_gguf
-from aiosd.models.need import (
-    PIPELINE_BYTES,
-    WORKER_BYTES,
-    gguf_need,
-    processor_features,
-    ram_need,
-)
+from aiosd.models.llama_need import gguf_need, processor_features
+from aiosd.models.need import PIPELINE_BYTES, ram_need
+from aiosd.models.ram_need import WORKER_BYTES
 
 TEXT_BYTES = WORKER_BYTES + PIPELINE_BYTES[InputType.TEXT]
 
@@ -65,6 +62,51 @@ def test_repacked_weights_depend_on_the_processor(tmp_path: Path) -> None:
     assert gguf_need(facts, engine, features=frozenset({"sse2"})).packed_bytes == 0
 
 
+def test_copied_weights_stay_mapped_only_between_others(tmp_path: Path) -> None:
+    places = (
+        ("Q4_0", 100, 200),
+        ("", 200, 300),
+        ("Q4_0", 300, 400),
+        ("", 400, 450),
+        ("Q4_0", 450, 900),
+    )
+    facts = replace(
+        read_gguf(write_small_model(tmp_path)),
+        matrices=(("Q4_0", 650),),
+        places=places,
+        file_size=900,
+    )
+    engine = EngineNeed(name="llama")
+    assert gguf_need(facts, engine, features=frozenset({"avx2"})).weights_bytes == 450 - 200
+    assert gguf_need(facts, engine, features=frozenset({"sse2"})).weights_bytes == 900 - 100
+
+
+def test_while_it_loads_the_whole_file_is_there_beside_the_copies(tmp_path: Path) -> None:
+    large = 10**9
+    facts = replace(
+        read_gguf(write_small_model(tmp_path)),
+        matrices=(("Q4_0", large),),
+        places=(("Q4_0", 0, large), ("", large, large + 64)),
+        file_size=large + 64,
+    )
+    need = gguf_need(facts, EngineNeed(name="llama"), features=frozenset({"avx2"}))
+    assert need.weights_bytes == 64
+    assert need.total_bytes == need.loading_bytes > 2 * large
+
+
+def test_a_cache_of_eight_bits_takes_half_and_its_scales(tmp_path: Path) -> None:
+    path = write_small_model(tmp_path)
+    wide = ram_need(manifest("llama"), path).cache_bytes
+    engine = EngineNeed(name="llama", context=256, cache="q8_0")
+    assert gguf_need(read_gguf(path), engine).cache_bytes == wide * 34 // 64
+
+
+def test_a_grammar_is_counted(tmp_path: Path) -> None:
+    path = write_small_model(tmp_path)
+    bound = msgspec.structs.replace(manifest("llama"), prompt=Prompt(json_schema="{}"))
+    assert ram_need(bound, path).total_bytes > ram_need(manifest("llama"), path).total_bytes
+
+
 def test_this_machine_has_features() -> None:
     assert processor_features()
 
@@ -86,5 +128,5 @@ def test_an_unknown_engine_is_taken_to_read_the_file(tmp_path: Path) -> None:
 def test_a_tflite_model_needs_more_than_its_weights_twice(assets: Path) -> None:
     path = assets / "tflite" / "vision" / "mobilenet_v2_1.0_224_quant.tflite"
     need = ram_need(manifest("litert"), path)
-    # Measured 10.2 MB private in a forked process, 3.1 MB of it its own: tools/calibrate_ram.py.
+    # Measured 10.2 MB private in a forked process, 3.1 MB of it its own.
     assert 7_100_000 <= need.private_bytes - need.worker_bytes <= 9_400_000

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.policy.eviction import Candidate, choose
+from aiosd.policy.eviction import Candidate, Step, Way, choose, leave
 from aiosd.policy.governor import Evict, Fits, Ledger, Never, Resident, Room, Wait, overweight
 
 MIB = 2**20
@@ -85,6 +85,25 @@ def test_claimed_room_is_not_there_for_the_next_although_it_is_free_now() -> Non
     assert made.admit(10 * MIB) == Fits()
 
 
+def test_a_parked_expert_that_comes_back_needs_only_what_it_does_not_hold() -> None:
+    made = room(100, resident("a", 20, wanted=True), resident("b", 40))
+    assert made.admit(60 * MIB, own="a", own_bytes=20 * MIB) == Fits()
+    verdict = made.admit(90 * MIB, own="a", own_bytes=20 * MIB)
+    assert isinstance(verdict, Evict)
+    assert [each.expert for each in verdict.victims] == ["b"]
+    assert made.admit(101 * MIB, own="a", own_bytes=20 * MIB) == Never(101 * MIB, 100 * MIB, ())
+
+
+def test_what_a_park_will_give_back_is_claimed_and_no_more() -> None:
+    ledger = Ledger(100 * MIB)
+    ledger.set("a", 100 * MIB)
+    made = Room(ledger, [Resident(parkable("a"), busy=True)])
+    assert made.admit(20 * MIB) == Wait(("a",))
+    made.claim(20 * MIB, ["a"])
+    assert made.admit(11 * MIB) != Fits()
+    assert made.admit(MIB) == Wait()  # ten MiB are left of the thirty of its context
+
+
 def test_all_idle_ones_leave_when_measurements_went_over_the_cap_by_more() -> None:
     ledger = Ledger(100 * MIB)
     residents = [resident("a", 30), resident("b", 100, busy=True), resident("c", 40, busy=True)]
@@ -135,12 +154,12 @@ def test_what_costs_little_to_reload_and_is_large_leaves_first() -> None:
     cheap = Candidate("cheap", 50 * MIB, 0.05, 3)
     dear = Candidate("dear", 50 * MIB, 5.0, 3)
     small = Candidate("small", 5 * MIB, 0.05, 3)
-    assert choose([dear, small, cheap], MIB) == [cheap]
+    assert choose([dear, small, cheap], MIB) == [leave(cheap)]
 
 
 def test_a_frequent_one_stays_before_a_rare_one_of_its_size() -> None:
     often, seldom = Candidate("often", MIB, 1.0, 5.0), Candidate("seldom", MIB, 1.0, 0.5)
-    assert choose([often, seldom], MIB) == [seldom]
+    assert choose([often, seldom], MIB) == [leave(seldom)]
 
 
 def test_the_worthiest_is_spared_when_a_larger_one_makes_room_alone() -> None:
@@ -150,3 +169,108 @@ def test_the_worthiest_is_spared_when_a_larger_one_makes_room_alone() -> None:
         Candidate("large", 50 * MIB, 5.0, 1.0),
     ]
     assert [each.expert for each in choose(candidates, 51 * MIB) or ()] == ["tiny", "large"]
+
+
+def parkable(name: str, *, frequency: float = 1.0) -> Candidate:
+    """A hundred MiB of which ten are the process, thirty the context, sixty mapped."""
+    ways = (Way(Step.CONTEXT, 30 * MIB, 0.03), Way(Step.PAGES, 90 * MIB, 0.5))
+    return Candidate(name, 100 * MIB, 1.5, frequency, ways)
+
+
+def test_one_that_can_be_parked_goes_only_as_far_as_it_must() -> None:
+    for need, step in ((1, Step.CONTEXT), (31, Step.PAGES), (91, Step.PROCESS)):
+        (victim,) = choose([parkable("a")], need * MIB) or ()
+        assert victim.step is step
+        assert victim.bytes >= need * MIB
+    assert choose([parkable("a")], 101 * MIB) is None
+
+
+def test_the_contexts_of_two_go_before_one_of_them_leaves() -> None:
+    often, seldom = parkable("often", frequency=9.0), parkable("seldom", frequency=0.5)
+    made = {each.expert: each.step for each in choose([often, seldom], 60 * MIB) or ()}
+    assert made == {"seldom": Step.PAGES}
+    made = {each.expert: each.step for each in choose([often, seldom], 115 * MIB) or ()}
+    assert made == {"seldom": Step.PAGES, "often": Step.CONTEXT}
+
+
+def test_parking_that_costs_nearly_a_load_is_passed_over() -> None:
+    dear = Candidate("dear", 100 * MIB, 1.0, 1.0, (Way(Step.PAGES, 50 * MIB, 0.9),))
+    assert choose([dear], MIB) == [leave(dear)]
+
+
+steps = st.tuples(
+    st.integers(2, 60), st.floats(0, 2), st.floats(0, 2), st.floats(0, 3), st.floats(0, 9)
+)
+
+
+@given(many=st.lists(steps, max_size=6), need=st.integers(0, 200))
+def test_what_is_chosen_is_enough_and_nothing_of_it_is_idle_harm(
+    many: list[tuple[int, float, float, float, float]], need: int
+) -> None:
+    """Whatever the figures, the victims free the need, and none of them could have been spared."""
+    candidates = [
+        Candidate(
+            str(number),
+            size * MIB,
+            load,
+            often,
+            (Way(Step.CONTEXT, size * MIB // 3, context), Way(Step.PAGES, size * MIB // 2, pages)),
+        )
+        for number, (size, context, pages, load, often) in enumerate(many)
+    ]
+    victims = choose(candidates, need * MIB)
+    if victims is None:
+        assert sum(each.bytes for each in candidates) < need * MIB
+        return
+    assert len({each.expert for each in victims}) == len(victims)
+    freed = sum(each.bytes for each in victims)
+    assert freed >= need * MIB
+    assert all(freed - each.bytes < need * MIB for each in victims)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "m", "n"]), st.integers(0, 50)),
+        max_size=30,
+    )
+)
+def test_the_sum_is_what_all_hold_with_shared_weights_once(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    ledger = Ledger(1000)
+    loaded: dict[str, tuple[str, int]] = {}
+    for expert, model, size in steps:
+        if expert in loaded:
+            ledger.release(expert)
+            del loaded[expert]
+        else:
+            ledger.set(expert, size)
+            if model:
+                ledger.share(expert, model, 100)
+            loaded[expert] = (model, size)
+        models = {model for model, _ in loaded.values() if model}
+        assert {each for each in "mn" if ledger.mapped(each)} == models
+        assert ledger.used_bytes == 100 * len(models) + sum(size for _, size in loaded.values())
+        assert ledger.used_bytes == sum(ledger.held(each) for each in "abcd")
+
+
+def test_what_workers_have_in_common_is_used_but_no_loss_of_room() -> None:
+    ledger = Ledger(100 * MIB)
+    ledger.set_host("echo", 30 * MIB)
+    ledger.set_common("echo", 34 * MIB)
+    assert (ledger.used_bytes, ledger.room_bytes) == (34 * MIB, 70 * MIB)
+    ledger.set_common("echo", 29 * MIB)
+    assert ledger.used_bytes == 30 * MIB
+    ledger.set_common("echo", 34 * MIB)
+    ledger.set_common("echo", 0)
+    assert ledger.used_bytes == 30 * MIB
+
+
+def test_shared_weights_are_not_counted_as_common_again() -> None:
+    ledger = Ledger(200 * MIB)
+    ledger.set_host("llama", 30 * MIB)
+    for name in ("a", "b"):
+        ledger.set(name, 10 * MIB)
+        ledger.share(name, "m", 40 * MIB)
+    ledger.set_common("llama", (30 + 2 + 40) * MIB)
+    assert ledger.used_bytes == (30 + 2 + 40 + 10 + 10) * MIB

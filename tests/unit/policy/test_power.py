@@ -8,9 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.domain.allowance import Admission, Allowance
-from aiosd.domain.board import BatteryRules, HeatRules, HeatStep, HeatZone
+from aiosd.domain.board import (
+    BatteryRules,
+    BoardProfile,
+    HeatRules,
+    HeatStep,
+    HeatZone,
+    PowerFacts,
+)
 from aiosd.domain.energy import CpuInterval, MeteredInterval
-from aiosd.domain.power import BatteryReading, BatteryState, HeatReading, ThrottleBits
+from aiosd.domain.power import (
+    BatteryReading,
+    BatteryState,
+    HeatReading,
+    Scope,
+    ThrottleBits,
+)
 from aiosd.policy.battery_pace import BatteryPace
 from aiosd.policy.joule_bucket import JouleBucket
 from aiosd.policy.ladder import LEAST_DUTY, Ladder
@@ -213,6 +226,32 @@ def test_the_ladder_never_allows_more_than_the_cores_but_for_its_least(
         assert step.threads * step.duty <= max(each, threads * LEAST_DUTY) + threads * 0.021
 
 
+@given(st.lists(st.floats(0.0, 5.0), min_size=1, max_size=240), st.sampled_from((0.25, 0.5, 1.0)))
+def test_whatever_the_cores_do_no_rung_is_taken_and_left_in_haste(
+    cores: list[float], step: float
+) -> None:
+    ladder = Ladder(4, 30.0)
+    changed = {"threads": -60.0, "smaller": -60.0, "waits": -60.0}
+    before = ladder.step(4.0, 0.0)
+    for number, each in enumerate(cores, 1):
+        now = number * step
+        rungs = ladder.step(each, now)
+        if rungs.threads != before.threads:
+            least = 10.0 if rungs.threads > before.threads else 1.0
+            assert now - changed["threads"] >= least
+            changed["threads"] = now
+        if rungs.prefer_smaller != before.prefer_smaller:
+            assert now - changed["smaller"] >= 10.0
+            changed["smaller"] = now
+        if (rungs.admit is Admission.NOW) != (before.admit is Admission.NOW):
+            assert now - changed["waits"] >= 2.0
+            changed["waits"] = now
+        if rungs.admit is Admission.REFUSE and before.admit is not Admission.REFUSE:
+            assert before.admit is Admission.WAIT
+            assert now - changed["waits"] >= 30.0
+        before = rungs
+
+
 def test_a_cap_below_the_idle_refuses_and_says_so() -> None:
     made = governor(cap_watts=2.0)
     allowance = ask(made, 10)
@@ -306,3 +345,23 @@ def test_no_hour_wherever_it_begins_holds_more_than_the_bucket(
     for start, _ in taken:
         hour = sum(joules for at, joules in taken if start <= at < start + 3600)
         assert hour <= 100.0 + 1e-6
+
+
+def test_nobody_is_told_to_wait_longer_than_joules_are_counted() -> None:
+    """At this moment of the clock the end of the slot, less the moment, is rounded upwards."""
+    waits = []
+    for step in range(2000):
+        bucket, now = JouleBucket(100.0, 3600.0), step * 0.7301
+        bucket.draw(1, 100.0, now)
+        waits.append(bucket.ask(100.0, now).retry_after_seconds or 0.0)
+    assert max(waits) <= 3660
+
+
+def test_figures_of_another_scope_than_the_meters_are_no_hint() -> None:
+    facts = PowerFacts(idle_watts=9.1, load_watts=18.5, watts_scope=Scope.BOARD)
+    profile = BoardProfile(name="x86-n100", summary="x", power=facts)
+    assert PowerRules.of(profile, 6.0, Scope.BOARD).idle_watts == 9.1
+    other = PowerRules.of(profile, 6.0, Scope.PACKAGE)
+    assert (other.idle_watts, other.load_watts) == (None, None)
+    # Else a cap of 6 W on the package would be below "the idle", and nothing would ever run.
+    assert ask(PowerGovernor(other), 5).admit is Admission.NOW

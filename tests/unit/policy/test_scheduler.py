@@ -4,6 +4,7 @@ import pytest
 from fakes.world import MIB, FakeWorld
 
 from aiosd.domain.expert import ExpertState
+from aiosd.domain.footprint import Footprint
 from aiosd.domain.request import Priority
 from aiosd.policy.effects import Interrupt, Kill, Load, Serve, Settle, Unload
 from aiosd.policy.restart import RestartRules
@@ -91,6 +92,7 @@ def test_a_pinned_expert_is_never_evicted_and_the_refusal_names_it(world: FakeWo
         "have_bytes": 50 * MIB,
         "cap_bytes": 100 * MIB,
         "would_free": ["three"],
+        "measured": False,
     }
     assert "unpin three" in error.message
 
@@ -711,3 +713,155 @@ def test_frequent_use_of_long_ago_counts_less_than_some_of_today(world: FakeWorl
     world.ask("three")
     assert world.workers["two"].closing is False
     assert world.workers["one"].closing
+
+
+def test_the_operator_overrides_an_estimate_until_it_is_measured(world: FakeWorld) -> None:
+    world.install(huge=500)
+    error = world.ended[world.ask("huge")]
+    assert not isinstance(error, str)
+    assert "aiosctl load huge --ram" in error.message
+    assert "raise ram.cap to 500 MiB" in error.message
+    world.perform(world.scheduler.on_load("huge", world.now, ram_bytes=60 * MIB))
+    assert world.last(Load) == [Load("huge", 60 * MIB)]
+    world.loaded("huge", 70)
+    assert world.scheduler.ledger.held("huge") == 70 * MIB
+    world.perform(world.scheduler.on_unload("huge", world.now))
+    world.gone("huge")
+    world.ask("huge")
+    assert world.last(Load)[-1] == Load("huge", 70 * MIB)
+
+
+def test_the_operator_overrides_a_measurement_that_was_an_exception(world: FakeWorld) -> None:
+    world.ask("one")
+    world.loaded("one", 130)
+    world.gone("one")
+    refused = world.ended[world.ask("one")]
+    assert not isinstance(refused, str)
+    assert refused.details["measured"] is True
+    world.perform(world.scheduler.on_load("one", world.now, ram_bytes=50 * MIB))
+    world.loaded("one", 45)
+    assert world.workers["one"].ready
+
+
+def test_the_next_release_is_not_overridden(world: FakeWorld) -> None:
+    world.perform(world.scheduler.on_load("one", world.now, ram_bytes=60 * MIB))
+    world.loaded("one", 60)
+    world.install("one", one=40)
+    world.gone("one")
+    world.ask("one")
+    assert world.last(Load)[-1] == Load("one", 40 * MIB)
+
+
+def test_what_an_engine_planned_stays_promised_until_it_is_held(world: FakeWorld) -> None:
+    world.facts["one"] = ExpertFacts("one", 40 * MIB, planned=True)
+    world.catalogue()
+    world.ask("one")
+    world.loaded("one", 25)
+    ledger = world.scheduler.ledger
+    assert (ledger.held("one"), ledger.growth("one")) == (25 * MIB, 15 * MIB)
+    for _ in range(20):
+        world.answered("one", 25)
+        world.ask("one")
+    assert ledger.growth("one") == 15 * MIB
+    world.answered("one", 44)
+    assert (ledger.held("one"), ledger.growth("one")) == (44 * MIB, 0)
+
+
+def test_what_was_measured_before_a_restart_is_reserved_after_it(world: FakeWorld) -> None:
+    known = Footprint(engine="e 1", peak_bytes=70 * MIB, answers=8, reload_seconds=3.0)
+    world.facts["new"] = ExpertFacts("new", 40 * MIB, known=known)
+    world.catalogue()
+    assert world.scheduler.slots["new"].reload_seconds == 3.0
+    world.ask("new")
+    assert world.last(Load) == [Load("new", 70 * MIB)]
+
+
+def test_what_was_measured_with_another_engine_is_forgotten(world: FakeWorld) -> None:
+    known = Footprint(engine="e 1", peak_bytes=70 * MIB, answers=8, reload_seconds=3.0)
+    world.facts["new"] = ExpertFacts("new", 40 * MIB, known=known)
+    world.catalogue()
+    world.ask("new")
+    world.scheduler.on_loaded("new", 30 * MIB, world.now, known=False)
+    assert world.scheduler.slots["new"].peak_bytes == 30 * MIB
+
+
+# ── one base, many skills ─────────────────────────────────────────────────────────────────────
+
+
+def skilled(world: FakeWorld, *names: str, own: int = 15, weights: int = 45) -> None:
+    for name in names:
+        world.facts[name] = ExpertFacts(
+            name,
+            (own + weights) * MIB,
+            planned=True,
+            shared_model="m",
+            shared_bytes=weights * MIB,
+        )
+    world.catalogue()
+
+
+def test_weights_that_two_share_are_counted_once(world: FakeWorld) -> None:
+    skilled(world, "a", "b", "c")
+    world.ask("a")
+    world.loaded("a", 60)
+    world.ask("b")
+    assert world.last(Load)[-1] == Load("b", 60 * MIB)
+    assert world.scheduler.ledger.used_bytes == (45 + 15 + 15) * MIB
+    world.loaded("b", 14)
+    world.answered("a", 15)
+    ledger = world.scheduler.ledger
+    assert ledger.used_bytes == (45 + 15 + 14) * MIB
+    assert (ledger.held("a"), ledger.held("b")) == (60 * MIB, 14 * MIB)
+    world.ask("c")
+    world.loaded("c", 15)
+    assert ledger.used_bytes == (45 + 15 + 14 + 15) * MIB
+
+
+def test_shared_weights_stay_in_the_books_until_the_last_has_left(world: FakeWorld) -> None:
+    skilled(world, "a", "b")
+    for name in ("a", "b"):
+        world.ask(name)
+        world.loaded(name, 15)
+        world.answered(name, 15)
+    ledger = world.scheduler.ledger
+    world.perform(world.scheduler.on_unload("a", world.now))
+    world.gone("a")
+    assert (ledger.used_bytes, ledger.held("b")) == (60 * MIB, 60 * MIB)
+    world.ask("b")
+    world.answered("b", 60)
+    assert ledger.used_bytes == 60 * MIB
+    world.perform(world.scheduler.on_unload("b", world.now))
+    world.gone("b")
+    assert ledger.used_bytes == 0
+
+
+def test_all_who_share_leave_for_one_that_needs_their_weights(world: FakeWorld) -> None:
+    skilled(world, "a", "b")
+    warm(world, "a", "b")
+    request = world.ask("big")
+    while "big" not in world.workers:
+        leaving = [name for name, worker in world.workers.items() if worker.closing]
+        assert leaving
+        world.gone(leaving[0])
+    world.loaded("big")
+    world.answered("big")
+    assert world.ended[request] == "served"
+
+
+def test_a_measurement_with_the_weights_and_one_without_say_the_same(world: FakeWorld) -> None:
+    skilled(world, "a")
+    world.ask("a")
+    for held in (60, 15, 58):
+        world.loaded("a", held) if held == 60 else world.answered("a", held)
+        world.ask("a")
+        assert world.scheduler.slots["a"].peak_bytes == 60 * MIB
+        assert world.scheduler.ledger.used_bytes == 60 * MIB
+
+
+def test_one_of_many_that_holds_more_than_planned_is_booked_so(world: FakeWorld) -> None:
+    skilled(world, "a", "b")
+    for name in ("a", "b"):
+        world.ask(name)
+        world.loaded(name, 20)
+        world.answered(name, 65)
+    assert world.scheduler.ledger.used_bytes == (45 + 20 + 20) * MIB

@@ -1,20 +1,25 @@
 """The scheduler against a model of the world: whatever happens, in whatever order."""
 
-from fakes.world import MIB, FakeWorld
+from fakes.world import MIB, FakeWorld, facts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aiosd.domain.allowance import Admission
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.request import Priority
+from aiosd.policy.queues import BACKGROUND_RANK, ORDER
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.slots import ExpertFacts
-from aiosd.policy.waking import next_wake
+from aiosd.policy.thread_budget import TRICKLE
+from aiosd.policy.waking import next_wake, sooner
 
 NAMES = ("asr", "big", "cat", "dog")
 NEEDS = {"asr": 40, "big": 90, "cat": 30, "dog": 50}
+PARKERS = frozenset({"asr", "big", "cat"})
 RULES = SchedulerRules(
+    threads=2,
+    running=2,
     queue_per_client=6,
     queue_total=15,
     restart=RestartRules(first_rest_seconds=1.0, longest_rest_seconds=8.0, crashes=2),
@@ -27,7 +32,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = FakeWorld(cap=100 * MIB, rules=RULES)
+        self.world = FakeWorld(
+            cap=100 * MIB, rules=RULES, threads=2, parkers=PARKERS, load_seconds=0.5
+        )
         self.world.install(**NEEDS)
 
     @rule(
@@ -64,10 +71,40 @@ class SchedulerMachine(RuleBasedStateMachine):
         worker = self.world.workers[name]
         if dies or worker.closing or worker.killed:
             self.world.gone(name)
+        elif worker.parking:
+            self.world.parked(name)
         elif not worker.ready:
             self.world.loaded(name, held)
         elif worker.serving is not None:
             self.world.answered(name, held)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(seconds=pick((0.1, 31.0)))
+    def everybody_comes_to_rest(self, seconds: float) -> None:
+        """Nobody is left with work; after half a minute those that can be parked begin to be."""
+        for _ in range(4):
+            self.world.work(0.1)
+        self.world.pass_time(seconds)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(number=st.integers(0, 3), held=pick((5, 45, 80, 130)))
+    def one_grows(self, number: int, held: int) -> None:
+        """One that answers or loads is found to hold so much; nobody else is looked at."""
+        watched = dict(self.world.scheduler.residency.watched())
+        name = sorted(self.world.workers)[number % len(self.world.workers)]
+        if name in watched and held * MIB > watched[name]:
+            self.world.grow(name, held)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(number=st.integers(0, 3), lacking=pick((1, 30, 1000)))
+    def the_machine_lacks_memory(self, number: int, lacking: int) -> None:
+        """It is short of it; a load that was just wanted is not begun for it."""
+        name = sorted(self.world.workers)[number % len(self.world.workers)]
+        worker = self.world.workers[name]
+        if worker.ready or worker.killed or worker.closing:
+            self.world.short()
+        else:
+            self.world.lack(name, lacking)
 
     @precondition(lambda self: self.world.requests)
     @rule(number=st.integers(0, 30))
@@ -103,8 +140,20 @@ class SchedulerMachine(RuleBasedStateMachine):
         if need is None:
             self.world.facts.pop(expert, None)
         else:
-            self.world.facts[expert] = ExpertFacts(expert, need * MIB)
+            self.world.facts[expert] = facts(expert, need, parks=expert in PARKERS, threads=2)
         self.world.catalogue([expert] if known and need else [])
+
+    @rule(
+        admit=pick((Admission.NOW, Admission.NOW, Admission.WAIT, Admission.REFUSE)),
+        surplus=st.booleans(),
+        threads=pick((1, 2, 4)),
+        duty=pick((0.1, 0.7, 1.0)),
+    )
+    def power_changes(self, admit: Admission, threads: int, duty: float, *, surplus: bool) -> None:
+        self.world.allow(admit, surplus=surplus, threads=threads, duty=duty)
+        if admit is Admission.REFUSE:
+            left = {each.priority for each in self.world.waiting.values()}
+            assert left <= {Priority.BACKGROUND}
 
     @rule(cap=pick((60, 100, 200)))
     def cap_changes(self, cap: int) -> None:
@@ -124,13 +173,42 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert serving == (self.world.workers[name].serving if slot.loaded else None)
 
     @invariant()
+    def the_books_are_never_below_what_workers_hold(self) -> None:
+        """A worker holds what it last told, and one that came back what it was given room for."""
+        scheduler = self.world.scheduler
+        for name, worker in self.world.workers.items():
+            if worker.ready and not (worker.parked or worker.closing or worker.killed):
+                assert scheduler.ledger.held(name) >= worker.held
+            if not worker.closing:
+                state = scheduler.slots[name].state
+                assert worker.parking == (state is ExpertState.PARKING)
+                assert (worker.parked and not worker.parking) == (state is ExpertState.PARKED)
+
+    @invariant()
     def nobody_waits_for_an_idle_expert_without_a_reason(self) -> None:
-        """A ready, idle expert with requests is only kept from them by somebody who needs RAM."""
-        slots = self.world.scheduler.slots.values()
-        cold = any(slot.state is ExpertState.COLD and slot.wanted for slot in slots)
+        """A ready, idle expert with requests is kept from them by RAM, power, cores or urgency."""
+        slots, turns = self.world.scheduler.slots.values(), self.world.scheduler.turns
+        cold = any(slot.away and slot.wanted for slot in slots)
+        urgent = any(slot.queue.rank() < BACKGROUND_RANK for slot in slots)
         for slot in slots:
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
-                assert cold
+                rank = slot.queue.rank()
+                full = sum(ORDER.index(each) <= rank for each in self.running()) >= 2
+                yields = rank == BACKGROUND_RANK and (urgent or not turns.surplus)
+                assert cold or slot.doomed or turns.held or full or yields
+
+    def running(self) -> list[Priority]:
+        slots = self.world.scheduler.slots.values()
+        return [slot.serving.priority for slot in slots if slot.serving]
+
+    @invariant()
+    def no_more_are_answered_than_may_be_nor_on_more_threads(self) -> None:
+        running = self.running()
+        for rank in range(len(ORDER)):
+            assert sum(ORDER.index(each) == rank for each in running) <= 2
+        workers = [each for each in self.world.workers.values() if each.serving is not None]
+        urgent = [each for each in workers if each.duty > TRICKLE] or workers
+        assert sum(each.threads for each in urgent) <= max(2, len(urgent))
 
     @invariant()
     def time_is_never_missed(self) -> None:
@@ -143,11 +221,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             gather_seconds=scheduler.rules.gather_seconds,
             now=now,
         )
+        exact = sooner(exact, scheduler.turns.next_wake())
         assert exact is None or (told is not None and told <= exact)
 
     def teardown(self) -> None:
         """Let the workers work: every request ends, and then there is nothing left to wake for."""
         world = self.world
+        world.allow()
         for name in list(world.facts):
             world.scheduler.on_pin(name, pinned=False)
         for _ in range(400):

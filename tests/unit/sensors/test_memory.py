@@ -233,3 +233,24 @@ def test_any_kernel_text_gives_limits_and_no_error(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
     assert read_limits(root).limits == ()
+
+
+@pytest.mark.parametrize(
+    ("clean", "dirty", "anonymous", "mapped"),
+    [
+        (100_000, 45_000, 45_000, 100_000),
+        (0, 145_000, 45_000, 100_000),  # the file was just written: its pages are dirty
+        (2_000, 8_000, 12_000, 2_000),  # what is anonymous is shared with its parent
+    ],
+)
+def test_what_a_process_has_mapped_alone_is_told_dirty_or_not(
+    tmp_path: Path, clean: int, dirty: int, anonymous: int, mapped: int
+) -> None:
+    text = (
+        f"Pss: 150000 kB\nPss_Anon: {anonymous} kB\n"
+        f"Private_Clean: {clean} kB\nPrivate_Dirty: {dirty} kB\n"
+    )
+    memory = read_process(7, write(tmp_path, {"proc/7/smaps_rollup": text}))
+    assert memory is not None
+    assert memory.own_bytes == (clean + dirty) * 1024
+    assert memory.mapped_bytes == mapped * 1024

@@ -227,3 +227,18 @@ def test_a_poor_fit_is_a_larger_error_but_never_larger_than_the_defaults(tmp_pat
 
 def test_no_core_is_busy_for_longer_than_the_time_that_passed(tmp_path: Path) -> None:
     assert run(pi_4(tmp_path), PI_4, [30.0] * 4, 10.0) == pytest.approx(10 * 5.0)
+
+
+@pytest.mark.parametrize(
+    ("adds", "saves"),
+    [([0.3, 0.7], True), ([0.39, 0.6], False), ([1.0], False), ([0.0, 0.0], False)],
+)
+def test_a_slower_clock_saves_where_a_cycle_takes_clearly_less(
+    adds: list[float],
+    saves: bool,  # noqa: FBT001 - the expected answer
+) -> None:
+    points = [Point(khz=600_000 + 900_000 * n, add_watts=watts) for n, watts in enumerate(adds)]
+    made = msgspec.structs.replace(
+        CALIBRATION, policies=[PolicyCost(policy="policy0", points=points)]
+    )
+    assert made.slower_clock_saves is saves

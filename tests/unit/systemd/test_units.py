@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aiosd.powerd.__main__ import RECORD
 from aiosd.store.layout import Layout
 
 SOCKETS = {
@@ -14,6 +15,8 @@ SOCKETS = {
     "aiosd-admin.socket": ("admin", "aiosd-admin"),
     "aiosd-events.socket": ("events", "aiosd-clients"),
 }
+
+POWERD = ("aiosd-powerd.service", "aiosd-powerd.socket")
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
@@ -54,7 +57,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(repo: Path, tmp_path: Path) 
         text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     units = sorted(tmp_path.iterdir())
-    assert [unit.name for unit in units] == sorted([*SOCKETS, "aiosd.service"])
+    assert [unit.name for unit in units] == sorted([*SOCKETS, "aiosd.service", *POWERD])
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
         capture_output=True,
@@ -71,6 +74,35 @@ def test_the_daemon_is_as_closed_as_the_readme_says(repo: Path) -> None:
     )
     assert claimed
     assert exposure(repo / "systemd" / "aiosd.service") <= float(claimed[1]) + 0.2
+
+
+@needs_systemd
+def test_the_power_helper_is_as_closed_as_the_readme_says(repo: Path) -> None:
+    text = (repo / "systemd" / "README.md").read_text(encoding="utf-8")
+    claimed = re.search(r"aiosd-powerd.service` gives \*\*(\d\.\d)\*\*", text)
+    assert claimed
+    assert exposure(repo / "systemd" / "aiosd-powerd.service") <= float(claimed[1]) + 0.2
+
+
+def test_the_power_helper_is_off_until_somebody_enables_it(repo: Path) -> None:
+    folder = repo / "systemd"
+    assert "Install" not in settings(folder / "aiosd-powerd.service")
+    for unit in (*folder.glob("aiosd*.service"), *folder.glob("aiosd*.socket")):
+        if unit.name not in POWERD:
+            assert "powerd" not in unit.read_text(encoding="utf-8"), unit.name
+
+
+def test_the_power_helper_hears_the_daemon_alone_and_writes_the_clocks_alone(repo: Path) -> None:
+    socket = settings(repo / "systemd" / "aiosd-powerd.socket")["Socket"]
+    assert socket["ListenSequentialPacket"] == [str(Layout().powerd_socket)]
+    assert (socket["SocketUser"], socket["SocketMode"]) == (["aiosd"], ["0600"])
+    service = settings(repo / "systemd" / "aiosd-powerd.service")["Service"]
+    assert service["CapabilityBoundingSet"] == [""]
+    assert service["ReadWritePaths"] == ["/sys/devices/system/cpu"]
+    assert service["ProtectSystem"] == ["strict"]
+    assert service["NoNewPrivileges"] == ["yes"]
+    assert RECORD.parent == Path("/run") / service["RuntimeDirectory"][0]
+    assert service["RuntimeDirectoryPreserve"] == ["yes"]  # else a kill would lose what was found
 
 
 def test_each_socket_has_its_name_group_and_mode(repo: Path) -> None:

@@ -19,8 +19,18 @@ from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.throttle import ThrottleGauge
 from tools.boardsim.faults import Fault, parse_faults
 from tools.boardsim.live import Start
+from tools.boardsim.shapes import SHAPES
 
-METERED = ["rpi5", "orin-nano", "nano", "agx-orin", "n100"]
+METERED = [
+    "rpi5",
+    "nano",
+    "xavier-nx",
+    "orin-nano",
+    "orin-nx",
+    "agx-orin",
+    "n100",
+    "generic",
+]
 
 
 def begin(name: str, root: Path, *faults: Fault, battery: float | None = None) -> Simulated:
@@ -105,8 +115,19 @@ def test_a_sum_of_rails_without_one_of_them_names_those_it_has(tmp_path: Path) -
     assert meter.rails == ("VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO")
 
 
-def test_a_counter_that_wraps_loses_nothing(tmp_path: Path) -> None:
-    board = begin("n100", tmp_path, Fault.RAPL_WRAP)
+@pytest.mark.parametrize("name", ["xavier-nx", "orin-nx"])
+def test_a_board_whose_total_is_missing_and_that_has_no_figures_says_so(
+    name: str, tmp_path: Path
+) -> None:
+    meter = begin(name, tmp_path, Fault.MISSING_RAILS).open_meter()
+    assert meter.source is EnergySource.NONE
+    assert [each.name for each in meter.passed_over] == ["ina3221", "default-model"]
+    assert meter.passed_over[0].reason.startswith("rails missing: VDD_IN")
+
+
+@pytest.mark.parametrize("name", ["n100", "generic"])
+def test_a_counter_that_wraps_loses_nothing(name: str, tmp_path: Path) -> None:
+    board = begin(name, tmp_path, Fault.RAPL_WRAP)
     board.open_meter()
     energy = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
     before = int(energy.read_text())
@@ -128,9 +149,8 @@ def test_noise_is_within_the_error_over_a_minute(tmp_path: Path) -> None:
     assert sum(watts) / len(watts) == pytest.approx(true, rel=0.04)
 
 
-@pytest.mark.parametrize(
-    ("fault", "name"), [(Fault.DEAD_ZONES, "orin-nano"), (Fault.NOT_AVAILABLE, "rpi4")]
-)
+@pytest.mark.parametrize("name", sorted(SHAPES))
+@pytest.mark.parametrize("fault", [Fault.DEAD_ZONES, Fault.NOT_AVAILABLE])
 def test_zones_that_are_off_have_no_temperature_and_come_back(
     fault: Fault, name: str, tmp_path: Path
 ) -> None:
@@ -142,19 +162,21 @@ def test_zones_that_are_off_have_no_temperature_and_come_back(
     assert thermometer.read()[0].celsius == pytest.approx(board.live.state.celsius, abs=0.5)
 
 
+@pytest.mark.parametrize("name", ["rpi3", "rpi4", "rpi5"])
 def test_a_sagging_supply_sets_its_bits_slows_the_board_and_stays_remembered(
-    tmp_path: Path,
+    name: str, tmp_path: Path
 ) -> None:
-    board = begin("rpi4", tmp_path)
+    board = begin(name, tmp_path)
     gauge = ThrottleGauge(tmp_path)
+    clocks = board.live.tree.board.shape.clusters[0].khz
     board.go(1.0, 4.0)
-    assert board.live.state.khz == (1_800_000,)
+    assert board.live.state.khz == (clocks[-1],)
     board.live.tree.set("faults", Fault.UNDER_VOLTAGE)
     board.go(1.0, 4.0)
     bits = gauge.read()
     assert bits is not None
     assert (bits.under_voltage, bits.frequency_capped, bits.throttled) == (True, True, False)
-    assert board.live.state.khz == (600_000,)
+    assert board.live.state.khz == (clocks[0],)
     board.live.tree.set("faults", "")
     board.go(1.0, 4.0)
     bits = gauge.read()
@@ -170,8 +192,11 @@ def test_a_zero_never_notices_its_supply(tmp_path: Path) -> None:
     assert bits.under_voltage is False
 
 
-def test_a_battery_that_does_not_move_is_stuck_after_an_hour_and_recovers(tmp_path: Path) -> None:
-    board = begin("rpi4", tmp_path, battery=0.8)
+@pytest.mark.parametrize("name", ["zero2w", "rpi4", "rk3566", "n100", "generic"])
+def test_a_battery_that_does_not_move_is_stuck_after_an_hour_and_recovers(
+    name: str, tmp_path: Path
+) -> None:
+    board = begin(name, tmp_path, battery=0.8)
     gauge = BatteryGauge(tmp_path)
     board.go(1.0)
     reading = gauge.read(board.live.now)

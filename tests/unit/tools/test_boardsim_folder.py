@@ -10,6 +10,7 @@ from fakes.simulated import Simulated
 
 from aiosd.domain.power import Scope
 from aiosd.sensors.kernel_file import KernelFile, SensorError
+from aiosd.sensors.memory import read_memory
 from tools.boardsim.cell import Cell
 from tools.boardsim.cgroups import Cgroups, quota
 from tools.boardsim.faults import Refusal
@@ -137,7 +138,7 @@ def test_the_real_cpu_time_of_this_process_drives_the_board() -> None:
         spent += 1
     busy = tree.busy_cores(0.2)[os.getpid()]
     assert 0.3 < busy < 1.0
-    assert tree.resident_bytes() > 2**20
+    assert sum(tree.resident().values()) > 2**20
 
 
 def test_a_process_that_is_gone_is_no_load() -> None:
@@ -156,3 +157,42 @@ def test_the_truth_is_written_for_every_step(tmp_path: Path) -> None:
         board.live.state.joules[Scope.MODULE], abs=1e-3
     )
     assert last["joules"]["board"] > last["joules"]["module"]
+
+
+def test_a_group_counts_what_its_pids_hold_and_who_is_over_its_limit(tmp_path: Path) -> None:
+    groups = Cgroups(tmp_path, memory=True)
+    worker = tmp_path / SERVICE / "worker-1"
+    worker.mkdir()
+    groups.visit()
+    (worker / "cgroup.procs").write_text("77\n")
+    (worker / "memory.max").write_text("1000000\n")
+    groups.visit()
+    groups.hold({77: 900_000, 78: 5_000_000})
+    assert int((worker / "memory.current").read_text()) == 900_000
+    assert "oom 0\noom_kill 0" in (worker / "memory.events").read_text()
+    groups.hold({77: 1_100_000})
+    assert "oom 1\noom_kill 0" in (worker / "memory.events").read_text()
+
+
+def test_a_group_that_is_removed_meanwhile_stops_nobody(tmp_path: Path) -> None:
+    groups = Cgroups(tmp_path, memory=True)
+    worker = tmp_path / SERVICE / "worker-1"
+    worker.mkdir()
+    groups.visit()
+    (worker / "cgroup.procs").write_text("77\n")
+    groups.visit()
+    for file in worker.iterdir():
+        file.unlink()
+    worker.rmdir()
+    groups.hold({77: 900_000})
+    assert groups.allowed({77: 1.0}, 0.5) == 1.0
+    groups.visit()
+    assert not worker.exists()
+
+
+def test_what_other_programs_take_is_not_available(tmp_path: Path) -> None:
+    board = Simulated("rpi5", tmp_path)
+    before = read_memory(tmp_path).available_bytes
+    board.live.tree.set("taken", "1000")
+    board.go(0.5)
+    assert before - read_memory(tmp_path).available_bytes == pytest.approx(1000 * 2**20, rel=0.01)

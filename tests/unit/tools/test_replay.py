@@ -13,22 +13,35 @@ from tools.replay.traces import MB, adversary, bursts, day, read_trace, saturate
 
 
 def test_an_adversary_never_brings_the_books_over_the_cap() -> None:
-    made = figures.load_figures(lambda seed: adversary(seed, 600.0), 256 * MB, (1,))["ours"]
+    made = figures.ram_figures(adversary(1, 600.0), 256 * MB, 1)
     assert made["books_over"] == 0
     assert made["truth_over"] == 0
     assert made["loads"] > 100
+    assert made["resumes"] > 0
 
 
 def test_popular_experts_cost_at_most_seven_tenths_of_the_loading_of_lru_by_count() -> None:
-    made = figures.load_figures(lambda seed: zipf(seed, 1800.0), 384 * MB, range(5))
+    made = figures.load_figures(
+        lambda seed: zipf(seed, 1800.0), 384 * MB, range(5), figures.OTHERS[:2]
+    )
     assert made["lru by count"]["ours_by_seconds"] <= 0.7
     assert made["lru by bytes"]["ours_by_seconds"] < 0.8
 
 
 def test_a_b_a_b_loads_at_most_a_quarter_as_often_as_first_come() -> None:
-    made = figures.load_figures(lambda seed: thrash(seed, 200.0), 256 * MB, (1, 2))
+    made = figures.load_figures(lambda seed: thrash(seed, 200.0), 256 * MB, (1, 2), ("first come",))
     assert made["first come"]["ours_by_loads"] <= 0.25
     assert made["ours"]["mean_wait"] < 4.0
+
+
+def test_a_b_a_b_of_experts_that_can_be_parked_hardly_waits() -> None:
+    """Only the context of one must go for the other: each loads once, and is resumed for good."""
+    made = figures.load_figures(
+        lambda seed: thrash(seed, 200.0, parks=True), 256 * MB, (1, 2), ("first come",)
+    )
+    assert made["ours"]["loads"] <= 4
+    assert made["first come"]["ours_by_seconds"] <= 0.1
+    assert made["ours"]["mean_wait"] < 0.5
 
 
 @pytest.mark.parametrize(("core", "meter"), [(1.725, "power"), (2.3, "power"), (1.725, "none")])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from aiosd.worker import landlock
+from aiosd.worker.confine import enter_groups
 from aiosd.worker.seccomp import ARCHITECTURES
 
 pytestmark = pytest.mark.process
@@ -334,3 +335,10 @@ def test_pictures_are_decoded_inside_the_walls(repo: Path) -> None:
         finish(walls)
     """
     assert run(repo, code)["red"] > 240
+
+
+def test_a_process_enters_every_group_that_it_can(tmp_path: Path) -> None:
+    one, other = tmp_path / "one" / "cgroup.procs", tmp_path / "other" / "cgroup.procs"
+    other.parent.mkdir()
+    enter_groups([str(one), str(other)])
+    assert other.read_text() == str(os.getpid())

@@ -9,12 +9,14 @@ class Clock:
     """Time that passes when somebody works or rests; news may cut a rest short."""
 
     def __init__(self, longest_rest: float = 1e9) -> None:
-        self.now = 0.0
+        self.now = self.spent = 0.0
         self.rests: list[float] = []
         self._longest = longest_rest
 
-    def work(self, seconds: float) -> None:
-        self.now += seconds
+    def work(self, seconds: float, threads: int = 1, others: float = 0.0) -> None:
+        """Work on so many threads, while others have the processor for some of the time."""
+        self.now += seconds + others
+        self.spent += seconds * threads
 
     def rest(self, seconds: float) -> None:
         taken = min(seconds, self._longest)
@@ -23,7 +25,7 @@ class Clock:
 
 
 def paced(clock: Clock, duty: float) -> Pacer:
-    pacer = Pacer(lambda: clock.now, clock.rest)
+    pacer = Pacer(lambda: clock.now, lambda: clock.spent, clock.rest)
     pacer.duty = duty
     return pacer
 
@@ -76,3 +78,24 @@ def test_a_pause_outside_of_work_costs_nothing() -> None:
     clock.work(3.0)
     pacer.pause()
     assert clock.rests == []
+
+
+def test_two_threads_owe_no_more_rest_than_one() -> None:
+    clock = Clock()
+    pacer = paced(clock, 0.5)
+    pacer.threads = 2
+    pacer.begin()
+    clock.work(0.1, threads=2)
+    pacer.end()
+    assert sum(clock.rests) == pytest.approx(0.1)
+
+
+def test_time_in_which_others_had_the_processor_is_rest() -> None:
+    clock = Clock()
+    pacer = paced(clock, 0.5)
+    pacer.begin()
+    clock.work(0.1, others=0.07)
+    pacer.pause()
+    clock.work(0.1, others=0.3)
+    pacer.end()
+    assert sum(clock.rests) == pytest.approx(0.03)
