@@ -100,10 +100,7 @@ def show_decision(decision: Body, paper: Paper, shown: int | None = SHOWN) -> No
     far = f", and {others} that the text is far from" if others else ""
     paper.line(f"1. removed: {len(removed)}{far}")
     for row in removed[:shown]:
-        limit = f", {_number(row.get('limit'))} allowed" if row.get("limit") is not None else ""
-        paper.line(
-            f"   {word(row, 'expert')}: {word(row, 'reason')} {_number(row.get('found'))}{limit}"
-        )
+        paper.line(f"   {word(row, 'expert')}: {_reason(row)}")
     if shown is not None and len(removed) > shown:
         paper.line(f"   … and {len(removed) - shown} more (--all)")
     _show_heard(decision, paper)
@@ -145,6 +142,15 @@ def _show_heard(decision: Body, paper: Paper) -> None:
             paper.line(f"   n-grams: {', '.join(grams)}")
     else:
         paper.line("2. the text was not heard: there was nothing for it to decide")
+
+
+def _reason(row: Body) -> str:
+    """Say why an expert was removed, with its numbers."""
+    found, limit = row.get("found"), row.get("limit")
+    if row.get("reason") == "text":
+        return f"the text is for it with {_share(found)}"
+    allowed = f", {_number(limit)} allowed" if limit is not None else ""
+    return f"{word(row, 'reason')} {_number(found)}{allowed}"
 
 
 def _show_actual(decision: Body, paper: Paper) -> None:

@@ -100,7 +100,13 @@ def decide(
     if hearing is None and wanted.task is None and len({facts.task for facts, _ in left}) > 1:
         error = several(wanted, sorted(facts.expert for facts, _ in left))
         return Verdict(replace(record, why=error.message), error)
-    survivors = [_weigh(wanted, facts, now, hearing, knowledge) for facts, now in left]
+    # A text that is for none of a task's experts says nothing of which to take.
+    heard = hearing if hearing is not None and hearing.meant else None
+    unknown = Unknown(
+        joules=max([now.joules or 0.0 for _, now in left]),
+        seconds=max([now.seconds or 0.0 for _, now in left]),
+    )
+    survivors = [_weigh(wanted, stand, heard, knowledge, unknown) for stand in left]
     survivors.sort(key=lambda each: (-each.utility, each.expert))
     chosen, propensity = _explore(survivors, knowledge)
     return Verdict(
@@ -135,8 +141,10 @@ def _hearing(wanted: Wanted, names: Sequence[str], knowledge: Knowledge) -> Hear
     """Return what the text is meant for, where there is a choice that it can help with."""
     if knowledge.hear is None or not knowledge.covered.intersection(names):
         return None
-    if wanted.task is not None and len(names) < 2:  # noqa: PLR2004 - nothing to choose
-        return None
+    if wanted.task is not None and (
+        len(names) < 2 or not knowledge.covered.issuperset(names)  # noqa: PLR2004 - no choice
+    ):
+        return None  # one that brings no texts is not to lose to one that does
     return knowledge.hear(names)
 
 
@@ -181,24 +189,32 @@ def _nobody(
     return Verdict(replace(record, why=error.message), error)
 
 
+class Unknown(NamedTuple):
+    """What an answer is taken to cost where nobody knows: as much as the dearest of the others."""
+
+    joules: float
+    seconds: float
+
+
 def _weigh(
     wanted: Wanted,
-    facts: RouteFacts,
-    now: Standing,
+    stand: Stand,
     hearing: Hearing | None,
     knowledge: Knowledge,
+    unknown: Unknown,
 ) -> Survivor:
     """Return what is expected of an expert, and what that is worth."""
+    facts, now = stand
     name = facts.expert
     part = hearing.parts.get(name, "") if hearing else ""
     chance = hearing.chances.get(name, 0.0) if hearing else None
     ok, seconds = knowledge.ok(name, part), now.seconds
-    price = PER_JOULE * (now.joules or 0.0)
+    price = PER_JOULE * (unknown.joules if now.joules is None else now.joules)
     if wanted.frugal:
         price = PER_JOULE_WHEN_SHORT * (UNKNOWN_JOULES if now.joules is None else now.joules)
     takes_away = (
         price
-        + PER_SECOND * (seconds or 0.0)
+        + PER_SECOND * (unknown.seconds if seconds is None else seconds)
         + PER_COST * now.cost
         + (0.0 if now.ready else PER_LOAD)
         + PER_GIB * now.need_bytes / 2**30

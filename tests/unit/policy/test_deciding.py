@@ -222,7 +222,23 @@ def test_a_text_helps_to_choose_within_a_task_but_never_refuses_it() -> None:
     knowledge = heard("money", chances={"lamp": 0.1, "money": 0.9})
     assert decide(wanted(TASK), ALL, stand(), knowledge).decision.winner == "money"
     nobody = heard(chances={"lamp": 0.4, "money": 0.6})
-    assert decide(wanted(TASK), ALL, stand(), nobody).error is None
+    assert decide(wanted(TASK), ALL, stand(), nobody).decision.winner == "lamp"
+
+
+def test_within_a_task_one_that_brings_no_texts_does_not_lose_to_one_that_does() -> None:
+    knowledge = heard("money", chances={"money": 0.9})
+    decision, _ = decide(wanted(TASK), ALL, stand(), knowledge)
+    assert (decision.winner, decision.gates) == ("lamp", ())
+
+
+def test_what_nobody_knows_counts_as_much_as_the_dearest_that_is_known() -> None:
+    dear = stand(lamp=Standing(ready=True, need_bytes=100, joules=5.0, run_seconds=2.0))
+    assert decide(wanted(TASK), ALL, dear).decision.winner == "lamp"
+    cheap = stand(
+        lamp=Standing(ready=True, need_bytes=100, joules=5.0),
+        money=Standing(ready=True, need_bytes=100, joules=4.0),
+    )
+    assert decide(wanted(TASK), ALL, cheap).decision.winner == "money"
 
 
 def test_one_in_a_hundred_goes_to_another_that_is_nearly_as_useful_and_says_so() -> None:
