@@ -120,8 +120,9 @@ class Head:
         """
         factor = self.facts.scales[route] * scores.norm
         weights = self._weights.of(scores.places, route)
-        ranked = sorted(zip(weights, scores.places, strict=True), reverse=True)
-        best = [(weight, place) for weight, place in ranked[:most] if weight > 0]
+        least = max(1, *sorted(weights)[-most:][:1]) if weights else 1
+        told = [each for each in zip(weights, scores.places, strict=True) if each[0] >= least]
+        best = sorted(told, reverse=True)[:most]
         names = grams(normal(text), [place for _, place in best])
         return [(names[place], weight * factor) for weight, place in best]
 
