@@ -97,15 +97,15 @@ class Fitting:
         status = self._collect(job)
         data = job.errand.take()
         self._job = None
-        if status != 0:
-            log.warning("text routing is off: the fitter ended with status %d", status)
-            self._take(None)
-            return
         try:
-            head = decode_head(data)
+            head = decode_head(data) if status == 0 else None
         except HeadError as error:
-            log.error("text routing is off: %s", error)  # noqa: TRY400
-            self._take(None)
+            log.error("the fitter made no head: %s", error)  # noqa: TRY400
+            head = None
+        if head is None:
+            old = "the one before serves" if self._head else "texts are not routed"
+            log.warning("no text head, the fitter ended with status %d: %s", status, old)
+            self._on_head(self._head, False)  # noqa: FBT003
             return
         self._heads.keep(job.key, data)
         log.info(

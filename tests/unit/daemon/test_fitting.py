@@ -76,7 +76,25 @@ async def test_a_fitter_that_fails_leaves_texts_unheard_and_says_so(
     fitter.want([LAMP])
     await asyncio.wait_for(ear.settled.wait(), SECONDS)
     assert ear.told[-1] == (None, False)
-    assert "status 3" in caplog.text
+    assert "status 3: texts are not routed" in caplog.text
+
+
+async def test_after_a_failure_the_head_of_before_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(lessons: list[Lesson]) -> Errand:
+        job = errand(lessons)
+        return Errand([sys.executable, "-c", "raise SystemExit(3)"], job.lessons, job.head)
+
+    fitter, ear = made(tmp_path)
+    fitter.want([LAMP])
+    await asyncio.wait_for(ear.settled.wait(), SECONDS)
+    monkeypatch.setattr(fitting, "errand", broken)
+    ear.settled.clear()
+    fitter.want([LAMP, MONEY])
+    await asyncio.wait_for(ear.settled.wait(), SECONDS)
+    assert ear.told[-1] == (key_of([LAMP]), False)
+    assert "the one before serves" in caplog.text
 
 
 async def test_a_fitter_that_writes_nonsense_is_not_believed(
