@@ -200,7 +200,10 @@ def explain(outcome: Outcome) -> str:
         parts.append(f"RAM {size(usage.ram_bytes)}")
     if usage.joules is not None:
         parts.append(f"{usage.joules:.3g} J ({usage.joules_source})")
-    return f"[{outcome.expert} release {outcome.release}: {outcome.why}]\n[{' · '.join(parts)}]"
+    decision = outcome.decision
+    number = "" if isinstance(decision, msgspec.UnsetType) else f", decision {decision.id}"
+    who = f"{outcome.expert} release {outcome.release}: {outcome.why}{number}"
+    return f"[{who}]\n[{' · '.join(parts)}]"
 
 
 def _ask(options: argparse.Namespace) -> Ask:
@@ -228,6 +231,8 @@ def _ask(options: argparse.Namespace) -> Ask:
     ask: dict[str, object] = {
         name: getattr(options, name) for name in PASSED if getattr(options, name) is not None
     }
+    if options.verbose and not (options.expert or options.name):
+        ask["explain"] = True
     ask |= {"expert": options.expert or options.name} | _input(given[0], getattr(options, given[0]))
     if options.json_schema is not None:
         ask["json_schema"] = _json(read_text(options.json_schema), "--json-schema")

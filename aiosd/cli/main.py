@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, uplink
+from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, route, uplink
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
@@ -108,6 +108,12 @@ def _add_looks(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     loaded = _verb(verbs, "ps", look.ps, "list the loaded experts and the engine hosts")
     loaded.add_argument("-v", "--verbose", action="store_true", help="show engines and confinement")
     _verb(verbs, "status", look.status, "show the daemon's own condition")
+    route.add_explain(
+        _verb(verbs, "explain", route.explain, "show who would answer a text, and why")
+    )
+    route.add_feedback(
+        _verb(verbs, "feedback", route.feedback, "say whether a routed answer was good")
+    )
     _verb(verbs, "energy", power.energy, "show where the joules went")
     live = _verb(verbs, "top", power.top, "watch RAM, watts and the experts live, until Ctrl-C")
     live.add_argument("--once", action="store_true", help="print one picture and leave")
@@ -143,6 +149,9 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     ):
         _verb(verbs, name, command, text).add_argument("name", metavar="EXPERT", help="its name")
     uplink.add_uplink(_verb(verbs, "uplink", uplink.uplink, "look at the way up, or switch it"))
+    route.add_decisions(
+        _verb(verbs, "decisions", route.decisions, "list the last routing decisions")
+    )
     levers.add_power(
         _verb(verbs, "power", levers.power, "show or set the power mode and the clocks' limits")
     )

@@ -4,12 +4,15 @@ import argparse
 import os
 from pathlib import Path
 
+from aiosd.cli import collisions
 from aiosd.cli.failure import Exit
 from aiosd.cli.operate import told_reload
 from aiosd.cli.render import Paper, size
 from aiosd.client import Client
 from aiosd.domain.errors import ForbiddenError, UnreachableError
-from aiosd.store.layout import Layout
+from aiosd.policy.collision import Shift
+from aiosd.store.layout import MANIFEST, Layout
+from aiosd.store.packages import Installed, read_manifest
 
 
 def add_install(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +29,11 @@ def add_install(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--allow-older", action="store_true", help="replace a newer release by an older one"
+    )
+    parser.add_argument(
+        "--allow-collisions",
+        action="store_true",
+        help="install it even if texts of other experts would come to it",
     )
     _add_target(parser)
 
@@ -55,6 +63,12 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Install a package, and let the daemon see it."""
     from aiosd.store.install import install as install_package  # noqa: PLC0415 -- as in main
 
+    source = _source(options.folder)
+    shifts, unmeasured = _foreseen(options.experts_dir, source)
+    if not paper.as_json:
+        collisions.show(shifts, paper, source.manifest.name)
+    if not options.allow_collisions:
+        collisions.refuse(shifts, source.manifest.name)
     installed = install_package(
         options.folder, options.experts_dir, models=options.models, allow_older=options.allow_older
     )
@@ -65,7 +79,10 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
         "release": manifest.release,
         "folder": os.fspath(installed.folder),
         "size_bytes": total,
+        **collisions.as_facts(shifts),
     }
+    if unmeasured and not paper.as_json:
+        paper.line(f"what it changes for the texts of others was not measured: {unmeasured}")
     name = f"{manifest.name} release {manifest.release}"
     text = f"installed {name}, {size(total)}, in {installed.folder}"
     return _finish(options, client, paper, facts, text)
@@ -75,8 +92,30 @@ def remove(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Remove an installed expert, and let the daemon see it."""
     from aiosd.store.install import remove as remove_package  # noqa: PLC0415 -- as in main
 
+    shifts, _ = _foreseen(options.experts_dir, None, options.name)
     remove_package(options.name, options.experts_dir)
-    return _finish(options, client, paper, {"expert": options.name}, f"removed {options.name}")
+    if not paper.as_json:
+        collisions.show(shifts, paper, options.name)
+    facts: dict[str, object] = {"expert": options.name, **collisions.as_facts(shifts)}
+    return _finish(options, client, paper, facts, f"removed {options.name}")
+
+
+def _source(folder: Path) -> Installed:
+    """Return the package that is to be installed, as it lies there.
+
+    Raises:
+        PackageError: its manifest is none.
+    """
+    place = folder.parent if folder.name == MANIFEST and not folder.is_dir() else folder
+    return Installed(read_manifest(place), place)
+
+
+def _foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[list[Shift], str]:
+    """Return how the texts of all experts fare, or why that cannot be measured here."""
+    try:
+        return collisions.foreseen(experts, came, gone), ""
+    except collisions.UnmeasuredError as error:
+        return [], str(error)
 
 
 def _finish(

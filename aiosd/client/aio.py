@@ -187,6 +187,18 @@ class AsyncClient:
         """Keep an expert loaded, or no longer (operators only)."""
         return await self._ask(messages.Pin(expert=expert, pinned=pinned))
 
+    async def explain(self, text: str, task: str | None = None) -> dict[str, object]:
+        """Return the record of what would be decided for a text; nothing is run."""
+        return await self._ask(messages.Explain(text=text, task=task))
+
+    async def feedback(self, decision: int, *, good: bool) -> dict[str, object]:
+        """Say whether the answer to a routed request was good; `outcome.decision.id` names it."""
+        return await self._ask(messages.Feedback(id=decision, good=good))
+
+    async def decisions(self, last: int = 20) -> dict[str, object]:
+        """Return the last routing decisions, the newest first, and what the router has learned."""
+        return await self._ask(messages.Decisions(last=last))
+
     async def reload(self) -> dict[str, object]:
         """Let the daemon read its settings and packages again (operators only)."""
         return await self._ask(messages.Reload())

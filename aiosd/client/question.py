@@ -78,6 +78,7 @@ class Ask(TypedDict, total=False):
     max_joules: float | None
     max_cost: float | None
     top_k: int | None
+    explain: bool
     sampling: Sampling
     max_tokens: int | None
     temperature: float | None
@@ -100,6 +101,7 @@ _OPTIONS = (
     "max_joules",
     "max_cost",
     "top_k",
+    "explain",
 )
 _SAMPLING = (
     "max_tokens",

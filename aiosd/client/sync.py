@@ -185,6 +185,18 @@ class Client:
         """Keep an expert loaded, or no longer (operators only)."""
         return self._ask(messages.Pin(expert=expert, pinned=pinned))
 
+    def explain(self, text: str, task: str | None = None) -> dict[str, object]:
+        """Return the record of what would be decided for a text; nothing is run."""
+        return self._ask(messages.Explain(text=text, task=task))
+
+    def feedback(self, decision: int, *, good: bool) -> dict[str, object]:
+        """Say whether the answer to a routed request was good; `outcome.decision.id` names it."""
+        return self._ask(messages.Feedback(id=decision, good=good))
+
+    def decisions(self, last: int = 20) -> dict[str, object]:
+        """Return the last routing decisions, the newest first, and what the router has learned."""
+        return self._ask(messages.Decisions(last=last))
+
     def reload(self) -> dict[str, object]:
         """Let the daemon read its settings and packages again (operators only)."""
         return self._ask(messages.Reload())

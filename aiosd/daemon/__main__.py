@@ -7,12 +7,12 @@ import resource
 import sys
 from pathlib import Path
 
-from aiosd.daemon.facts import own_version
 from aiosd.daemon.loop import DirectLoop
 from aiosd.daemon.main import Daemon, Options
 from aiosd.daemon.settings import environment_variables, read_settings
 from aiosd.daemon.sockets import TakenError
 from aiosd.daemon.surroundings import look_around
+from aiosd.daemon.version import own_version
 from aiosd.domain.errors import ConfigError
 from aiosd.store.layout import Layout
 

@@ -22,6 +22,7 @@ from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.loader import Loader
 from aiosd.daemon.pending import Counts, Pending
 from aiosd.daemon.recall import Recall
+from aiosd.daemon.routing import Routing
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import AiosdError, ExpertFailedError, InvalidError
 from aiosd.domain.expert import ExpertState
@@ -42,7 +43,7 @@ from aiosd.policy.effects import (
     Unload,
 )
 from aiosd.policy.queues import Ticket
-from aiosd.policy.router import Route, Standing, Wanted, route
+from aiosd.policy.router import Route, Wanted, route
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Chunk, End, Error, Reply, Run, error_message, error_of
@@ -79,6 +80,7 @@ class Broker:
         self._workers = workers
         self._events = events
         self._energy = energy
+        self.routing = Routing(scheduler, inventory, energy, loop.time)
         self._numbers = itertools.count(1)
         self._requests: dict[int, Pending] = {}
         self._by_client: dict[Client, dict[bytes, int]] = {}
@@ -226,6 +228,7 @@ class Broker:
         """A request could not be answered: tell its client, then see who is next."""
         if not self._serves(expert, failed.id):
             return
+        self.routing.on_failed(self._requests.get(failed.id))
         error = Error(code=failed.code, message=failed.message, details=failed.details)
         self._end(failed.id, error_of(error))
         self.perform(self.scheduler.on_done(expert, self._loop.time()))
@@ -330,6 +333,7 @@ class Broker:
         release = self._workers.workers[expert].release
         outcome = pending.outcome(done, release, self.scheduler.ledger.held(expert), cost)
         pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
+        self.routing.on_done(pending, done, outcome.usage.joules)
         self.counts.answered += 1
         self.counts.by_expert[expert] = self.counts.by_expert.get(expert, 0) + 1
         if self._events.subscriptions:
@@ -370,16 +374,12 @@ class Broker:
             client.frontend.send(client, request, answer)
 
     def _route(self, run: Run, size: int) -> Route:
-        """Choose the expert."""
+        """Choose the expert; one that is named is taken at its word."""
+        if run.expert is None:
+            return self.routing.pick(run, size)
         most, frugal = joules_of(run.options), self._energy.frugal
         wanted = Wanted(run.expert, run.task, type_of(run.input), size, frugal, most)
-        return route(wanted, self._inventory.routes, self._standing)
-
-    def _standing(self, expert: str) -> Standing:
-        """Tell how an expert stands right now."""
-        slot, joules = self.scheduler.slots[expert], self._energy.predict(expert)
-        soon = slot.state in (ExpertState.READY, ExpertState.PARKED)
-        return Standing(soon, slot.need_bytes, joules)
+        return route(wanted, self._inventory.routes, self.routing.standing)
 
     def _set_timer(self) -> None:
         """Wake the scheduler when it asked to be, and not before; say when all is drained."""

@@ -11,12 +11,13 @@ import msgspec
 from aiosd.daemon.asks import Asks, no_uplink
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.cost import books_of
-from aiosd.daemon.facts import Facts, own_version
+from aiosd.daemon.facts import Facts
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.telemetry import Telemetry
+from aiosd.daemon.version import own_version
 from aiosd.daemon.workers import Worker, Workers
 from aiosd.domain.errors import (
     AiosdError,
@@ -34,7 +35,10 @@ from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
     Cancel,
+    Decisions,
     Energy,
+    Explain,
+    Feedback,
     List,
     Load,
     Pin,
@@ -105,6 +109,9 @@ class Control:
             case Load(expert=name) | Unload(expert=name) | Pin(expert=name):
                 self._inventory.find(name)
                 self._operate(client, envelope.id, verb)
+            case Explain() | Feedback() | Decisions():
+                body = self._broker.routing.answer(verb)
+                client.frontend.send(client, envelope.id, Reply(body=body))
             case Power():
                 self._turn(client, envelope.id, verb)
             case _:
@@ -324,6 +331,7 @@ class Control:
             "evictions": scheduler.evictions,
             "parkings": scheduler.residency.parkings,
             "power": self._power(),
+            "routing": self._broker.routing.told(),
             "stopping": scheduler.stopping,
         }
 

@@ -3,19 +3,6 @@
 from dataclasses import dataclass
 
 
-def own_version() -> str:
-    """Return the version of the installed package."""
-    from importlib.metadata import (  # noqa: PLC0415 - a tenth of the time to READY
-        PackageNotFoundError,
-        version,
-    )
-
-    try:
-        return version("aiosd")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 @dataclass(frozen=True)
 class Facts:
     """What `status` tells that does not change while the daemon runs, or only on reload."""

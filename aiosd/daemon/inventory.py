@@ -17,6 +17,7 @@ from aiosd.protocol.pipe import Base, LoadExpert
 from aiosd.store.catalogue import Catalogue, Refused, scan
 from aiosd.store.digests import Digests
 from aiosd.store.layout import Layout
+from aiosd.store.manifests import Manifests
 from aiosd.store.packages import Installed
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Inventory:
         self._machine = machine
         self._known = known
         self._digests = Digests(layout.digests)
+        self._manifests = Manifests(layout.manifests)
         self._needs: dict[str, RamNeed] = {}
         self._unseen: dict[str, dict[str, os.stat_result]] = {}
         self._unfit: dict[str, str] = {}
@@ -85,7 +87,8 @@ class Inventory:
         """Read all packages again; one that is bad hides no other."""
         self._layout, self.rules = layout, rules
         before = self.catalogue.experts
-        found = scan(self._layout.experts)
+        found = scan(self._layout.experts, self._manifests.read)
+        self._manifests.close()
         usable: dict[str, Installed] = {}
         own: list[Refused] = []
         self._unfit = {}
@@ -269,4 +272,10 @@ def _base_of(installed: Installed, experts: Mapping[str, Installed]) -> Installe
 def _route(installed: Installed) -> RouteFacts:
     """Return what routing looks at."""
     manifest = installed.manifest
-    return RouteFacts(manifest.name, manifest.task, manifest.input.type, manifest.input.max_bytes)
+    return RouteFacts(
+        manifest.name,
+        manifest.task,
+        manifest.input.type,
+        manifest.input.max_bytes,
+        manifest.privacy,
+    )

@@ -21,6 +21,7 @@ from aiosd.daemon.control_groups import ControlGroups
 from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.facts import Facts
+from aiosd.daemon.fitting import Fitting
 from aiosd.daemon.frontend import SLACK_BYTES, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
@@ -30,17 +31,17 @@ from aiosd.daemon.notify import Notify
 from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
-from aiosd.daemon.surroundings import look_around
+from aiosd.daemon.surroundings import look_around, scheduler_rules
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.workers import Workers
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import ConfigError
-from aiosd.policy.governor import Ledger
-from aiosd.policy.restart import RestartRules
-from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.governor import SPARE_SHARE, Ledger
+from aiosd.policy.head import Head
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.store.footprints import Footprints
+from aiosd.store.heads import Heads, lessons_of
 
 if TYPE_CHECKING:
     from aiosd.daemon.upward import Upward
@@ -117,7 +118,7 @@ class Daemon:
             for name, who in (("api", group), (ADMIN, admins))
         ]
         self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
-        ledger = Ledger(self._around.cap.cap_bytes)
+        ledger = Ledger(self._around.cap.cap_bytes, SPARE_SHARE)
         self._hosts = (
             Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
             if self._resident()
@@ -127,7 +128,9 @@ class Daemon:
         self._groups = ControlGroups(root, wanted=settings.ram.groups == "auto")
         self._watch = MemoryWatch(loop, root, forked=self._resident())
         self._workers = Workers(loop, self._hosts, environment, self._groups, self._watch)
-        self.scheduler = Scheduler(ledger, self._rules())
+        self.scheduler = Scheduler(
+            ledger, scheduler_rules(self._settings, self._load_rules().threads)
+        )
         self._telemetry = Telemetry(
             loop,
             root,
@@ -153,7 +156,14 @@ class Daemon:
         self._control.telemetry = self._telemetry
         self._control.energy_since = lambda: self._energy_keeper.since
         self._control.helper, self._control.clocks = self._helper, self._clocks
+        self._open_routing(environment)
+
+    def _open_routing(self, environment: Mapping[str, str]) -> None:
+        """Take up what the router has learned; the rest is learned when packages are known."""
         self._control.on_reload = self.reload
+        layout = self._settings.layout()
+        self._broker.routing.open(layout.success)
+        self._fitting = Fitting(self._loop, environment, Heads(layout.heads), self._on_head)
 
     def _reach_up(self) -> None:
         """Open the way up, or close it, as the owner says; who wants none does not import it."""
@@ -203,7 +213,8 @@ class Daemon:
         self._settings, self._around = settings, around
         logging.getLogger("aiosd").setLevel(settings.log.level.upper())
         now = self._loop.time()
-        self._broker.perform(self.scheduler.on_rules(self._rules(), around.cap.cap_bytes, now))
+        rules = scheduler_rules(settings, self._load_rules().threads)
+        self._broker.perform(self.scheduler.on_rules(rules, around.cap.cap_bytes, now))
         for frontend in self._frontends:
             frontend.limit(self._limits())
         change = self._take_stock()
@@ -268,6 +279,8 @@ class Daemon:
         now = self._loop.time()
         for name in change.changed:
             self._telemetry.books.on_replaced(name)
+        self._broker.routing.forget([*change.changed, *change.removed])
+        self._fitting.want(lessons_of(self._inventory.catalogue.experts.values()))
         effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
         self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
         self._broker.max_held_bytes = self._settings.queue_bytes
@@ -285,6 +298,10 @@ class Daemon:
             log.warning("ram.needs names %s, which is not installed", name)
         self._broker.perform(effects)
         return change
+
+    def _on_head(self, head: Head | None, learning: bool) -> None:  # noqa: FBT001 - a callback
+        """Route texts by this head from now on."""
+        self._broker.routing.head, self._broker.routing.learning = head, learning
 
     def _start_hosts(self) -> None:
         """Start the hosts of the engines that installed experts use, after READY."""
@@ -311,6 +328,8 @@ class Daemon:
         self._broker.perform(self.scheduler.on_give_up(self._loop.time()))
         if self._upward is not None:
             self._upward.close(CHILD_SECONDS)
+        self._fitting.close()
+        self._broker.routing.save()
         self._workers.close(CHILD_SECONDS)
         if self._hosts is not None:
             self._hosts.stop(CHILD_SECONDS)
@@ -353,24 +372,6 @@ class Daemon:
         """Whether engine hosts stay resident: the owner's word, else the profile's."""
         wanted = self._settings.engines.hosts
         return self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
-
-    def _rules(self) -> SchedulerRules:
-        settings, threads = self._settings, self._load_rules().threads
-        return SchedulerRules(
-            queue_per_client=settings.queue.per_client,
-            queue_total=settings.queue.total,
-            gather_seconds=settings.queue.gather_seconds,
-            interrupt_grace_seconds=settings.stop.interrupt_grace_seconds,
-            threads=threads,
-            running=settings.queue.running or threads + 1,
-            patience_seconds=settings.queue.power_seconds,
-            restart=RestartRules(
-                first_rest_seconds=settings.restart.first_rest_seconds,
-                longest_rest_seconds=settings.restart.longest_rest_seconds,
-                crashes=settings.restart.crashes,
-                window_seconds=settings.restart.window_seconds,
-            ),
-        )
 
     def _limits(self) -> Limits:
         return Limits(attachment_bytes=self._settings.attachment_bytes)

@@ -51,6 +51,7 @@ class Pending(msgspec.Struct):
                 ram_bytes=ram_bytes,
                 **usage_of(cost),
             ),
+            decision=self.route.decision,
         )
 
 

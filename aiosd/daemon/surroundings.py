@@ -1,4 +1,4 @@
-"""What the daemon finds around itself when it starts or reloads."""
+"""What the daemon finds around itself when it starts or reloads, and what follows for its parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,8 @@ from aiosd.daemon.settings import Settings
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.caps import RamCap, ram_cap
+from aiosd.policy.restart import RestartRules
+from aiosd.policy.rules import SchedulerRules
 from aiosd.sensors.memory import read_limits
 
 
@@ -44,3 +46,22 @@ def look_around(settings: Settings) -> Surroundings:
         picked = Picked(profiles[settings.board.profile], "named in the settings")
     cap = ram_cap(picked.profile, machine, read_limits(), settings.ram_cap_bytes)
     return Surroundings(machine, picked, cap)
+
+
+def scheduler_rules(settings: Settings, threads: int) -> SchedulerRules:
+    """Return what the owner's settings bound of the scheduler's policy, on so many threads."""
+    return SchedulerRules(
+        queue_per_client=settings.queue.per_client,
+        queue_total=settings.queue.total,
+        gather_seconds=settings.queue.gather_seconds,
+        interrupt_grace_seconds=settings.stop.interrupt_grace_seconds,
+        threads=threads,
+        running=settings.queue.running or threads + 1,
+        patience_seconds=settings.queue.power_seconds,
+        restart=RestartRules(
+            first_rest_seconds=settings.restart.first_rest_seconds,
+            longest_rest_seconds=settings.restart.longest_rest_seconds,
+            crashes=settings.restart.crashes,
+            window_seconds=settings.restart.window_seconds,
+        ),
+    )

@@ -93,6 +93,7 @@ class Telemetry:
         self._awaits: Callable[[], Priority | None] = lambda: None
         self._throttle = ThrottleGauge(root)
         self.allowance: Allowance | None = None
+        self.capped = self._refusing = False
         self._mode = ModeWatch(profile, root)
         self._cpu: CpuGauge | None = None
         # Told of every answered request, and of every decision, changed or not.
@@ -154,36 +155,28 @@ class Telemetry:
         return slower_clock_saves(self._profile, self.meter, self.calibration)
 
     def cap(
-        self,
-        watts: float,
-        joules_per_hour: float,
-        threads: int,
-        patience_seconds: float,
+        self, watts: float, joules_per_hour: float, threads: int, patience_seconds: float
     ) -> None:
         """Hold the board to a cap (0: none), for so many threads of all workers.
 
         Requests wait for power up to `patience_seconds`.
         """
-        rules = PowerRules.of(self._profile, watts or None, self.meter.scope)
-        bucket = joules_per_hour or None
-        self.governor.on_rules(
-            dataclasses.replace(
-                rules, bucket_joules=bucket, threads=threads, patience_seconds=patience_seconds
-            )
+        self.capped = bool(watts or joules_per_hour)
+        rules = dataclasses.replace(
+            PowerRules.of(self._profile, watts or None, self.meter.scope),
+            bucket_joules=joules_per_hour or None,
+            threads=threads,
+            patience_seconds=patience_seconds,
+            lasting=self.capped,
         )
+        self.governor.on_rules(rules)
         if not self.capped:
             self.allowance = None
             self._on_allowance(None)
-        elif self.enabled:
+        if self.enabled:
             self._decide()
-        else:
+        elif self.capped:
             log.warning("the power cap cannot be held: this board has neither meter nor model")
-
-    @property
-    def capped(self) -> bool:
-        """Whether the owner has set a cap."""
-        rules = self.governor.rules
-        return rules.cap_watts is not None or rules.bucket_joules is not None
 
     def listen(self, on_allowance: OnAllowance, awaits: Callable[[], Priority | None]) -> None:
         """Tell `on_allowance` what is allowed, whenever that changes; None: there is no cap.
@@ -208,13 +201,13 @@ class Telemetry:
         Raises:
             OverPowerError: waiting is of no use, or is over.
         """
-        if not (self.capped and self.enabled):
+        if self.allowance is None:
             return
-        self._decide()
+        self._decide_if_due()
         self._wake_in(DECIDE_SECONDS)
         if background:
             return
-        if self.allowance is not None and self.allowance.admit is Admission.REFUSE:
+        if self._refusing:
             raise self.governor.refusal()
         draw = self.governor.ask(self.predict(expert), self._loop.time())
         wait = draw.retry_after_seconds or 0.0
@@ -322,7 +315,7 @@ class Telemetry:
 
     def _power_wait(self) -> float | None:
         """Return how soon those who wait for power want to hear of it; None: nobody does."""
-        if not self.capped:
+        if self.allowance is None:
             return None
         match self._awaits():
             case None:
@@ -371,8 +364,7 @@ class Telemetry:
                 self._show(metered.joules / span, span)
             self.governor.on_interval(metered)
         self.governor.on_idle(self.books.idle_watts)
-        if self.capped and now - self._asked >= DECIDE_SECONDS:
-            self._decide()
+        self._decide_if_due()
 
     def _show(self, watts: float, seconds: float) -> None:
         """Keep the watts that people are shown: a mean over the last second or so."""
@@ -380,19 +372,27 @@ class Telemetry:
             self.watts = watts
         self.watts += (watts - self.watts) * min(1.0, seconds / SHOWN_SECONDS)
 
+    def _decide_if_due(self) -> None:
+        """Decide anew, if the last decision is old."""
+        if self._loop.time() - self._asked >= DECIDE_SECONDS:
+            self._decide()
+
     def _decide(self) -> None:
-        """Ask the governor what is allowed now, and pass it on."""
-        now = self._loop.time()
-        if self.allowance is not None and now - self._asked < DECIDE_SECONDS:
-            return
-        self._asked = now
+        """Ask the governor what is allowed now, and pass it on.
+
+        Heat and a weak supply count without an owner's cap too; while nothing is short there is
+        then no allowance at all.
+        """
+        self._asked = now = self._loop.time()
         self.governor.on_heat(self._heat.read())
         bits = self._throttle.read()
         if bits is not None:
             self.governor.on_throttle(bits, now)
         self.governor.on_battery(self._battery.read(now), now)
         allowance = self.governor.allowance(now)
-        if allowance != self.allowance:
-            self.allowance = allowance
-            self._on_allowance(allowance)
+        told = allowance if self.capped or allowance.why else None
+        if told != self.allowance:
+            self.allowance = told
+            self._refusing = told is not None and told.admit is Admission.REFUSE
+            self._on_allowance(told)
         self.on_decided(allowance)

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from aiosd.domain.decision import Decision
 from aiosd.domain.inputs import Input
 
 
@@ -45,7 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `deadline_seconds` counts from the moment the daemon receives the request.
     `keep_alive_seconds` overrides how long the expert stays loaded after this request;
-    negative means until evicted.
+    negative means until evicted. `explain` asks for the record of the routing decision.
     """
 
     stream: bool = False
@@ -56,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_joules: float | None = None
     max_cost: float | None = None
     top_k: int | None = None
+    explain: bool = False
     sampling: Sampling = Sampling()
 
 
@@ -98,7 +100,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a successful answer: who answered, why, what, and what it cost."""
+    """The end of a successful answer: who answered, why, what, and what it cost.
+
+    `decision` is there if the request asked for it and named no expert.
+    """
 
     expert: str
     release: int
@@ -106,3 +111,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     output: dict[str, object]
     cold: bool
     usage: Usage
+    decision: Decision | msgspec.UnsetType = msgspec.UNSET

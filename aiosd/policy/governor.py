@@ -42,6 +42,11 @@ class Never:
 Verdict = Fits | Evict | Wait | Never
 
 
+# Between two measurements processes take some pages unseen: in three soaks of ten minutes at 256
+# MiB (`tools/soak`) the sum of all PSS was over full books in 1 of 27,987 samples, by 0.04 %.
+SPARE_SHARE = 1 / 128
+
+
 class Ledger:
     """Bytes held per expert against one cap, beside what the engine hosts take of it.
 
@@ -52,9 +57,14 @@ class Ledger:
     several experts have mapped from one file are counted once, with the one that came first.
     """
 
-    def __init__(self, cap_bytes: int) -> None:
-        """Start empty under `cap_bytes`."""
+    def __init__(self, cap_bytes: int, spare_share: float = 0.0) -> None:
+        """Start empty under `cap_bytes`.
+
+        Whoever comes to others leaves `spare_share` of the cap free, if it can: for pages that
+        nobody has measured yet.
+        """
         self.cap_bytes = cap_bytes
+        self.spare_share = spare_share
         self.used_bytes = 0
         """Bytes reserved or measured for all experts and hosts together."""
         self._held: dict[str, int] = {}
@@ -196,6 +206,7 @@ class Room:
         """Start from what is free, and from what will be once those who leave are gone."""
         everybody = list(residents)
         self._best = ledger.room_bytes
+        self._spare = int(ledger.cap_bytes * ledger.spare_share) if everybody else 0
         self._now = ledger.free_bytes - ledger.promised_bytes
         self._soon = self._now + sum(each.candidate.bytes for each in everybody if each.leaving)
         self._staying = {each.candidate.expert: each for each in everybody if not each.leaving}
@@ -216,15 +227,15 @@ class Room:
         else two that are busy in turn would never be idle together. A parked expert that comes
         back is `own`: of what it needs it holds `own_bytes` already.
         """
-        more = need_bytes - own_bytes
-        if more <= min(self._now, self._soon):
-            return Fits()
         others = [each for name, each in self._staying.items() if name != own]
         pinned = [each for each in others if each.pinned]
         best = self._best - sum(each.candidate.bytes for each in pinned)
         if need_bytes > best:
             names = tuple(sorted(each.candidate.expert for each in pinned))
             return Never(need_bytes, max(best, 0), names)
+        more = need_bytes - own_bytes + min(self._spare, best - need_bytes)
+        if more <= min(self._now, self._soon):
+            return Fits()
         missing = more - self._soon
         if missing <= 0:
             return Wait()

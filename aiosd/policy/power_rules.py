@@ -14,7 +14,7 @@ class PowerRules:
     `bucket_seconds`; None is no bound. `reserve_share` of the battery is kept until
     `battery_seconds` after the charger was unplugged. `battery_joules` is what a full battery
     holds, learnt where it is None. `idle_watts` and `load_watts` are the profile's, for as long as
-    nothing better is known.
+    nothing better is known. `lasting` says whether a battery is made to last that long at all.
     """
 
     cap_watts: float | None = None
@@ -29,6 +29,7 @@ class PowerRules:
     reserve_share: float = 0.2
     battery_seconds: float = 86400.0
     battery_joules: float | None = None
+    lasting: bool = True
     heat_hysteresis_celsius: float = 3.0
     share_hysteresis: float = 0.03
     under_voltage_factor: float = 0.6

@@ -96,7 +96,7 @@ class WattCap:
         if whole is None:
             whole = self.rules.load_watts if factor < 1.0 else None
         watts = None if whole is None else whole * factor
-        pace = self._pace.watts(now)
+        pace = self._pace.watts(now) if self.rules.lasting else None
         if pace is not None and idle_watts is not None and pace > idle_watts:
             pace = idle_watts + _BURST * (pace - idle_watts)
         if pace is not None and (watts is None or pace < watts):

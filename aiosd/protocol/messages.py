@@ -66,6 +66,21 @@ class Energy(_Message, frozen=True, kw_only=True, tag="energy"):
     """Ask where the joules went: meter, idle, others, each expert and client."""
 
 
+class Explain(_Message, frozen=True, kw_only=True, tag="explain"):
+    """Ask who would answer a text and why; nothing is run and nothing is counted."""
+
+    text: str
+    task: str | None = None
+    options: Options = Options()
+
+
+class Feedback(_Message, frozen=True, kw_only=True, tag="feedback"):
+    """Say whether the answer to a routed request was good; `id` is its decision's, once each."""
+
+    id: int
+    good: bool
+
+
 # ── operator → daemon, on the admin socket only ──────────────────────────────────────────────
 
 
@@ -90,6 +105,12 @@ class Pin(_Message, frozen=True, kw_only=True, tag="pin"):
 
     expert: str
     pinned: bool = True
+
+
+class Decisions(_Message, frozen=True, kw_only=True, tag="decisions"):
+    """Ask for the records of the last routing decisions, the newest first; no text is in them."""
+
+    last: int = 20
 
 
 class Reload(_Message, frozen=True, kw_only=True, tag="reload"):
@@ -154,6 +175,9 @@ Verb = (
     | Ps
     | Status
     | Energy
+    | Explain
+    | Feedback
+    | Decisions
     | Load
     | Unload
     | Pin
@@ -162,7 +186,7 @@ Verb = (
     | Uplink
 )
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload, Power, Uplink)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Decisions, Power, Uplink)
 
 
 def error_message(error: AiosdError) -> Error:

@@ -6,12 +6,13 @@ package that is refused hides nothing: a whole one of the same name in a later f
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from aiosd.domain.errors import PackageError, UnknownExpertError
+from aiosd.domain.manifest import Manifest
 from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import (
     Installed,
@@ -20,6 +21,8 @@ from aiosd.store.packages import (
     check_folder_name,
     read_manifest,
 )
+
+Read = Callable[[Path], Manifest]
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ class Catalogue:
             ) from None
 
 
-def scan(folders: Sequence[Path]) -> Catalogue:
+def scan(folders: Sequence[Path], read: Read = read_manifest) -> Catalogue:
     """Read every package of the experts folders; never fails for one of them.
+
+    `read` returns the manifest in a package folder, and may remember what it read before.
 
     A folder that does not exist is as good as empty. Names with a leading dot and folders without
     an `expert.toml` are no packages and are passed over. Reads manifests and file sizes only.
@@ -76,7 +81,7 @@ def scan(folders: Sequence[Path]) -> Catalogue:
             continue
         for candidate in candidates:
             try:
-                installed = open_package(candidate)
+                installed = open_package(candidate, read)
             except MissingFileError as error:
                 refused.append(Refused(candidate, error.message, missing=True))
             except PackageError as error:
@@ -87,13 +92,13 @@ def scan(folders: Sequence[Path]) -> Catalogue:
     return Catalogue(MappingProxyType(experts), tuple(refused), tuple(hidden))
 
 
-def open_package(folder: Path) -> Installed:
+def open_package(folder: Path, read: Read = read_manifest) -> Installed:
     """Return the package in `folder`, its files present and of the declared size.
 
     Raises:
         PackageError: it is not what its manifest claims; a `MissingFileError` if a file is absent.
     """
-    manifest = read_manifest(folder)
+    manifest = read(folder)
     check_folder_name(manifest, folder)
     installed = Installed(manifest, folder)
     check_files(installed)

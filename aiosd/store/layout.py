@@ -29,6 +29,21 @@ class Layout:
         return self.state / "digests.json"
 
     @property
+    def heads(self) -> Path:
+        """The folder of the router's text heads; safe to delete."""
+        return self.state / "heads"
+
+    @property
+    def success(self) -> Path:
+        """What the router has learned of who answers well; deleting it forgets that."""
+        return self.state / "success.json"
+
+    @property
+    def manifests(self) -> Path:
+        """The file that remembers manifests that were read; safe to delete."""
+        return self.state / "manifests.msgpack"
+
+    @property
     def calibration(self) -> Path:
         """What a calibration found; deleting it brings the default model back."""
         return self.state / "calibration.json"

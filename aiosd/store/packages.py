@@ -190,6 +190,10 @@ def _mentions(manifest: Manifest) -> Iterator[tuple[str, str]]:
                 yield f"{stage}[{index}].file", name
     if manifest.prompt is not None and manifest.prompt.grammar is not None:
         yield "prompt.grammar", manifest.prompt.grammar
+    for key in ("examples", "calibration"):
+        name = getattr(manifest.routing, key)
+        if name is not None:
+            yield f"routing.{key}", name
     for index, case in enumerate(manifest.self_test.cases):
         if case.file is not None:
             yield f"self_test.cases[{index}].file", case.file

@@ -71,7 +71,42 @@ STATUS: dict[str, object] = {
     "config_path": "/etc/aiosd/aiosd.toml",
     "engines": {"echo": "echo 1"},
 }
+DECISION: dict[str, object] = {
+    "id": 7,
+    "winner": "echo",
+    "why": "may be meant for it (0.61), the most useful of 2",
+    "removed": [
+        {"expert": "big", "reason": "ram", "found": 900.0, "limit": 500.0},
+        {"expert": "cats", "reason": "input_type", "found": "image", "limit": "text"},
+    ],
+    "survivors": [
+        {
+            "expert": "echo",
+            "part": "loud",
+            "probability": 0.61,
+            "ok": 0.9,
+            "ready": True,
+            "need_bytes": 3_145_728,
+            "seconds": 0.0021,
+            "joules": 0.5,
+            "utility": 0.544,
+        }
+    ],
+    "gates": [
+        {"name": "scope", "value": 2.5, "threshold": -0.9, "passed": True},
+        {"name": "sure", "value": 0.61, "threshold": 0.84, "passed": False},
+    ],
+    "nearest": [{"expert": "echo", "part": "loud", "probability": 0.61}],
+    "grams": [{"gram": " ech", "weight": 0.21}],
+    "head": "0123",
+    "micros": 84.2,
+    "actual": {"seconds": 0.0019, "ok": True},
+}
+TALLY = {"expert": "echo", "part": "loud", "good": 3.0, "bad": 1.0, "ok": 0.857}
 BODIES: dict[type, dict[str, object]] = {
+    messages.Explain: {"decision": DECISION},
+    messages.Feedback: {"id": 7, "expert": "echo", "part": "loud", "good": True, "ok": 0.91},
+    messages.Decisions: {"decisions": [DECISION], "success": [TALLY]},
     messages.Ping: {"version": "0.1.0", "wire": 1, "pid": 123},
     messages.List: {"experts": [ECHO], "refused": [REFUSED]},
     messages.Ps: {

@@ -95,7 +95,10 @@ class Rig:
         return made
 
     def hosts_ready(self) -> list[dict[str, object]]:
-        """Wait until every engine host has its engine imported; return what `ps` says of them."""
+        """Wait until every engine host has its engine imported; return what `ps` says of them.
+
+        And until the router has learned: its fitter takes a core for seconds, once.
+        """
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             hosts = self.look(Ps())["hosts"]
@@ -104,6 +107,7 @@ class Rig:
                 isinstance(hosts, list)
                 and hosts
                 and all(each["version"] != "starting" for each in hosts)
+                and not self.learning()
             ):
                 return hosts
             time.sleep(0.05)
@@ -152,6 +156,11 @@ class Rig:
     def unload(self, name: str) -> None:
         """Unload an expert and wait until its process is gone."""
         self.look(Unload(expert=name))
+
+    def learning(self) -> bool:
+        """Tell whether the router's text head is being made."""
+        told = self.status().get("routing")
+        return isinstance(told, dict) and bool(told["learning"])
 
     def status(self) -> dict[str, object]:
         """Return the daemon's own condition."""

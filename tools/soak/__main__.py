@@ -79,6 +79,7 @@ def soak(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         "samples": scale.samples,
         "samples a second": round(scale.samples / (time.monotonic() - begun), 1),
         "samples over the cap": scale.over,
+        "samples perhaps over": scale.doubtful,
         "largest sum of PSS (MB)": round(scale.most_bytes / 1e6, 1),
         "workers killed by the kernel": killed,
         "OOM kills on the whole machine": oom_kills() - kills,
@@ -88,6 +89,7 @@ def soak(folder: Path, options: argparse.Namespace) -> dict[str, object]:
         "  never ended": tally.lost,
         "loads": requests["cold_loads"] if isinstance(requests, dict) else None,
         "evictions": status["evictions"],
+        "parkings": status["parkings"],
         "experts": ", ".join(f"{each}" for each in subjects),
     }
 

@@ -1,6 +1,7 @@
 """What all workers and hosts of a daemon hold together, weighed from outside 20 times a second."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from aiosd.sensors.memory import read_process
@@ -11,7 +12,9 @@ class Scale:
     """Adds up the proportional memory (PSS) of all processes below the daemon; not of itself.
 
     One weighing reads one process after the other, so that one who ends meanwhile may be in it
-    beside one who has just begun.
+    beside one who has just begun. So a sum over the cap is weighed again at once, backwards: at
+    the moment between the two, each process held at least the smaller of its two readings. If
+    these are over the cap together, it was over (`over`), else it may have been (`doubtful`).
     """
 
     def __init__(self, daemon: int, cap_bytes: int) -> None:
@@ -20,23 +23,31 @@ class Scale:
         self._cap = cap_bytes
         self._beat = Beat(self.weigh)
         self.samples = 0
-        self.over = 0
+        self.over = self.doubtful = 0
         self.most_bytes = 0
         self.worst: dict[str, int] = {}
         self.start, self.stop = self._beat.start, self._beat.stop
 
     def weigh(self) -> None:
-        """Weigh once."""
-        found: dict[str, int] = {}
-        for pid in below(self._daemon):
-            memory = read_process(pid)
-            if memory is not None:
-                found[str(pid)] = memory.pss_bytes
+        """Weigh once, and once more if that is over the cap."""
+        pids = below(self._daemon)
+        found = _held(pids)
         total = sum(found.values())
+        if total > self._cap:
+            again = _held(reversed(pids))
+            found = {pid: min(held, again.get(pid, 0)) for pid, held in found.items()}
+            total = sum(found.values())
+            self.over += total > self._cap
+            self.doubtful += total <= self._cap
         self.samples += 1
-        self.over += total > self._cap
         if total > self.most_bytes:
             self.most_bytes, self.worst = total, found
+
+
+def _held(pids: Iterable[int]) -> dict[str, int]:
+    """Return what each of these processes holds now, as far as it is still there."""
+    read = ((pid, read_process(pid)) for pid in pids)
+    return {str(pid): memory.pss_bytes for pid, memory in read if memory is not None}
 
 
 def below(pid: int) -> list[int]:

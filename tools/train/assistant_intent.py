@@ -181,6 +181,8 @@ def write_manifest(out: Path, post: Sequence[Step], figures: Sequence[card.Measu
     template = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
     labels = (out / "labels.txt").read_text(encoding="utf-8").split()
     files = [card.file_table(out / "model.tflite", "model"), card.file_table(out / "labels.txt")]
+    # What the router learns is drawn by tools/train/routing_texts.py.
+    files += [card.file_table(each) for each in sorted(out.glob("*.tsv"), reverse=True)]
     values = {
         "files": "\n".join(files),
         "pre": card.step_tables("pre", STEPS),

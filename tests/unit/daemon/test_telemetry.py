@@ -115,6 +115,29 @@ def test_without_a_cap_nothing_is_decided_and_nothing_wakes_but_the_idle_clock(
     assert stage.loop.waits() == pytest.approx(IDLE_SECONDS)
 
 
+def test_heat_holds_a_board_whose_owner_has_set_no_cap(tmp_path: Path, stage: Stage) -> None:
+    stage.cap()
+    FakeBoard(tmp_path).zones(("cpu-thermal", 97000))
+    stage.awaits = None
+    stage.telemetry.started(1, "echo", "me")
+    stage.loop.pass_time(2.0)
+    hot = stage.told[-1]
+    assert hot is not None
+    assert "cpu-thermal 97 °C" in hot.why[-1]
+    assert hot.duty < 1.0 or hot.threads < 6
+    FakeBoard(tmp_path).zones(("cpu-thermal", 51000))
+    stage.loop.pass_time(60.0)
+    assert stage.told[-1] is None
+    stage.telemetry.ended(1)
+
+
+def test_a_battery_is_made_to_last_only_for_an_owner_with_a_cap(stage: Stage) -> None:
+    stage.cap()
+    assert not stage.telemetry.governor.rules.lasting
+    stage.cap(100.0)
+    assert stage.telemetry.governor.rules.lasting
+
+
 def test_a_cap_below_the_idle_holds_requests_and_then_refuses_them(stage: Stage) -> None:
     stage.cap(1.0)
     stage.telemetry.admit("echo", background=False)

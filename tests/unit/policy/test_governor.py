@@ -38,6 +38,44 @@ def test_what_is_free_fits_to_the_byte() -> None:
     assert made.admit(60 * MIB + 1) != Fits()
 
 
+def spared(*residents: Resident) -> Room:
+    """Return the books of 100 MiB of which a tenth is to stay free."""
+    ledger = Ledger(100 * MIB, 0.1)
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    return Room(ledger, residents)
+
+
+def test_whoever_comes_to_others_leaves_some_pages_free() -> None:
+    assert spared(resident("a", 40)).admit(50 * MIB) == Fits()
+    assert isinstance(spared(resident("a", 40)).admit(51 * MIB), Evict)
+
+
+def test_one_that_needs_nearly_all_is_let_in_alone() -> None:
+    assert spared().admit(100 * MIB) == Fits()
+    made = spared(resident("a", 40), resident("b", 5))
+    verdict = made.admit(97 * MIB)
+    assert isinstance(verdict, Evict)
+    assert {each.expert for each in verdict.victims} == {"a", "b"}
+    pinned = spared(resident("a", 40), resident("b", 5, pinned=True))
+    assert isinstance(pinned.admit(95 * MIB), Evict)
+
+
+@given(
+    st.lists(st.integers(1, 60), max_size=4),
+    st.integers(1, 100),
+    st.sampled_from([0.0, 1 / 128, 0.1, 0.5]),
+)
+def test_who_could_be_alone_under_the_cap_never_waits_for_idle_ones(
+    sizes: list[int], need: int, share: float
+) -> None:
+    residents = [resident(str(each), size) for each, size in enumerate(sizes)]
+    ledger = Ledger(100 * MIB, share)
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    assert isinstance(Room(ledger, residents).admit(need * MIB), Fits | Evict)
+
+
 def test_an_engine_host_is_not_room_that_can_ever_be_had() -> None:
     ledger = Ledger(100 * MIB)
     ledger.set_host("echo", 30 * MIB)

@@ -1,0 +1,139 @@
+"""What installing or removing a package changes for the texts of all others, measured before."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from aiosd.cli.render import Paper
+from aiosd.domain.errors import PackageError
+from aiosd.policy.collision import Shift, shifts
+from aiosd.policy.head import Accuracy, HeadError, decode_facts
+from aiosd.policy.lessons import Lesson, key_of
+from aiosd.store.catalogue import scan
+from aiosd.store.heads import Heads, errand, lessons_of
+from aiosd.store.layout import Layout
+from aiosd.store.packages import Installed
+
+# A fitter of thousands of packages takes some seconds on a board.
+PATIENCE_SECONDS = 300.0
+
+
+class UnmeasuredError(Exception):
+    """What changes cannot be measured here; the sentence says why."""
+
+
+def foreseen(experts: Path, came: Installed | None, gone: str = "") -> list[Shift]:
+    """Return how every expert would fare with a package that comes, or without one that goes.
+
+    Nothing where no text of any package changes. Heads are looked for beside the experts folder,
+    where the daemon keeps them, and made where there is none.
+
+    Raises:
+        UnmeasuredError: there is no fitter here, or it failed.
+    """
+    folders = (experts, *(each for each in Layout().experts if each != experts))
+    present = dict(scan(folders).experts)
+    before = lessons_of(present.values())
+    present.pop(gone, None)
+    if came is not None:
+        present[came.manifest.name] = came
+    after = lessons_of(present.values())
+    if key_of(before) == key_of(after):
+        return []
+    heads = Heads(experts.parent / "state" / "heads")
+    return shifts(_measured(before, heads), _measured(after, heads))
+
+
+def show(found: Sequence[Shift], paper: Paper, name: str) -> None:
+    """Print the table, without those for whom nothing changes."""
+    rows = [each for each in found if each.lost or each.expert == name]
+    if not rows:
+        return
+    paper.table(
+        ("EXPERT", "BEFORE", "AFTER", "CHANGE"),
+        [(each.expert, _told(each.before), _told(each.after), _change(each)) for each in rows],
+        right="BEFORE,AFTER,CHANGE",
+    )
+
+
+def refuse(found: Iterable[Shift], name: str) -> None:
+    """Refuse a package that takes too many texts from another.
+
+    Raises:
+        PackageError: it does; with how many of whom.
+    """
+    hurt = [each for each in found if each.too_much and each.expert != name]
+    if hurt:
+        told = ", ".join(
+            f"{each.expert} ({_told(each.before)} → {_told(each.after)})" for each in hurt
+        )
+        raise PackageError(
+            f"{name} takes texts from experts that are installed: {told} of their own calibration "
+            "texts come to them; change its examples, or say --allow-collisions"
+        )
+
+
+def as_facts(found: Sequence[Shift]) -> dict[str, object]:
+    """Return the table for JSON; nothing where no text of any package changes."""
+    rows = [
+        {
+            "expert": each.expert,
+            "before": _share(each.before),
+            "after": _share(each.after),
+            "lost": each.lost,
+        }
+        for each in found
+    ]
+    return {"texts": rows} if rows else {}
+
+
+def _measured(lessons: list[Lesson], heads: Heads) -> dict[str, Accuracy]:
+    """Return how often each expert gets its own texts, by a kept head or a new one.
+
+    Raises:
+        UnmeasuredError: no head can be made.
+    """
+    key = key_of(lessons)
+    if not key:
+        return {}
+    facts = heads.facts(key)
+    if facts is None:
+        job = errand(lessons)
+        try:
+            done = subprocess.run(  # noqa: S603 - our own interpreter and module
+                job.command,
+                pass_fds=job.descriptors,
+                check=False,
+                timeout=PATIENCE_SECONDS,
+                capture_output=True,
+                text=True,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnmeasuredError(str(error)) from error
+        finally:
+            data = job.take()
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+            raise UnmeasuredError(last)
+        try:
+            facts, _ = decode_facts(data)
+        except HeadError as error:
+            raise UnmeasuredError(str(error)) from error
+        if os.access(heads.folder, os.W_OK):
+            heads.keep(key, data)
+    return facts.measures.experts
+
+
+def _told(accuracy: Accuracy | None) -> str:
+    return "-" if accuracy is None else f"{accuracy.right}/{accuracy.count}"
+
+
+def _share(accuracy: Accuracy | None) -> dict[str, int] | None:
+    return None if accuracy is None else {"right": accuracy.right, "count": accuracy.count}
+
+
+def _change(shift: Shift) -> str:
+    if shift.before is None or shift.after is None:
+        return "new" if shift.before is None else "gone"
+    return f"{-shift.lost:+d}" if shift.lost else "0"

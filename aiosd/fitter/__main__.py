@@ -1,0 +1,47 @@
+"""`python -m aiosd.fitter`: lessons in, the router's text head out, both by open descriptors.
+
+Started by the daemon, and by aiosctl to foresee what a package would change; never resident.
+"""
+
+import argparse
+import os
+import sys
+
+import msgspec
+
+from aiosd.policy.lessons import Lesson
+
+# What the exit status says, beside 0.
+NO_NUMPY = 3
+NOTHING = 4
+_NICE = 10
+
+
+def main() -> int:
+    """Fit a head; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="aiosd-fitter", description="Started by aiosd; not for people."
+    )
+    parser.add_argument("--lessons", type=int, required=True, metavar="FD")
+    parser.add_argument("--head", type=int, required=True, metavar="FD")
+    options = parser.parse_args()
+    os.nice(_NICE)
+    with os.fdopen(options.lessons, "rb") as source:
+        source.seek(0)
+        lessons = msgspec.msgpack.decode(source.read(), type=list[Lesson])
+    try:
+        from aiosd.fitter.fit import NothingError, fit  # noqa: PLC0415 - NumPy may be missing
+    except ModuleNotFoundError as error:
+        print(f"text routing is off: {error}", file=sys.stderr)  # noqa: T201 - the log
+        return NO_NUMPY
+    try:
+        data = fit(lessons)
+    except NothingError:
+        return NOTHING
+    with os.fdopen(options.head, "wb") as target:
+        target.write(data)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,222 @@
+"""Texts → rows: what each package brings, split into what is learned and what is measured on."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiosd.policy.head import BACKGROUND
+from aiosd.policy.lessons import Lesson, TextFile
+from aiosd.policy.lexical import (
+    BASIS,
+    BITS,
+    LONGEST,
+    PLACES,
+    PRIME,
+    SHORTEST,
+    normal,
+    places,
+    words,
+)
+
+# One text in so many is kept to measure on, where a package brings no file for that.
+FOLDS = 5
+# So many of one package's texts are learned from at most: a second is all that there is.
+MOST_TEXTS = 20_000
+# Texts that are hashed at once: some megabytes of memory.
+_TOGETHER = 2000
+MOST_FILE_BYTES = 8_388_608
+BACKGROUND_FILE = Path(__file__).parent / "background.txt"
+
+Route = tuple[str, str]
+
+
+class TextsError(Exception):
+    """A file of texts is not what was declared; it is left out."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text and whom it is for; the background's is for nobody.
+
+    A text is late if it is measured on, and learned only after that.
+    """
+
+    text: str
+    route: Route
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts as places, one after the other: row r has `places[starts[r] : starts[r + 1]]`."""
+
+    places: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def dense(
+        self, rows: NDArray[np.int64], keep: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the places that occur in these rows, and the rows over them, each of length 1.
+
+        With `keep`, one for each place of all rows, places are dropped and the others raised.
+        """
+        counts = self.starts[rows + 1] - self.starts[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        flat = np.arange(counts.sum()) - np.repeat(offsets - self.starts[rows], counts)
+        found = self.places[flat]
+        owner = np.repeat(np.arange(len(rows)), counts)
+        weight = np.repeat(1.0 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)
+        if keep is not None:
+            kept = keep[: len(found)]
+            found, owner = found[kept], owner[kept]
+            weight = weight[kept] * np.float32(len(kept) / max(1, kept.sum()))
+        there = np.zeros(PLACES, np.bool_)
+        there[found] = True
+        used = np.flatnonzero(there)
+        column = np.cumsum(there) - 1
+        table = np.zeros((len(rows), len(used)), np.float32)
+        table[owner, column[found]] = weight
+        return used, table
+
+    def pick(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """Return some of the rows."""
+        counts = np.diff(self.starts)
+        starts = np.concatenate([[0], np.cumsum(counts[chosen])])
+        return Rows(self.places[np.repeat(chosen, counts)], starts)
+
+    def width(self, rows: NDArray[np.int64]) -> int:
+        """Return how many places these rows have together."""
+        return int((self.starts[rows + 1] - self.starts[rows]).sum())
+
+
+def rows_of(texts: Iterable[str]) -> Rows:
+    """Return the rows of some texts: the places that the daemon finds, of many texts at once."""
+    forms = [normal(text) for text in texts]
+    parts = [_keys(forms[at : at + _TOGETHER]) for at in range(0, len(forms), _TOGETHER)]
+    counts = [
+        np.bincount(part >> BITS, minlength=len(forms[at * _TOGETHER :][:_TOGETHER]))
+        for at, part in enumerate(parts)
+    ]
+    found = np.concatenate([np.zeros(0, np.int64), *parts]) & (PLACES - 1)
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))])
+    return Rows(found.astype(np.int32), starts.astype(np.int64))
+
+
+def _keys(forms: Sequence[str]) -> NDArray[np.int64]:
+    """Return (number of the text, place) of each place of some texts as one number, in order."""
+    plain = [row for row, form in enumerate(forms) if form.isascii()]
+    keys = [_characters([forms[row] for row in plain], np.array(plain, np.int64))]
+    for row, form in enumerate(forms):
+        hashes = np.array(words(form), np.int64)
+        found = (hashes ^ (hashes >> BITS)) & (PLACES - 1)
+        if not form.isascii():
+            found = np.array(places(form), np.int64)
+        keys.append(found + (row << BITS))
+    return np.unique(np.concatenate(keys))
+
+
+def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the keys of the character n-grams of texts of which a character is one byte."""
+    spaced = [f" {form} ".encode() for form in forms if form]
+    owners = np.repeat(
+        np.array([row for row, form in zip(rows, forms, strict=True) if form], np.int64),
+        [len(each) for each in spaced],
+    )
+    data = np.frombuffer(b"".join(spaced), np.uint8).astype(np.uint32)
+    states = np.full(len(data), BASIS, np.uint32)
+    keys = [np.zeros(0, np.int64)]
+    for size in range(1, min(LONGEST, len(data)) + 1):
+        rest = data[size - 1 :]
+        states = (states[: len(rest)] ^ rest) * np.uint32(PRIME)
+        if size >= SHORTEST:
+            whole = owners[: len(rest)] == owners[size - 1 :]
+            found = (states ^ (states >> np.uint32(BITS))) & np.uint32(PLACES - 1)
+            keys.append((found.astype(np.int64) + (owners[: len(rest)] << BITS))[whole])
+    return np.concatenate(keys)
+
+
+def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:
+    """Return what is learned of a package, and what it is measured on.
+
+    Where a package brings no calibration file, a fifth of its texts (by their digests) is measured
+    on, and late.
+
+    Raises:
+        TextsError: a file is missing, too large, or not what was declared.
+    """
+    learned = [Example(text, (lesson.expert, "")) for text in lesson.utterances]
+    if lesson.examples is not None:
+        learned += _read(lesson.expert, lesson.examples)
+    learned = _unlike(learned)[:MOST_TEXTS]
+    if lesson.calibration is not None:
+        return learned, _read(lesson.expert, lesson.calibration)[:MOST_TEXTS]
+    learned = [replace(each, late=_fold(each.text) == 0) for each in learned]
+    return learned, [each for each in learned if each.late]
+
+
+def background(lessons: Sequence[Lesson], learned: Iterable[Example]) -> list[Example]:
+    """Return the texts that are for nobody: what is refused, and a list that comes along."""
+    taken = {normal(each.text) for each in learned}
+    refused = [text for lesson in lessons for text in lesson.refuses]
+    came = BACKGROUND_FILE.read_text(encoding="utf-8").splitlines()
+    texts = [*refused, *(line for line in came if line and not line.startswith("#"))]
+    kept = {normal(text): text for text in texts if normal(text) not in taken}
+    return [Example(text, (BACKGROUND, "")) for text in kept.values()]
+
+
+def _fold(text: str) -> int:
+    """Return the fold of a text: 0 to 4, whatever else is installed."""
+    return hashlib.sha256(normal(text).encode("utf-8", "surrogatepass")).digest()[0] % FOLDS
+
+
+def _unlike(examples: Iterable[Example]) -> list[Example]:
+    """Drop what is the same in normal form, and what has nothing to learn from."""
+    kept: dict[str, Example] = {}
+    for each in examples:
+        form = normal(each.text)
+        if form:
+            kept.setdefault(form, each)
+    return list(kept.values())
+
+
+def _read(expert: str, file: TextFile) -> list[Example]:
+    """Return the texts of a file of a package.
+
+    Raises:
+        TextsError: it is missing, too large, not UTF-8, or has other bytes than declared.
+    """
+    try:
+        with Path(file.path).open("rb") as opened:
+            data = opened.read(MOST_FILE_BYTES + 1)
+    except OSError as error:
+        raise TextsError(f"{file.path}: {error.strerror}") from error
+    if len(data) > MOST_FILE_BYTES:
+        raise TextsError(f"{file.path}: over the limit of {MOST_FILE_BYTES} bytes")
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise TextsError(f"{file.path}: other bytes than the manifest declares")
+    try:
+        return list(_lines(expert, data.decode("utf-8"), file.path))
+    except UnicodeDecodeError as error:
+        raise TextsError(f"{file.path}: not UTF-8 text (byte {error.start})") from error
+
+
+def _lines(expert: str, text: str, path: str) -> Iterator[Example]:
+    """Yield the texts of a file.
+
+    Raises:
+        TextsError: a line has no tab.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        part, tab, rest = line.partition("\t")
+        if not tab:
+            raise TextsError(f"{path}:{number}: no tab between sub-route and text")
+        yield Example(rest, (expert, part))

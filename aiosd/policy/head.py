@@ -1,0 +1,159 @@
+"""The joint text head: int8 weights of places for routes, evaluated without NumPy.
+
+A head is a file: a magic word, the length of a MessagePack header, the header, and the
+weights. It is a cache: made by `aiosd.fitter` from what the packages declare, safe to delete.
+"""
+
+import math
+import struct
+from dataclasses import dataclass
+
+import msgspec
+
+from aiosd.policy.lexical import grams, normal, places
+from aiosd.policy.weights import lay_out
+
+MAGIC = b"aiosd-head\x01\n"
+BACKGROUND = ""
+_LENGTH = struct.Struct("<I")
+
+
+class HeadError(Exception):
+    """The bytes are no head of this version."""
+
+
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often an expert gets its own calibration texts: those that come to it, of so many."""
+
+    right: int
+    count: int
+
+
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on texts that the head has not learned from."""
+
+    texts: int = 0
+    accuracy: float = 0.0
+    calibration_error: float = 0.0
+    kept: float = 0.0
+    """The share of texts of some expert that pass the scope gate."""
+    experts: dict[str, Accuracy] = msgspec.field(default_factory=dict)
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of calibration.
+
+    `temperature` softens the scores into probabilities; a text is in scope if its best score is
+    over the background's by `scope`; its expert is sure from a probability of `sure`; below that
+    all with `member` or more may be meant.
+    """
+
+    temperature: float = 1.0
+    scope: float = -math.inf
+    sure: float = 1.0
+    member: float = 0.0
+
+
+class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The header of a head; routes are (expert, sub-route), the background's is ("", "")."""
+
+    key: str
+    routes: list[tuple[str, str]]
+    scales: list[float]
+    biases: list[float]
+    thresholds: Thresholds
+    measures: Measures
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a head says of one text: its places, and the score of each route."""
+
+    places: list[int]
+    logits: list[float]
+    norm: float
+
+
+class Head:
+    """A head in memory."""
+
+    def __init__(self, facts: HeadFacts, table: bytes) -> None:
+        """Lay out the table for adding (`weights.py`).
+
+        Raises:
+            HeadError: sizes contradict each other.
+        """
+        count = len(facts.routes)
+        if {len(facts.scales), len(facts.biases)} != {count}:
+            raise HeadError(f"{count} routes, {len(facts.scales)} scales")
+        try:
+            self._weights = lay_out(table, count)
+        except ValueError as error:
+            raise HeadError(str(error)) from error
+        self.facts = facts
+        alike = len(set(facts.scales)) == 1 and not any(facts.biases)
+        self._scale = facts.scales[0] if alike else None
+        self.background = facts.routes.index((BACKGROUND, ""))
+        self.experts = frozenset(expert for expert, _ in facts.routes if expert)
+
+    def read(self, text: str) -> Scores:
+        """Return the scores of a text."""
+        found = places(normal(text))
+        norm, facts = 1 / math.sqrt(len(found)) if found else 0.0, self.facts
+        sums = self._weights.sums(found)
+        if self._scale is not None:
+            factor = self._scale * norm
+            logits = [value * factor for value in sums]
+        else:
+            logits = [
+                value * scale * norm + bias
+                for value, scale, bias in zip(sums, facts.scales, facts.biases, strict=True)
+            ]
+        return Scores(found, logits, norm)
+
+    def decided(
+        self, text: str, scores: Scores, route: int, most: int = 5
+    ) -> list[tuple[str, float]]:
+        """Return the n-grams that added most to a route's score, with what they added.
+
+        N-grams in one place cannot be told apart; the longest one of the text stands for them.
+        """
+        factor = self.facts.scales[route] * scores.norm
+        weights = self._weights.of(scores.places, route)
+        least = max(1, *sorted(weights)[-most:][:1]) if weights else 1
+        told = [each for each in zip(weights, scores.places, strict=True) if each[0] >= least]
+        best = sorted(told, reverse=True)[:most]
+        names = grams(normal(text), [place for _, place in best])
+        return [(names[place], weight * factor) for weight, place in best]
+
+
+def encode_head(facts: HeadFacts, table: bytes) -> bytes:
+    """Return the bytes of a head; `table` holds int8, place by place."""
+    header = msgspec.msgpack.encode(facts)
+    return MAGIC + _LENGTH.pack(len(header)) + header + table
+
+
+def decode_facts(data: bytes) -> tuple[HeadFacts, int]:
+    """Return the header of a head, and where its table begins.
+
+    Raises:
+        HeadError: this is no head of this version.
+    """
+    start = len(MAGIC) + _LENGTH.size
+    if not data.startswith(MAGIC) or len(data) < start:
+        raise HeadError("no head of this version")
+    (length,) = _LENGTH.unpack_from(data, len(MAGIC))
+    try:
+        return msgspec.msgpack.decode(data[start : start + length], type=HeadFacts), start + length
+    except msgspec.DecodeError as error:
+        raise HeadError(str(error)) from error
+
+
+def decode_head(data: bytes) -> Head:
+    """Return the head in `data`.
+
+    Raises:
+        HeadError: this is no head of this version, or a damaged one.
+    """
+    facts, start = decode_facts(data)
+    return Head(facts, data[start:])

@@ -1,0 +1,172 @@
+"""The daemon's router: what it remembers, what it learns, and what it tells."""
+
+from pathlib import Path
+
+import pytest
+
+from aiosd.daemon.frontend import Client
+from aiosd.daemon.pending import Pending
+from aiosd.daemon.routing import Routing, text_of
+from aiosd.domain.decision import Decision
+from aiosd.domain.errors import BusyError, InvalidError, NoRouteError
+from aiosd.domain.inputs import ChatInput, InputType, JsonInput, TextInput, Turn
+from aiosd.domain.request import Options, Sampling
+from aiosd.policy.governor import Ledger
+from aiosd.policy.route_facts import Route, RouteFacts
+from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.scheduler import Scheduler
+from aiosd.policy.slots import ExpertFacts
+from aiosd.protocol.messages import Decisions, Explain, Feedback, Run
+from aiosd.protocol.pipe import Done
+
+TASK = "text.classify"
+NOBODY = Client(None, b"me")  # type: ignore[arg-type]
+
+
+class Free:
+    frugal = False
+
+    def predict(self, expert: str) -> float | None:
+        return {"lamp": 1.0}.get(expert)
+
+    def admit(self, expert: str, *, background: bool) -> None: ...
+
+    def started(self, request: int, expert: str, client: str) -> None: ...
+
+    def ended(self, request: int, cpu_seconds: float | None = None, units: float = 0.0) -> None: ...
+
+
+class Shelf:
+    def __init__(self) -> None:
+        self.routes = {
+            name: RouteFacts(name, task, InputType.TEXT, 1000)
+            for name, task in (("lamp", TASK), ("money", TASK), ("story", "text.generate"))
+        }
+
+
+@pytest.fixture
+def routing() -> Routing:
+    shelf = Shelf()
+    scheduler = Scheduler(Ledger(10**9), SchedulerRules(threads=2))
+    scheduler.on_catalogue([ExpertFacts(name, 1000) for name in shelf.routes], [], 0.0)
+    made = Routing(scheduler, shelf, Free(), lambda: 0.0)
+    made.explored = 0.0
+    return made
+
+
+def run(task: str | None = TASK, **options: object) -> Run:
+    return Run(input=TextInput(text="hello"), task=task, options=Options(**options))  # type: ignore[arg-type]
+
+
+def answered(routing: Routing, route: Route, output: dict[str, object], **options: object) -> None:
+    pending = Pending(NOBODY, "me", b"1", run(**options), None, 5, route)
+    routing.on_done(pending, Done(id=1, output=output, run_ms=2.0, engine_ms=1.0), 0.5)
+
+
+def test_every_decision_has_a_number_and_is_kept_with_what_became_of_it(routing: Routing) -> None:
+    first, second = routing.pick(run(), 5), routing.pick(run(explain=True), 5)
+    assert (first.id, second.id) == (1, 2)
+    assert not isinstance(first.decision, Decision)
+    assert isinstance(second.decision, Decision)
+    answered(routing, second, {"label": "a"})
+    body = routing.answer(Decisions(last=1))
+    (kept,) = body["decisions"]  # type: ignore[misc]
+    assert kept["id"] == 2
+    assert kept["actual"] == {"seconds": 0.002, "joules": 0.5}
+    assert kept["micros"] > 0
+
+
+def test_nobody_is_a_decision_too(routing: Routing) -> None:
+    with pytest.raises(NoRouteError):
+        routing.pick(run(task=None), 5)
+    (kept,) = routing.record.last(5)
+    assert kept.winner is None
+    assert "several experts" in kept.why
+
+
+def test_while_the_first_head_is_made_a_text_is_asked_to_come_again(routing: Routing) -> None:
+    routing.learning = True
+    with pytest.raises(BusyError) as caught:
+        routing.pick(run(task=None), 5)
+    assert caught.value.retry_after_seconds == 1.0
+    assert routing.pick(run(), 5).expert == "lamp"
+
+
+def test_feedback_moves_the_choice_and_is_kept_over_a_restart(
+    routing: Routing, tmp_path: Path
+) -> None:
+    routing.open(tmp_path / "success.json")
+    assert routing.pick(run(), 5).expert == "lamp"
+    for _ in range(6):
+        route = routing.pick(run(), 5)
+        answered(routing, route, {})
+        routing.answer(Feedback(id=route.id, good=route.expert == "money"))
+    assert routing.pick(run(), 5).expert == "money"
+    again = Routing(Scheduler(Ledger(1), SchedulerRules(threads=1)), Shelf(), Free(), lambda: 0.0)
+    again.open(tmp_path / "success.json")
+    assert again.tallies() == routing.tallies()
+    assert again.tallies()[0]["expert"] == "lamp"
+    routing.forget(["lamp", "money"])
+    assert routing.tallies() == []
+
+
+def test_a_damaged_book_of_feedback_is_an_empty_one(
+    routing: Routing, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "success.json").write_text("{nonsense")
+    routing.open(tmp_path / "success.json")
+    assert routing.tallies() == []
+    assert "learns anew" in caplog.text
+
+
+def test_an_answer_of_none_and_a_failure_speak_against_an_expert_a_kept_schema_for_it(
+    routing: Routing,
+) -> None:
+    hope = routing.success.ok("lamp", "", 0.0)
+    answered(routing, routing.pick(run(), 5), {"label": "none"})
+    assert routing.success.ok("lamp", "", 0.0) < hope
+    sampling = Sampling(json_schema={"type": "object"})
+    for _ in range(8):
+        answered(routing, routing.pick(run(), 5), {}, sampling=sampling)
+    better = routing.success.ok("money", "", 0.0)
+    assert better > hope
+    route = routing.pick(run(), 5)
+    assert route.expert == "money"
+    routing.on_failed(Pending(NOBODY, "me", b"1", run(), None, 5, route))
+    assert routing.success.ok("money", "", 0.0) < better
+
+
+def test_named_requests_teach_running_times_and_nothing_else(routing: Routing) -> None:
+    for _ in range(30):
+        answered(routing, Route("lamp", "named"), {"label": "none"})
+    routing.on_failed(Pending(NOBODY, "me", b"1", run(), None, 5, Route("lamp", "named")))
+    routing.on_failed(None)
+    assert routing.tallies() == []
+    assert routing.record.last(9) == []
+    seconds = routing.standing("lamp").run_seconds
+    assert seconds is not None
+    assert 0.001 < seconds < 0.004
+
+
+def test_explaining_counts_nothing(routing: Routing) -> None:
+    body = routing.answer(Explain(text="hello", task=TASK))
+    assert body["decision"]["winner"] == "lamp"  # type: ignore[index]
+    assert routing.record.last(9) == []
+    assert routing.pick(run(), 5).id == 1
+
+
+def test_a_bound_that_is_no_number_is_refused(routing: Routing) -> None:
+    with pytest.raises(InvalidError):
+        routing.pick(run(max_joules=-1.0), 5)
+    assert routing.pick(run(deadline_seconds=-1.0), 5).expert == "lamp"
+
+
+def test_of_a_conversation_the_users_last_words_count() -> None:
+    turns = [
+        Turn(role="user", content="first"),
+        Turn(role="user", content="last"),
+        Turn(role="assistant", content="hm"),
+    ]
+    assert text_of(ChatInput(messages=turns)) == "last"
+    assert text_of(ChatInput(messages=[])) is None
+    assert text_of(JsonInput(value=1)) is None
