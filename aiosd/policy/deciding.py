@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from aiosd.domain.decision import Decision, Reason, Removed, Survivor
 from aiosd.domain.errors import AiosdError
+from aiosd.domain.request import Privacy
 from aiosd.policy.feasible import Stand, feasible
 from aiosd.policy.hearing import Hearing
 from aiosd.policy.no_route import not_meant, refusal, several
@@ -182,11 +183,22 @@ def _nobody(
         meant = [each for each in meant if each.expert in hearing.meant]
     away = [each for each in meant if each.reason in _SCHEDULERS_WORD]
     if away and (hearing is not None or len({catalogue[each.expert].task for each in away}) == 1):
-        first = min(away, key=lambda each: (each.reason is Reason.RAM, each.found, each.expert))
+        first = min(away, key=lambda each: _refuses_first(each, catalogue))
         what = wanted.task or wanted.input_type.value
         return Verdict(replace(record, winner=first.expert, why=f"the only one for {what}"))
     error = refusal(wanted, catalogue, meant)
     return Verdict(replace(record, why=error.message), error)
+
+
+def _refuses_first(
+    each: Removed, catalogue: Mapping[str, RouteFacts]
+) -> tuple[bool, bool, float | str, str]:
+    """Return for which expert the refusal speaks: a local one, whose word keeps the request here.
+
+    Then one that rests before one that has no room.
+    """
+    leaves = catalogue[each.expert].privacy is Privacy.UPLINK
+    return (leaves, each.reason is Reason.RAM, each.found or 0.0, each.expert)
 
 
 class Unknown(NamedTuple):

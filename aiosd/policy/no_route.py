@@ -14,10 +14,13 @@ from aiosd.domain.errors import (
     UnknownExpertError,
 )
 from aiosd.domain.inputs import InputType
+from aiosd.domain.request import Privacy
 from aiosd.policy.hearing import Hearing
 from aiosd.policy.route_facts import RouteFacts, Wanted
 
 _ORDER = list(Reason)
+# Reasons that may be gone at another time.
+_FOR_NOW = (Reason.COST, Reason.HEALTH, Reason.RAM)
 
 
 def unknown(name: str, catalogue: Mapping[str, RouteFacts]) -> UnknownExpertError:
@@ -96,14 +99,24 @@ def refusal(
             predicted_seconds=round(float(least.found or 0.0), 3),
         )
     names = [each.expert for each in last]
+
+    def is_local(each: Removed) -> bool:
+        facts = catalogue.get(each.expert)
+        return facts is None or facts.privacy is not Privacy.UPLINK
+
     if reason is Reason.PRIVACY:
         return RefusedPrivacyError(
             f"only {', '.join(names)} could answer, and a request to it may leave the board",
             nearest=names,
         )
-    if reason in (Reason.COST, Reason.HEALTH, Reason.RAM):
+    if reason in _FOR_NOW:
         near = [f"{each.expert}: {each.reason} {each.found}, {each.limit} at most" for each in last]
-        return NoRouteError(f"nobody can answer now: {'; '.join(near[:3])}", nearest=near[:3])
+        error = NoRouteError(f"nobody can answer now: {'; '.join(near[:3])}", nearest=near[:3])
+        # One of those that keeps its requests on the board, if any does.
+        kept = [each.expert for each in removed if each.reason in _FOR_NOW and is_local(each)]
+        if kept:
+            error.details["expert"] = kept[0]
+        return error
     return _no_route(wanted, catalogue, removed)
 
 

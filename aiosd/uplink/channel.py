@@ -25,6 +25,7 @@ class Channel:
         self._encoder = msgspec.msgpack.Encoder()
         self._unframer = Unframer(_MAX_FRAME)
         self._sending = threading.Lock()
+        self._closed = False
         self._ready: deque[ToUplink] = deque()
 
     def receive(self, seconds: float | None) -> ToUplink | None:
@@ -49,11 +50,15 @@ class Channel:
         """Send one message; nothing, if the daemon is gone, which the reading thread will see."""
         # An encoder is not for several threads at once either.
         with self._sending:
+            if self._closed:
+                return
             try:
                 self._end.sendall(frame(self._encoder.encode(message)))
             except ConnectionError:
                 return
 
     def close(self) -> None:
-        """Close this end."""
-        self._end.close()
+        """Close this end; what other threads still want to say is lost."""
+        with self._sending:
+            self._closed = True
+            self._end.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.uplink import Uplink
 from aiosd.policy.allowance import Amount
+from aiosd.policy.breaker import BreakerState
 from aiosd.uplink.books import Books
 from aiosd.uplink.doors import open_doors
 from aiosd.uplink.journal import Journal
@@ -19,6 +20,12 @@ from aiosd.uplink.teaching import Teaching
 MICROS = 1_000_000
 LOG = "log.jsonl"
 BUDGET = "budget.json"
+# How an endpoint stands, for people.
+_STATES = {
+    BreakerState.CLOSED: "ready",
+    BreakerState.OPEN: "resting",
+    BreakerState.HALF_OPEN: "on trial",
+}
 # How long one that was told to go may take to write its books.
 CLAIM_SECONDS = 5.0
 
@@ -99,7 +106,7 @@ class Office:
                 "name": door.name,
                 "address": door.place.address,
                 "model": door.endpoint.model,
-                "state": "unusable" if door.problem else door.breaker.state(now).value,
+                "state": "unusable" if door.problem else _STATES[door.breaker.state(now)],
                 "rest_seconds": round(door.breaker.rest_seconds(now), 1),
                 "problem": door.problem,
                 "key": "none" if door.key is None else "given",

@@ -150,8 +150,22 @@ def test_an_expert_for_which_there_is_no_room_is_stood_in_for_if_its_package_let
     path.write_text('privacy = "uplink"\n' + path.read_text())
     daemon.signal(signal.SIGHUP)
     until(lambda: isinstance(client.ask(asked), End), "the package's new word")
-    local = Run(input=TextInput(text="x y"))
-    assert error(client.ask(local)).code == "over_ram"
+    sent = len(server.asked)
+    # The router takes such a package at its word too: it is nothing for a request that stays here.
+    assert error(client.ask(Run(input=TextInput(text="x y")))).code == "refused_privacy"
+    assert len(server.asked) == sent
+
+
+def test_a_local_package_among_several_that_cannot_now_keeps_the_request_here(
+    daemon: DaemonProcess, server: FakeOpenai
+) -> None:
+    for name, privacy in (("shy", "local"), ("bold", "uplink")):
+        path = daemon.install(name, mebibytes=4000) / "expert.toml"
+        path.write_text(f'privacy = "{privacy}"\n' + path.read_text())
+    client = start(daemon, server)
+    refused = error(client.ask(Run(input=TextInput(text="x y"), options=UP)))
+    assert (refused.code, refused.details["forbidden_by"]) == ("refused_privacy", "package")
+    assert server.asked == []
 
 
 def test_without_an_uplink_nothing_of_it_is_there(daemon: DaemonProcess) -> None:

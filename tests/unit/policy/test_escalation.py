@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiosd.domain.decision import Reason, Removed
 from aiosd.domain.errors import (
     AiosdError,
     BusyError,
@@ -28,6 +29,8 @@ from aiosd.policy.escalation import (
     permit,
     unanswered,
 )
+from aiosd.policy.no_route import refusal
+from aiosd.policy.route_facts import RouteFacts, Wanted
 
 ANNA = Asker("api:01", 1000)
 OPEN = EscalationRules(frozenset({"*"}), None)
@@ -130,6 +133,26 @@ def test_only_what_nobody_here_can_answer_comes_to_the_last_layer() -> None:
     ]
     assert all(map(is_last_resort, yes))
     assert not any(map(is_last_resort, no))
+
+
+@pytest.mark.parametrize("reason", [Reason.RAM, Reason.HEALTH, Reason.COST])
+@pytest.mark.parametrize("privacies", [("local", "uplink"), ("uplink", "local"), ("uplink",) * 2])
+def test_the_router_names_a_local_package_among_those_that_cannot_now(
+    reason: Reason, privacies: tuple[str, str]
+) -> None:
+    catalogue = {
+        name: RouteFacts(name, "echo", InputType.TEXT, 10, Privacy(privacy))
+        for name, privacy in zip("ab", privacies, strict=True)
+    }
+    removed = [
+        Removed(expert="c", reason=Reason.TASK),
+        Removed(expert="a", reason=reason, found=9.0, limit=1.0),
+        Removed(expert="b", reason=Reason.RAM, found=9.0, limit=1.0),
+    ]
+    error = refusal(Wanted(None, "echo", InputType.TEXT, 1), catalogue, removed)
+    assert is_last_resort(error)
+    local = [name for name, facts in catalogue.items() if facts.privacy is Privacy.LOCAL]
+    assert error.details.get("expert") == (local[0] if local else None)
 
 
 def test_the_end_says_why_nobody_here_answered_and_why_the_uplink_did_not() -> None:

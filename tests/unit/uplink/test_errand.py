@@ -263,6 +263,9 @@ def test_nobody_listens_and_nobody_has_that_name(server: FakeOpenai, tmp_path: P
     assert "connect: Connection refused" in error.message
     assert 0 < float(str(error.details["retry_after_seconds"])) <= 60.0
     assert "rests for" in stage.fail(NoRouteError).message
+    endpoints = stage.office.status()["endpoints"]
+    assert isinstance(endpoints, list)
+    assert endpoints[0]["state"] == "resting"
     assert stage.today()["requests"] == 0, "nothing left, so nothing is counted"
     assert [entry["what"] for entry in stage.log()] == ["sent", "ended"]
     assert stage.log()[1]["bytes_up"] == 0

@@ -156,13 +156,13 @@ def test_an_error_of_our_own_leaves_nobody_waiting(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(main, "run_errand", broken)
-    seen: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", seen.append)
+    logged = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: logged.set())
     daemon = Daemon(tmp_path, server)
     daemon.hear()
     daemon.ask(1)
     failed = daemon.hear()
     assert isinstance(failed, Failed)
     assert (failed.code, failed.details["reason"]) == ("expert_failed", "internal")
-    assert seen, "and the log says what it was"
+    assert logged.wait(20), "and the log says what it was"
     daemon.close()
