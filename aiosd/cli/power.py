@@ -95,7 +95,7 @@ def painted(line: Line, paper: Paper) -> str:
     """Return a line as the paper shows it, at most 80 columns of it."""
     left, pieces = WIDTH, []
     for text, how in line:
-        shown = printable(text)
+        shown = printable(text).replace("\n", " ")
         if len(shown) > left:
             shown = f"{shown[: left - 1]}…" if left else ""
         left -= len(shown)

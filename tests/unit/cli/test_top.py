@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fakes.daemon import BODIES, FakeDaemon
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiosd.cli.check import Verdict
@@ -135,6 +135,7 @@ tables = st.dictionaries(
 
 
 @given(status=tables, row=tables, power=tables, joules=tables)
+@example(status={}, row={}, power={"meter": None, "silence": {"\n": None}}, joules={})
 def test_no_line_is_wider_than_eighty_columns_or_moves_the_cursor(
     status: dict[str, object],
     row: dict[str, object],
