@@ -80,6 +80,7 @@ class Worker:
     pipe: Pipe[FromWorker] | None = None
     process: Child | Forked | None = None
     ready: WorkerReady | None = None
+    checked: bool = False
     failure: str = ""
     priority: Priority = Priority.NORMAL
     nice: int | None = None
@@ -268,6 +269,7 @@ class Workers:
             case Piece():
                 listener.on_piece(worker.expert, message)
             case Measured():
+                self._on_measured(worker)
                 listener.on_measured(worker.expert, message)
             case Failed():
                 listener.on_failed(worker.expert, message)
@@ -276,17 +278,22 @@ class Workers:
             case Resumed():
                 listener.on_resumed(worker.expert, message)
             case WorkerReady():
-                self._on_ready(worker, message)
-                listener.on_worker_ready(worker.expert, message)
+                self._on_ready(worker, message, listener)
             case LoadFailed():
                 worker.failure = message.reason
 
-    def _on_ready(self, worker: Worker, ready: WorkerReady) -> None:
-        """Note that an expert is loaded, and see what its process is held to and shares."""
+    def _on_ready(self, worker: Worker, ready: WorkerReady, listener: Listener) -> None:
+        """Tell that an expert is loaded, then see what its process shares with others."""
         worker.ready = ready
-        self.groups.check(worker.expert, ready.pid)
+        listener.on_worker_ready(worker.expert, ready)
         if isinstance(worker.process, Forked) and self._hosts is not None:
             self._hosts.weigh(worker.process)
+
+    def _on_measured(self, worker: Worker) -> None:
+        """See, once, whether a worker is in its control group: it is by the time it is measured."""
+        if worker.ready is not None and not worker.checked:
+            worker.checked = True
+            self.groups.check(worker.expert, worker.ready.pid)
 
     def _gone(self, worker: Worker, how: str) -> None:
         """The process is gone: clear up, and tell why."""

@@ -10,7 +10,7 @@ import msgspec
 
 from aiosd.protocol.pipe import HostFailed, LoadFailed, Spawn
 from aiosd.worker.channel import Channel
-from aiosd.worker.confine import die_with_parent, enter_groups
+from aiosd.worker.confine import die_with_parent, enter_groups, open_entrances
 
 
 def main() -> int:
@@ -49,7 +49,9 @@ def _be(options: argparse.Namespace) -> int:
         return Host(options.fd, options.host).serve()
     if options.parent:
         die_with_parent(options.parent)
-    enter_groups(options.group)  # the interpreter's own imports are counted there as well
+    enter_groups(
+        open_entrances(options.group)
+    )  # the interpreter's own imports are counted there as well
     from aiosd.worker.main import run_worker  # noqa: PLC0415 - imported late, after the arguments
 
     return run_worker(options.fd, os.getpid())

@@ -48,14 +48,25 @@ def die_with_parent(parent: int) -> None:
         raise SystemExit(0)
 
 
-def enter_groups(entrances: Iterable[str]) -> None:
-    """Move this process into control groups; what it has taken so far stays where it is counted.
-
-    The daemon looks whether it is there, and says so if not.
-    """
+def open_entrances(entrances: Iterable[str]) -> list[int]:
+    """Return descriptors of the files by which a process enters control groups."""
+    handles: list[int] = []
     for each in entrances:
         with contextlib.suppress(OSError):
-            _write(Path(each), str(os.getpid()))
+            handles.append(os.open(each, os.O_WRONLY | os.O_CLOEXEC))
+    return handles
+
+
+def enter_groups(handles: Iterable[int]) -> None:
+    """Move this process into control groups; what it has taken so far stays where it is counted.
+
+    The daemon looks whether it is there, and says so if not. The walls may go up meanwhile: the
+    files are open already.
+    """
+    for handle in handles:
+        with contextlib.suppress(OSError):
+            os.write(handle, str(os.getpid()).encode())
+        os.close(handle)
 
 
 def confine_at_start(

@@ -57,7 +57,7 @@ class Rig:
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "aiosd.daemon", "--config", str(self.settings)],
-                    env={**os.environ, "NOTIFY_SOCKET": str(address)},
+                    env={**environment(), "NOTIFY_SOCKET": str(address)},
                     stderr=log,
                 )
             while not ear.recv(4096).startswith(b"READY=1"):
@@ -165,6 +165,11 @@ class Rig:
     def status(self) -> dict[str, object]:
         """Return the daemon's own condition."""
         return self.look(Status())
+
+
+def environment() -> dict[str, str]:
+    """Return what the daemon is to find: bytecode is kept, as it is for an installed package."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def run_of(subject: Subject, options: Options = Options()) -> Run:  # noqa: B008 - frozen

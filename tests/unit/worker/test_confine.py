@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aiosd.worker import landlock
-from aiosd.worker.confine import enter_groups
+from aiosd.worker.confine import enter_groups, open_entrances
 from aiosd.worker.seccomp import ARCHITECTURES
 
 pytestmark = pytest.mark.process
@@ -340,5 +340,6 @@ def test_pictures_are_decoded_inside_the_walls(repo: Path) -> None:
 def test_a_process_enters_every_group_that_it_can(tmp_path: Path) -> None:
     one, other = tmp_path / "one" / "cgroup.procs", tmp_path / "other" / "cgroup.procs"
     other.parent.mkdir()
-    enter_groups([str(one), str(other)])
+    other.touch()
+    enter_groups(open_entrances([str(one), str(other)]))
     assert other.read_text() == str(os.getpid())
