@@ -206,8 +206,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         running = self.running()
         for rank in range(len(ORDER)):
             assert sum(ORDER.index(each) == rank for each in running) <= 2
-        workers = [each for each in self.world.workers.values() if each.serving is not None]
-        urgent = [each for each in workers if each.duty > TRICKLE] or workers
+        slots = self.world.scheduler.slots
+        workers = {
+            name: each for name, each in self.world.workers.items() if each.serving is not None
+        }
+        served = {name: slots[name].serving for name in workers}
+        waiting = {n for n, each in served.items() if each and each.priority is Priority.BACKGROUND}
+        trickling = waiting if len(waiting) < len(workers) else set()
+        # Under a power cap the duty of the others may be as small as a trickle is without one.
+        most = max((each.duty for each in workers.values()), default=1.0)
+        for name in trickling:
+            assert workers[name].threads == 1
+            assert workers[name].duty <= max(TRICKLE * most, 0.02)
+        urgent = [each for name, each in workers.items() if name not in trickling]
         assert sum(each.threads for each in urgent) <= max(2, len(urgent))
 
     @invariant()
