@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -134,6 +135,8 @@ def bar(value: object, bound: object) -> tuple[str, str]:
     if not isinstance(value, (int, float)) or not isinstance(bound, (int, float)) or bound <= 0:
         return ("[" + " " * BAR + "]", "faint")
     share = value / bound
+    if not math.isfinite(share):
+        return ("[" + " " * BAR + "]", "faint")
     filled = min(BAR, max(0, round(BAR * share)))
     how = "good" if share < _CLOSE else "warn" if share <= 1 else "bad"
     return ("[" + "#" * filled + "·" * (BAR - filled) + "]", how)

@@ -1,6 +1,7 @@
 """What people read: aligned tables, human units, colours only where they help."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -48,7 +49,7 @@ def size(value: object) -> str:
 
 def span(value: object) -> str:
     """Return seconds as the one or two largest units, or a dash."""
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return "-"
     seconds = int(value)
     days, rest = divmod(seconds, 86_400)

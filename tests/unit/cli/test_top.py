@@ -135,6 +135,8 @@ tables = st.dictionaries(
 
 
 @given(status=tables, row=tables, power=tables, joules=tables)
+@example(status={"uptime_seconds": float("nan")}, row={}, power={}, joules={})
+@example(status={"uptime_seconds": float("inf")}, row={}, power={}, joules={})
 @example(status={}, row={}, power={"meter": None, "silence": {"\n": None}}, joules={})
 def test_no_line_is_wider_than_eighty_columns_or_moves_the_cursor(
     status: dict[str, object],
