@@ -38,7 +38,7 @@ class ChunkIndex(_Table, frozen=True, kw_only=True):
     `hashes` holds the first 16 bytes of each chunk's sha256, one after the other.
     """
 
-    size: Annotated[int, Meta(ge=1024, le=2**30)]
+    size: Annotated[int, Meta(ge=1024, le=2**22)]
     spans: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=MAX_FILE_BYTES)], ...], Meta(max_length=MAX_SPANS)
     ]
