@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-# A cap may be spent ahead by so much of a second, so that pieces need not be tiny.
+# So much of a second that was not used may be made up for.
 _BURST_SECONDS = 0.25
 
 

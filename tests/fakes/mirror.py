@@ -27,7 +27,7 @@ class Asked:
 class Mirror:
     """The server; `files` by path without a leading slash."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
     mischief: Mischief | None = None
     ranges: bool = True
 
