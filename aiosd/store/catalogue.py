@@ -98,9 +98,11 @@ def open_package(folder: Path, read: Read = read_manifest) -> Installed:
     Raises:
         PackageError: it is not what its manifest claims; a `MissingFileError` if a file is absent.
     """
-    manifest = read(folder)
+    # A link is the active release: whoever holds this package keeps that one when the link moves.
+    place = folder.resolve() if folder.is_symlink() else folder
+    manifest = read(place)
     check_folder_name(manifest, folder)
-    installed = Installed(manifest, folder)
+    installed = Installed(manifest, place)
     check_files(installed)
     return installed
 

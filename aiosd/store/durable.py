@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from aiosd.store.failpoint import reach
+
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,6 +25,53 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folders(folder: Path) -> None:
+    """Make `folder` and what is missing above it, each durable in the one that holds it.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    reach("folder.made")
+    sync_folder(folder.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o444) -> None:
+    """Write a file that is not there yet, its bytes durable; its name is once the folder is synced.
+
+    Raises:
+        OSError: it is there, or the disk says no.
+    """
+    with path.open("xb", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target`, in one step where it is one or nothing yet.
+
+    Raises:
+        OSError: the folder cannot be written, or `path` is a folder; `path` is as before.
+    """
+    draft = path.with_name(f".link-{path.name}")
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(target)
+    try:
+        reach("link.rename")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    reach("link.renamed")
+    sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -84,7 +84,7 @@ def install(
                 _stage(staging, manifest, data, sources)
                 _put_in_place(staging, experts / manifest.name)
             finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                _discard(staging)
     return Installed(manifest, experts / manifest.name)
 
 
@@ -116,11 +116,19 @@ def recover(experts: Path) -> None:
     for left in sorted(experts.glob(f"{_ASIDE}*")):
         target = experts / left.name.removeprefix(_ASIDE)
         if target.exists():
-            shutil.rmtree(left, ignore_errors=True)
+            _discard(left)
         else:
             left.rename(target)
     for left in experts.glob(f"{_STAGING}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        _discard(left)
+
+
+def _discard(path: Path) -> None:
+    """Delete a package folder, or the link that a published release was active by."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -326,4 +334,4 @@ def _put_in_place(staging: Path, target: Path) -> None:
         aside.rename(target)
         raise
     sync_folder(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    _discard(aside)

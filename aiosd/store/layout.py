@@ -24,6 +24,16 @@ class Layout:
     sockets: Path = Path("/run/aiosd")
 
     @property
+    def blobs(self) -> Path:
+        """The folder of files by their content; on one file system with `experts[0]`."""
+        return self.experts[0].parent / "blobs"
+
+    @property
+    def releases(self) -> Path:
+        """The folder of published releases, into which links in `experts[0]` point."""
+        return self.experts[0].parent / "releases"
+
+    @property
     def digests(self) -> Path:
         """The file that remembers which model files were hashed; safe to delete."""
         return self.state / "digests.json"
