@@ -9,7 +9,7 @@ keep old releases out.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -87,15 +87,14 @@ class Ledger:
             )
         except sqlite3.Error as error:
             raise LedgerError(path, str(error)) from error
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._database.close)
             with self._guarded():
                 self._prepare()
-            if new:
-                sync_folder(path.parent)
-            reach("ledger.opened")
-        except BaseException:
-            self._database.close()
-            raise
+                if new:
+                    sync_folder(path.parent)
+                reach("ledger.opened")
+            undo.pop_all()
 
     def _prepare(self) -> None:
         """Set the connection up, and make the tables if there are none."""
@@ -301,15 +300,10 @@ class Ledger:
         database = self._database
         with self._lock, self._guarded():
             reach(f"ledger.{what}.begin")
-            database.execute("BEGIN IMMEDIATE")
-            try:
+            with database:  # commits, or rolls back if anything is raised
+                database.execute("BEGIN IMMEDIATE")
                 yield database
                 reach(f"ledger.{what}.commit")
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                raise
             reach(f"ledger.{what}.committed")
 
 
