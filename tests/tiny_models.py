@@ -22,8 +22,14 @@ class Port:
     data: bytes = b""
 
 
-def build(
-    ports: list[Port], inputs: list[int], *, op: int, options: object, name: str = ""
+def build(  # noqa: PLR0913 -- a model in one call
+    ports: list[Port],
+    inputs: list[int],
+    *,
+    op: int,
+    options: object,
+    name: str = "",
+    description: str = "tiny",
 ) -> bytes:
     """Return the bytes of a model whose only operator gives the last port."""
     model, graph, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
@@ -38,7 +44,7 @@ def build(
     graph.inputs = np.array(list(asked), np.int32)
     graph.outputs = np.array([len(ports) - 1], np.int32)
     graph.operators = [_operator(inputs, graph.outputs, options)]
-    model.version, model.description = 3, "tiny"
+    model.version, model.description = 3, description
     model.operatorCodes, model.subgraphs = [code], [graph]
     model.buffers = [_buffer(data) for data in buffers]
     builder = flatbuffers.Builder(1024)
@@ -93,11 +99,12 @@ def requantizer(given: Port, wanted: Port) -> bytes:
     return build([given, wanted], [0], op=_QUANTIZE, options=schema.QuantizeOptionsT())
 
 
-def gatherer(table: list[float]) -> bytes:
+def gatherer(table: list[float], description: str = "tiny") -> bytes:
     """Int32 (1, 2) places → the numbers at those places of a table; it fails on a wrong place."""
     numbers = Port((len(table),), data=np.array(table, "<f4").tobytes())
     ports = [numbers, Port((1, 2), INT32), Port((1, 2))]
-    return build(ports, [0, 1], op=_GATHER, options=schema.GatherOptionsT())
+    options = schema.GatherOptionsT()
+    return build(ports, [0, 1], op=_GATHER, options=options, description=description)
 
 
 def stranger(name: str) -> bytes:

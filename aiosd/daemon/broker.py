@@ -15,11 +15,13 @@ from aiosd.daemon.admission import (
     keep_alive_of,
     payload_of,
 )
+from aiosd.daemon.askers import Askers
 from aiosd.daemon.cost import Energy
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.loader import Loader
+from aiosd.daemon.orders import Orders
 from aiosd.daemon.pending import Counts, Pending
 from aiosd.daemon.recall import Recall
 from aiosd.daemon.routing import Routing
@@ -31,22 +33,17 @@ from aiosd.domain.request import Priority
 from aiosd.policy.effects import (
     Adjust,
     Effect,
-    Interrupt,
-    Kill,
     Limit,
     Load,
-    Park,
     Refuse,
-    Resume,
     Serve,
     Settle,
-    Unload,
 )
 from aiosd.policy.queues import Ticket
 from aiosd.policy.router import Route, Wanted, route
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.codec import Envelope
-from aiosd.protocol.messages import Chunk, End, Error, Reply, Run, error_message, error_of
+from aiosd.protocol.messages import Chunk, End, Error, Run, error_message, error_of
 from aiosd.protocol.pipe import (
     Done,
     Failed,
@@ -84,7 +81,8 @@ class Broker:
         self._numbers = itertools.count(1)
         self._requests: dict[int, Pending] = {}
         self._by_client: dict[Client, dict[bytes, int]] = {}
-        self._askers: dict[str, list[tuple[Client, bytes]]] = {}
+        self._askers = Askers(scheduler.slots)
+        self._orders = Orders(workers, events)
         self._timer: asyncio.TimerHandle | None = None
         self.max_deadline_seconds = 3600.0
         self.max_held_bytes = 2**26
@@ -147,7 +145,7 @@ class Broker:
 
     def settle(self, client: Client, request: bytes, expert: str, effects: list[Effect]) -> None:
         """Carry out an operator's verb, and answer it when it is settled."""
-        self._askers.setdefault(expert, []).append((client, request))
+        self._askers.wait(client, request, expert)
         self.perform(effects)
 
     # ── workers (the `Listener` of Workers) ───────────────────────────────────────────────────
@@ -270,30 +268,10 @@ class Broker:
                 case Load() | Limit():
                     self.loader.book(effect)
                 case Settle(expert, error_or_none):
-                    self._settled(expert, error_or_none)
+                    self._askers.settled(expert, error_or_none)
                 case _:
-                    self._order(effect)
+                    self._orders.give(effect)
         self._set_timer()
-
-    def _order(self, effect: Unload | Park | Resume | Interrupt | Kill) -> None:
-        """Tell a worker what to do."""
-        match effect:
-            case Unload(expert, why):
-                topic = "expert.evicted" if why.startswith("evicted") else "expert.draining"
-                self._events.publish(topic, {"expert": expert, "why": why})
-                log.info("unloading %s: %s", expert, why)
-                self._workers.stop(expert)
-            case Park(expert, pages, why):
-                self._events.publish("expert.parking", {"expert": expert, "why": why})
-                log.info("parking %s: %s", expert, why)
-                self._workers.park(expert, pages=pages)
-            case Resume(expert):
-                self._workers.resume(expert)
-            case Interrupt(request, expert):
-                self._workers.cancel(expert, request)
-            case Kill(expert, why):
-                log.warning("killing %s: %s", expert, why)
-                self._workers.kill(expert, why)
 
     def _serve(self, effect: Serve) -> None:
         """Hand a request to its worker."""
@@ -362,16 +340,6 @@ class Broker:
             if not mine:
                 del self._by_client[pending.client]
         return pending
-
-    def _settled(self, expert: str, error: AiosdError | None) -> None:
-        """Answer the operators who asked for an expert's load or unload."""
-        for client, request in self._askers.pop(expert, []):
-            slot = self.scheduler.slots.get(expert)
-            state = slot.state.value if slot else "removed"
-            answer = (
-                error_message(error) if error else Reply(body={"expert": expert, "state": state})
-            )
-            client.frontend.send(client, request, answer)
 
     def _route(self, run: Run, size: int) -> Route:
         """Choose the expert; one that is named is taken at its word."""

@@ -1,24 +1,18 @@
 """The verbs that are not `run`: looking for everybody, loading and the like for operators only."""
 
 import asyncio
-import dataclasses
 import os
-import time
 from collections.abc import Callable
 
 import msgspec
 
 from aiosd.daemon.asks import Asks, no_uplink
 from aiosd.daemon.broker import Broker
-from aiosd.daemon.cost import books_of
-from aiosd.daemon.facts import Facts
 from aiosd.daemon.frontend import Client
-from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
-from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.version import own_version
-from aiosd.daemon.workers import Worker, Workers
+from aiosd.daemon.views import Views
 from aiosd.domain.errors import (
     AiosdError,
     ConfigError,
@@ -26,9 +20,6 @@ from aiosd.domain.errors import (
     InvalidError,
     UnknownExpertError,
 )
-from aiosd.domain.expert import ExpertState
-from aiosd.policy.slots import Slot
-from aiosd.policy.turns import HELD
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.levers import Levers, Look
 from aiosd.protocol.messages import (
@@ -54,7 +45,6 @@ from aiosd.protocol.messages import (
     Uplink,
     error_message,
 )
-from aiosd.sensors.memory import read_process
 
 ADMIN = "admin"
 
@@ -67,22 +57,17 @@ class Control:
         loop: asyncio.AbstractEventLoop,
         broker: Broker,
         inventory: Inventory,
-        workers: Workers,
-        hosts: Hosts | None,
+        views: Views,
     ) -> None:
-        """Look into these; `facts` and `on_reload` are set by the daemon before it listens."""
+        """Look into these; `on_reload` is set by the daemon before it listens."""
         self._loop = loop
         self._broker = broker
         self._inventory = inventory
-        self._workers = workers
-        self._hosts = hosts
+        self.views = views
         self.asks: Asks = broker
         self.on_uplink: Callable[[Client, bytes, Uplink], None] = no_uplink
-        self.telemetry: Telemetry | None = None
         self.helper: PowerHelper | None = None
         self.clocks: ClockKeeper | None = None
-        self.energy_since: Callable[[], float] = time.time
-        self.facts = Facts("", "", "", "", time.time())
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
     def on_message(self, client: Client, envelope: Envelope) -> None:
@@ -167,15 +152,15 @@ class Control:
             case Ping():
                 body = {"version": own_version(), "wire": VERSION, "pid": os.getpid()}
             case List():
-                body = self._list()
+                body = self.views.experts()
             case Show():
-                body = self._show(verb.expert)
+                body = self.views.show(verb.expert)
             case Ps():
-                body = self._ps()
+                body = self.views.ps()
             case Status():
-                body = self._status()
+                body = self.views.status()
             case Energy():
-                body = self._energy()
+                body = self.views.energy()
             case Reload():
                 body = self._reload()
         return body
@@ -194,201 +179,5 @@ class Control:
             "added": change.added,
             "removed": change.removed,
             "changed": change.changed,
-            "refused": self._refused(),
+            "refused": self.views.refused(),
         }
-
-    def _list(self) -> dict[str, object]:
-        slots = self._broker.scheduler.slots
-        experts = []
-        for name, installed in self._inventory.catalogue.experts.items():
-            manifest, slot = installed.manifest, slots[name]
-            experts.append(
-                {
-                    "name": name,
-                    "release": manifest.release,
-                    "task": manifest.task.value,
-                    "summary": manifest.summary,
-                    "engine": manifest.engine.name,
-                    "input": manifest.input.type.value,
-                    "state": slot.state.value,
-                    "pinned": slot.pinned,
-                    "size_bytes": sum(file.size for file in manifest.files),
-                    "need_bytes": slot.need_bytes,
-                }
-            )
-        return {"experts": experts, "refused": self._refused()}
-
-    def _refused(self) -> list[dict[str, str]]:
-        return [
-            {"path": str(each.path), "reason": each.reason}
-            for each in self._inventory.catalogue.refused
-        ]
-
-    def _show(self, name: str) -> dict[str, object]:
-        installed = self._inventory.find(name)
-        need = self._inventory.need(name)
-        return {
-            "manifest": msgspec.to_builtins(installed.manifest),
-            "folder": str(installed.folder),
-            "need": msgspec.to_builtins(need),
-            "computed_need_bytes": need.total_bytes,
-            **self._worker(name, self._broker.scheduler.slots[name]),
-        }
-
-    def _ps(self) -> dict[str, object]:
-        experts = [
-            self._worker(name, slot)
-            for name, slot in self._broker.scheduler.slots.items()
-            if slot.loaded or slot.wanted
-        ]
-        hosts = []
-        for host in self._hosts.hosts.values() if self._hosts else ():
-            pid = host.child.pid if host.child else 0
-            memory = read_process(pid)
-            hosts.append(
-                {
-                    "engine": host.engine,
-                    "pid": pid,
-                    "version": host.ready.version if host.ready else "starting",
-                    "import_ms": host.ready.import_ms if host.ready else None,
-                    "pss_bytes": memory.pss_bytes if memory else 0,
-                    "private_bytes": memory.anon_bytes if memory else 0,
-                    "held_bytes": host.ready.pss_bytes if host.ready else 0,
-                    "workers": len(host.workers),
-                }
-            )
-        return {"experts": experts, "hosts": hosts}
-
-    def _worker(self, name: str, slot: Slot) -> dict[str, object]:
-        """Return how one expert stands, with its process if it has one."""
-        worker, now = self._workers.workers.get(name), self._loop.time()
-        ready = worker.ready if worker else None
-        memory = read_process(ready.pid) if ready else None
-        return {
-            "name": name,
-            "release": self._inventory.find(name).manifest.release if not slot.removed else 0,
-            "state": slot.state.value,
-            "pid": ready.pid if ready else None,
-            "engine": ready.engine if ready else self._engine(name),
-            "ram_bytes": memory.pss_bytes if memory else 0,
-            "own_bytes": memory.own_bytes if memory else 0,
-            "private_bytes": memory.anon_bytes if memory else 0,
-            "mapped_bytes": memory.mapped_bytes if memory else 0,
-            "reclaimable_bytes": memory.pss_bytes - memory.anon_bytes if memory else 0,
-            "limit_bytes": self._workers.groups.limit_of(name),
-            "held_bytes": self._broker.scheduler.ledger.held(name),
-            "held_mapped_bytes": self._broker.scheduler.ledger.file_bytes(name),
-            "need_bytes": slot.need_bytes,
-            "load_ms": ready.load_ms if ready else None,
-            "since_seconds": now - slot.ready_at if ready else None,
-            "idle_seconds": now - slot.idle_since if ready and not slot.serving else None,
-            "requests": self._broker.counts.by_expert.get(name, 0),
-            "queue": len(slot.queue),
-            "pinned": slot.pinned,
-            "priority": slot.serving.priority.value if slot.serving else None,
-            "threads": worker.threads if worker and slot.serving else None,
-            "nice": self._nice(worker),
-            "confinement": msgspec.to_builtins(ready.confinement) if ready else None,
-        }
-
-    def _nice(self, worker: Worker | None) -> int | None:
-        """Return how nice a worker is: as it was set, else as it started."""
-        if worker is None or worker.ready is None:
-            return None
-        return worker.ready.confinement.nice if worker.nice is None else worker.nice
-
-    def _engine(self, name: str) -> str:
-        installed = self._inventory.catalogue.experts.get(name)
-        return installed.manifest.engine.name if installed else ""
-
-    def _status(self) -> dict[str, object]:
-        scheduler, counts, facts = self._broker.scheduler, self._broker.counts, self.facts
-        memory = read_process(os.getpid())
-        loaded = sum(slot.loaded for slot in scheduler.slots.values())
-        parked = sum(slot.state is ExpertState.PARKED for slot in scheduler.slots.values())
-        return {
-            "version": own_version(),
-            "pid": os.getpid(),
-            "uptime_seconds": time.time() - facts.started,
-            "board": facts.board,
-            "profile_reason": facts.profile_reason,
-            "config_path": facts.config_path,
-            "ram_cap_bytes": scheduler.ledger.cap_bytes,
-            "ram_cap_reason": facts.cap_reason,
-            "ram_used_bytes": scheduler.ledger.used_bytes,
-            "ram_mapped_bytes": scheduler.ledger.mapped_bytes,
-            "ram_free_bytes": max(0, scheduler.ledger.free_bytes),
-            **self._memory(),
-            "daemon_pss_bytes": memory.pss_bytes if memory else 0,
-            "experts": {"installed": len(scheduler.slots), "loaded": loaded, "parked": parked},
-            "queue": scheduler.queued,
-            "waiting_for": self._waiting_for(),
-            "requests": {
-                "answered": counts.answered,
-                "failed": counts.failed,
-                "cold_loads": self._broker.loader.loads,
-            },
-            "evictions": scheduler.evictions,
-            "parkings": scheduler.residency.parkings,
-            "power": self._power(),
-            "routing": self._broker.routing.told(),
-            "stopping": scheduler.stopping,
-        }
-
-    def _waiting_for(self) -> str:
-        """Return what keeps requests waiting beside the cores; nothing if nothing does."""
-        turns, telemetry = self._broker.scheduler.turns, self.telemetry
-        allowance = telemetry.allowance if telemetry else None
-        if turns.held:
-            return f"{HELD}: {'; '.join(allowance.why) if allowance else ''}"
-        return "" if turns.surplus else "background work: waiting for surplus power"
-
-    def _memory(self) -> dict[str, object]:
-        """Return what holds the RAM cap, what the machine has left, and of which kind it is.
-
-        Anonymous memory is there until its process gives it back; what is mapped from files (a
-        model's weights) the kernel may take back, and read again.
-        """
-        groups, watch = self._workers.groups, self._workers.watch
-        reading = watch.reading()
-        held = [read_process(pid) for _, pid in self._workers.pids()]
-        anonymous = sum(each.anon_bytes for each in held if each)
-        return {
-            "enforced_by": groups.mechanism,
-            "cgroup_problems": groups.problems,
-            "experts_anonymous_bytes": anonymous,
-            "experts_reclaimable_bytes": sum(each.pss_bytes for each in held if each) - anonymous,
-            "memory_total_bytes": reading.total_bytes,
-            "memory_available_bytes": reading.available_bytes,
-            "memory_short": watch.short,
-            "memory_stalls": watch.stalls,
-            "memory_watched_by": watch.mechanism,
-        }
-
-    def _power(self) -> dict[str, object]:
-        """Return what the instruments say now."""
-        telemetry = self.telemetry
-        if telemetry is None:
-            return {}
-        battery = telemetry.battery()
-        return {
-            "meter": telemetry.meter.name,
-            "source": telemetry.meter.source.value,
-            "scope": telemetry.meter.scope.value,
-            "watts": telemetry.watts,
-            "idle_watts": telemetry.books.idle_watts,
-            "silence": telemetry.silence,
-            "passed_over": [f"{each.name}: {each.reason}" for each in telemetry.meter.passed_over],
-            "heat": {each.zone: each.celsius for each in telemetry.heat()},
-            "battery": msgspec.to_builtins(battery) if battery else None,
-            "sysroot": str(telemetry.root),
-            "calibration": str(telemetry.calibration),
-            "clock_share": self.clocks.share if self.clocks else 1.0,
-            "allowance": dataclasses.asdict(telemetry.allowance) if telemetry.allowance else None,
-        }
-
-    def _energy(self) -> dict[str, object]:
-        """Return where all joules went."""
-        if self.telemetry is None:
-            return {}
-        return books_of(self.telemetry.totals(), self.energy_since())

@@ -28,13 +28,14 @@ from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
+from aiosd.daemon.power_caps import PowerCaps
 from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.surroundings import look_around, scheduler_rules
 from aiosd.daemon.telemetry import Telemetry
+from aiosd.daemon.views import Views
 from aiosd.daemon.workers import Workers
-from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.governor import SPARE_SHARE, Ledger
 from aiosd.policy.head import Head
@@ -151,12 +152,17 @@ class Daemon:
         )
         self._watch.listen(self._broker.loader)
         self._broker.recall = self._recall
-        self._telemetry.listen(self._on_allowance, self.scheduler.turns.awaits_power)
-        self._control = Control(loop, self._broker, self._inventory, self._workers, self._hosts)
-        self._control.telemetry = self._telemetry
-        self._control.energy_since = lambda: self._energy_keeper.since
-        self._control.helper, self._control.clocks = self._helper, self._clocks
+        self._power = PowerCaps(loop, self._broker, self._telemetry, self._clocks, self._groups)
+        self._open_control()
         self._open_routing(environment)
+
+    def _open_control(self) -> None:
+        """Put together who answers everything that is not a request."""
+        views = Views(self._loop, self._broker, self._inventory, self._workers, self._hosts)
+        views.telemetry, views.clocks = self._telemetry, self._clocks
+        views.energy_since = lambda: self._energy_keeper.since
+        self._control = Control(self._loop, self._broker, self._inventory, views)
+        self._control.helper, self._control.clocks = self._helper, self._clocks
 
     def _open_routing(self, environment: Mapping[str, str]) -> None:
         """Take up what the router has learned; the rest is learned when packages are known."""
@@ -229,40 +235,8 @@ class Daemon:
 
     def _cap_power(self) -> None:
         """Hold the board to the owner's caps."""
-        power = self._settings.power
-        self._helper.enable(wanted=power.helper)
-        self._clocks.saves = self._telemetry.slower_clock_saves()
-        if not (power.cap_watts or power.joules_per_hour):
-            self._clocks.on_duty(None)
-        self._telemetry.cap(
-            power.cap_watts,
-            power.joules_per_hour,
-            self._load_rules().threads,
-            self._settings.queue.power_seconds,
-        )
-        bucket = power.joules_per_hour and self._telemetry.enabled
-        self.scheduler.turns.pay_from(self._telemetry.purse if bucket else None)
-
-    def _on_allowance(self, allowance: Allowance | None) -> None:
-        """Not at once: it may have been decided in the midst of the broker's work."""
-        self._loop.call_soon(self._allow, allowance)
-
-    def _allow(self, allowance: Allowance | None) -> None:
-        """Let the scheduler act on what the power governor allows."""
-        refused = allowance is not None and allowance.admit is Admission.REFUSE
-        error = self._telemetry.governor.refusal() if refused else None
-        now = self._loop.time()
-        self.scheduler.turns.paced = not self._quota(allowance)
-        self._broker.perform(self.scheduler.on_power(allowance, error, now))
-
-    def _quota(self, allowance: Allowance | None) -> bool:
-        """Have the kernel keep all workers to the cores that a cap pays for, if it can."""
-        if self._groups.simulated or not self._groups.has_quota:
-            return False
-        most = self._load_rules().threads
-        if allowance is None or (allowance.duty >= 1.0 and allowance.threads >= most):
-            return self._groups.quota(None)
-        return self._groups.quota(allowance.threads * allowance.duty)
+        self._helper.enable(wanted=self._settings.power.helper)
+        self._power.cap(self._settings, self._load_rules().threads)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""
@@ -378,7 +352,7 @@ class Daemon:
 
     def _tell_facts(self) -> None:
         picked, cap = self._around.picked, self._around.cap
-        self._control.facts = Facts(
+        self._control.views.facts = Facts(
             board=picked.profile.name,
             profile_reason=picked.reason,
             cap_reason=cap.reason,

@@ -14,6 +14,8 @@ Buffer = memoryview
 
 # Offsets may point anywhere, so that a small file can claim many long vectors that overlap.
 MAX_STEPS = 4_000_000
+# To look at a table takes as long as to read so many elements of a vector.
+TABLE_STEPS = 8
 
 _U16 = struct.Struct("<H")
 _I32 = struct.Struct("<i")
@@ -25,11 +27,11 @@ _VTABLE_HEAD = 4
 class Reader:
     """The bytes of a file, and how many elements may still be read from them."""
 
-    def __init__(self, data: Buffer, path: str) -> None:
+    def __init__(self, data: Buffer, path: str, *, steps: int = MAX_STEPS) -> None:
         self.data = data
         self.size = len(data)
         self.path = path
-        self._steps = MAX_STEPS
+        self._steps = steps
 
     def root(self) -> "Table":
         """Return the root table."""
@@ -73,7 +75,7 @@ class Table:
     def __init__(self, reader: Reader, at: int) -> None:
         self._reader = reader
         self._at = at
-        reader.spend(1)
+        reader.spend(TABLE_STEPS)
         self._vtable = at - reader.number(_I32, at)
         self._length = reader.number(_U16, self._vtable)
         reach = reader.number(_U16, self._vtable + 2)
@@ -124,8 +126,12 @@ class Table:
 
     def size(self, number: int) -> int:
         """Return how many bytes a vector of bytes has, without reading them."""
+        return self.place(number, 1)[1]
+
+    def place(self, number: int, width: int) -> tuple[int, int]:
+        """Return where a vector's elements begin and how many there are, without reading them."""
         at = self._field(number)
-        return self._reader.span(self._reader.follow(at), 1)[1] if at else 0
+        return self._reader.span(self._reader.follow(at), width) if at else (0, 0)
 
     def integers(self, number: int) -> tuple[int, ...]:
         """Return a vector of signed 32-bit integers."""

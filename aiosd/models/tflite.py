@@ -6,6 +6,8 @@ schema declares them.
 
 import math
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,22 +91,28 @@ def read_tflite(path: Path) -> TfliteFacts:
         PackageError: the file is not a whole, sane TFLite file; the message says what is wrong
             and what to do.
     """
+    with mapped(path) as reader:
+        return Model(reader).facts()
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[Reader]:
+    """Give a reader of the file at `path`, whose bytes are mapped meanwhile.
+
+    Raises:
+        PackageError: it cannot be read, or is no TFLite file by its first bytes.
+    """
     try:
         with path.open("rb") as file:
-            start = file.read(64)
-            _check_start(start, str(path))
+            _check_start(file.read(64), str(path))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _facts_of(data, str(path))
+                view = memoryview(data)
+                try:
+                    yield Reader(view, str(path))
+                finally:
+                    view.release()
     except OSError as error:
         raise PackageError(f"the file cannot be read: {error}", path=str(path)) from error
-
-
-def _facts_of(data: mmap.mmap, path: str) -> TfliteFacts:
-    view = memoryview(data)
-    try:
-        return _Model(Reader(view, path)).facts()
-    finally:
-        view.release()
 
 
 def _check_start(start: bytes, path: str) -> None:
@@ -127,20 +135,33 @@ class _Operator:
     outputs: tuple[int, ...]
 
 
-class _Model:
+class Model:
     """The model's tables, gone through once."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        root = reader.root()
+        self.root = root = reader.root()
         self._codes = [self._code(code) for code in root.tables(1)]
         self._buffers = [self._buffer(buffer) for buffer in root.tables(4)]
         self._graphs = list(root.tables(2))
         if not self._graphs:
             reader.fail("the file holds no graph: it is damaged")
 
+    def graphs(self) -> list["Graph"]:
+        """Return the graphs, every number of a tensor, a buffer and an operator in them checked.
+
+        Raises:
+            PackageError: one is wrong.
+        """
+        return [Graph(self._reader, graph, self._codes, self._buffers) for graph in self._graphs]
+
     def facts(self) -> TfliteFacts:
-        graphs = [_Graph(self._reader, graph, self._codes, self._buffers) for graph in self._graphs]
+        """Return the facts.
+
+        Raises:
+            PackageError: as `graphs`.
+        """
+        graphs = self.graphs()
         used = {operator.name for graph in graphs for operator in graph.operators}
         builtin = {name for name, custom in self._codes if not custom}
         main = graphs[0]
@@ -178,7 +199,7 @@ class _Model:
         return size if offset > 1 else buffer.size(0)
 
 
-class _Graph:
+class Graph:
     """One graph of the model: its tensors, and the operators in the order they run."""
 
     def __init__(
@@ -186,6 +207,7 @@ class _Graph:
     ) -> None:
         self._reader = reader
         self._codes = codes
+        self.table = table
         self.tensors = [self._tensor(tensor, buffers) for tensor in table.tables(0)]
         if len(self.tensors) > MAX_TENSORS:
             reader.fail(f"{len(self.tensors)} tensors are over the {MAX_TENSORS} allowed")

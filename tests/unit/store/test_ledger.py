@@ -1,0 +1,153 @@
+"""What the ledger was told it still knows, and it only ever raises what keeps old releases out."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aiosd.domain.rollout import Rollout, State
+from aiosd.store import failpoint
+from aiosd.store.ledger import MAX_HISTORY, Ledger, LedgerError, Progress
+
+ROW = Rollout(name="digits", release=3, sha256="a" * 64, since=10.0, old_release=2)
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> Iterator[None]:
+    yield
+    failpoint.arm("")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "releases.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    opened = Ledger(path)
+    yield opened
+    opened.close()
+
+
+def changed(state: State, **more: object) -> Rollout:
+    return msgspec.structs.replace(ROW, state=state, **more)
+
+
+def test_a_row_is_known_after_the_file_is_opened_again(path: Path, ledger: Ledger) -> None:
+    assert ledger.row("digits") is None
+    ledger.put(ROW)
+    again = Ledger(path)
+    assert again.row("digits") == ROW
+    assert again.rows() == [ROW]
+    again.close()
+
+
+def test_it_syncs_before_it_says_that_something_is_written(ledger: Ledger) -> None:
+    assert ledger._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert ledger._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_history_has_every_state_once_the_newest_first(ledger: Ledger) -> None:
+    ledger.put(ROW)
+    ledger.put(changed(State.FETCHING))
+    ledger.put(changed(State.FETCHING, deadline=99.0))
+    ledger.put(changed(State.PLANNED, reason="no network"))
+    ledger.put(msgspec.structs.replace(ROW, name="other"))
+    states = [change.row.state for change in ledger.history("digits")]
+    assert states == [State.PLANNED, State.FETCHING, State.PLANNED]
+    assert [change.row.name for change in ledger.history()] == ["other", *["digits"] * 3]
+
+
+def test_history_is_bounded(ledger: Ledger) -> None:
+    for number in range(MAX_HISTORY + 20):
+        ledger.put(changed(State.PLANNED, reason=str(number)))
+    kept = ledger.history("digits")
+    assert len(kept) == MAX_HISTORY
+    assert kept[0].row.reason == str(MAX_HISTORY + 19)
+
+
+def test_a_commit_raises_the_floor_and_nothing_lowers_it(ledger: Ledger) -> None:
+    assert ledger.floor("digits") == 0
+    ledger.put(changed(State.COMMITTED))
+    assert ledger.floor("digits") == 3
+    ledger.raise_floor("digits", 2)
+    assert ledger.floor("digits") == 3
+    ledger.raise_floor("digits", 9)
+    assert ledger.floor("digits") == 9
+
+
+def test_a_quarantined_release_stays_so_with_its_first_reason(ledger: Ledger) -> None:
+    ledger.put(changed(State.QUARANTINED, reason="a self-test failed"))
+    ledger.put(changed(State.PLANNED))
+    ledger.put(changed(State.QUARANTINED, reason="another"))
+    assert ledger.quarantined("digits", 3) == "a self-test failed"
+    assert ledger.quarantined("digits", 4) is None
+
+
+def test_holds_are_switched_on_and_off(ledger: Ledger) -> None:
+    ledger.hold("digits", on=True)
+    ledger.hold("digits", on=True)
+    assert ledger.held("digits")
+    assert ledger.holds() == ["digits"]
+    ledger.hold("digits", on=False)
+    assert not ledger.held("digits")
+
+
+def test_times_and_metadata_versions_only_rise(ledger: Ledger) -> None:
+    ledger.raise_time_floor(100.0)
+    ledger.raise_time_floor(50.0)
+    assert ledger.time_floor() == 100.0
+    ledger.raise_metadata_version("snapshot", 7)
+    ledger.raise_metadata_version("snapshot", 6)
+    assert ledger.metadata_version("snapshot") == 7
+    assert ledger.metadata_version("timestamp") == 0
+
+
+def test_progress_is_kept_until_it_is_forgotten(ledger: Ledger) -> None:
+    ledger.set_progress("b" * 64, Progress(bytes=5, tag='"x"'))
+    assert ledger.progress("b" * 64) == Progress(bytes=5, tag='"x"')
+    ledger.set_progress("b" * 64, None)
+    assert ledger.progress("b" * 64) == Progress()
+
+
+def test_a_removed_experts_row_goes_and_its_floor_stays(ledger: Ledger) -> None:
+    ledger.put(changed(State.COMMITTED))
+    ledger.forget("digits")
+    assert ledger.row("digits") is None
+    assert ledger.floor("digits") == 3
+
+
+@pytest.mark.parametrize("point", ["ledger.put.begin", "ledger.put.commit"])
+def test_a_disk_that_fails_leaves_the_row_as_it_was(ledger: Ledger, point: str) -> None:
+    ledger.put(ROW)
+    failpoint.arm(f"{point}:eio")
+    with pytest.raises(LedgerError, match="Input/output error"):
+        ledger.put(changed(State.QUARANTINED, reason="r"))
+    failpoint.arm("")
+    assert ledger.row("digits") == ROW
+    assert ledger.quarantined("digits", 3) is None
+    ledger.put(changed(State.FETCHING))
+
+
+def test_a_damaged_ledger_is_refused_and_left_as_it_is(path: Path) -> None:
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(LedgerError, match="not a database"):
+        Ledger(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_ledger_of_a_newer_aiosd_is_refused(path: Path) -> None:
+    Ledger(path).close()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version=99")
+    database.close()
+    with pytest.raises(LedgerError, match="newer"):
+        Ledger(path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="unable to open"):
+        Ledger(tmp_path / "absent" / "releases.db")
