@@ -21,24 +21,26 @@ from aiosd.policy.delta import Range
 from aiosd.policy.download_pace import DownloadPace, PaceRules
 from aiosd.store.blobs import Blobs
 from aiosd.store.failpoint import reach
+from aiosd.store.ledger import LedgerError, Progress
 
 # How much may be lost to a power cut, and how rarely flash is bothered for that.
 SYNC_BYTES = 8 * 1_048_576
 _READ_BYTES = 1_048_576
 # Connections that break in a row without a byte in between.
 _PATIENCE = 3
+_TAG_LENGTH = 200
 _RESUMED = frozenset({Fault.BROKEN_OFF, Fault.STALLED})
 
 
-class Progress(Protocol):
+class Memory(Protocol):
     """How far blobs have come, durably."""
 
-    def progress(self, sha256: str) -> int:
-        """Return how many bytes of a part are known to be on the disk."""
+    def progress(self, sha256: str) -> Progress:
+        """Return how many bytes of a part are known to be on the disk, and of which state."""
         ...
 
-    def keep_progress(self, sha256: str, count: int) -> None:
-        """Remember it; 0 forgets."""
+    def set_progress(self, sha256: str, progress: Progress | None) -> None:
+        """Remember it; None forgets."""
         ...
 
 
@@ -66,7 +68,7 @@ class Download:
         self,
         origin: Origin,
         blobs: Blobs,
-        progress: Progress,
+        memory: Memory,
         rules: PaceRules,
         clockwork: Clockwork,
         came: Callable[[int], None],
@@ -74,7 +76,7 @@ class Download:
         """Take everything that is needed; nothing is opened yet."""
         self._origin = origin
         self._blobs = blobs
-        self._progress = progress
+        self._memory = memory
         self._rules = rules
         self._clockwork = clockwork
         self._came = came
@@ -86,9 +88,9 @@ class Download:
         Raises:
             UpdateError: it does not come, is not what was signed for, or does not fit the disk.
         """
-        with _disk(), self._part(wanted) as handle:
+        with on_disk(), self._part(wanted) as handle:
             stream = _Stream(handle, wanted)
-            stream.resume(self._progress.progress(wanted.sha256))
+            stream.resume(self._memory.progress(wanted.sha256))
             self._restart()
             try:
                 self._stream(wanted, stream)
@@ -113,8 +115,8 @@ class Download:
         Raises:
             UpdateError: as `fetch`.
         """
-        with _disk(), self._part(wanted) as handle:
-            self._progress.keep_progress(wanted.sha256, 0)  # it will have holes
+        with on_disk(), self._part(wanted) as handle:
+            self._memory.set_progress(wanted.sha256, None)  # it will have holes
             reach("fetch.allocate")
             os.ftruncate(handle, wanted.size)
             missing = fill_in(handle)
@@ -130,23 +132,22 @@ class Download:
 
     def _stream(self, wanted: Wanted, stream: "_Stream") -> None:
         """Fetch from where `stream` is to the end, over as many connections as it takes."""
-        tries = _PATIENCE
-        etag, started_over = "", False
+        tries, started_over = _PATIENCE, False
         while stream.at < wanted.size:
             before = stream.at
             try:
                 part = Part(stream.at, wanted.size, wanted.size)
-                body = self._origin.open(wanted.address, wanted.size, part, etag)
-                _check_same(wanted, body, etag)
-                etag = body.etag or etag
+                body = self._origin.open(wanted.address, wanted.size, part, stream.tag)
+                _check_same(wanted, body, stream.tag)
+                stream.tag = body.etag[:_TAG_LENGTH]
                 self._take(wanted, stream, body)
             except UpdateError as error:
                 self._origin.close()
                 if error.fault is Fault.CHANGED and not started_over:
                     # What came before is of another file: once more, from the beginning.
-                    started_over, etag = True, ""
+                    started_over = True
                     stream.restart()
-                    self._progress.keep_progress(wanted.sha256, 0)
+                    self._memory.set_progress(wanted.sha256, None)
                     continue
                 tries = _PATIENCE if stream.at > before else tries - 1
                 if error.fault not in _RESUMED or not tries:
@@ -221,7 +222,7 @@ class Download:
             raise
         stream.unsaved = 0
         reach("fetch.synced")
-        self._progress.keep_progress(wanted.sha256, stream.at)
+        self._memory.set_progress(wanted.sha256, Progress(bytes=stream.at, tag=stream.tag))
         reach("fetch.progress")
 
     def _adopt(self, wanted: Wanted, handle: int) -> None:
@@ -235,14 +236,17 @@ class Download:
         ours = os.fstat(handle)
         if (status.st_dev, status.st_ino) != (ours.st_dev, ours.st_ino):
             raise UpdateError(Fault.SWAPPED, f"{part}: it is not the file that was fetched")
-        self._blobs.adopt(wanted.sha256, wanted.size)
+        try:
+            self._blobs.adopt(wanted.sha256, wanted.size)
+        except PackageError as error:
+            raise UpdateError(Fault.SWAPPED, error.message) from error
         reach("fetch.adopted")
-        self._progress.keep_progress(wanted.sha256, 0)
+        self._memory.set_progress(wanted.sha256, None)
 
     def _discard(self, wanted: Wanted) -> None:
         """Forget what came of a blob."""
         reach("fetch.discard")
-        self._progress.keep_progress(wanted.sha256, 0)
+        self._memory.set_progress(wanted.sha256, None)
         self._blobs.part(wanted.sha256).unlink(missing_ok=True)
 
     @contextmanager
@@ -265,12 +269,14 @@ class _Stream:
         self.handle = handle
         self.at = 0
         self.unsaved = 0
+        self.tag = ""
         self.digest = hashlib.sha256()
         self._size = wanted.size
 
-    def resume(self, kept: int) -> None:
-        """Go on after the first `kept` bytes, which are hashed again."""
-        self.at = min(kept, os.fstat(self.handle).st_size, self._size)
+    def resume(self, kept: Progress) -> None:
+        """Go on after the first bytes that are known to be durable, which are hashed again."""
+        self.at = min(kept.bytes, os.fstat(self.handle).st_size, self._size)
+        self.tag = kept.tag if self.at else ""
         reach("fetch.truncate")
         os.ftruncate(self.handle, self.at)
         self.digest = _digest(self.handle, self.at)
@@ -278,7 +284,7 @@ class _Stream:
     def restart(self) -> None:
         """Begin again."""
         self.unsaved = 0
-        self.resume(0)
+        self.resume(Progress())
 
     def write(self, piece: bytes) -> None:
         """Write and hash a piece."""
@@ -329,21 +335,24 @@ def _mismatch(wanted: Wanted, actual: str) -> UpdateError:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
-    """Turn what the disk says into our words.
+def on_disk() -> Iterator[None]:
+    """Turn what the disk and the ledger say into our words.
 
     Raises:
-        UpdateError: instead of an OSError.
+        UpdateError: instead of an OSError or a LedgerError.
     """
     try:
         yield
-    except PackageError as error:
-        raise UpdateError(Fault.DISK, error.message) from error
+    except LedgerError as error:
+        raise UpdateError(_disk_fault(error.__cause__), str(error)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fault = Fault.NO_ROOM if full else Fault.DISK
-        raise UpdateError(fault, f"{where}{error.strerror or error}") from error
+        raise UpdateError(_disk_fault(error), f"{where}{error.strerror or error}") from error
+
+
+def _disk_fault(error: BaseException | None) -> Fault:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Fault.NO_ROOM if full else Fault.DISK
 
 
 def addressed(sha256: str) -> str:

@@ -31,9 +31,8 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import TargetFile, Updater, UpdaterConfig
 
 from aiosd.domain.update import Fault, UpdateError
-from aiosd.net.blob import Origin
 from aiosd.store.durable import replace_file, sync_folder
-from aiosd.update.fetcher import Fetcher
+from aiosd.update.fetcher import Fetcher, Reader
 
 TIMESTAMP_BYTES = 16_384
 ROOT_BYTES = 512_000
@@ -118,8 +117,8 @@ class Trust:
         self._built = built
 
     @contextmanager
-    def open(self, origin: Origin, base: str, bootstrap: bytes) -> Iterator["Session"]:
-        """Refresh from the folder `base` of an origin, and give what may be asked then.
+    def open(self, reader: Reader, base: str, bootstrap: bytes) -> Iterator["Session"]:
+        """Refresh from the folder `base` of a repository, and give what may be asked then.
 
         `bootstrap` is the owner's own copy of a root: everything is checked from there on.
 
@@ -130,7 +129,7 @@ class Trust:
         with tempfile.TemporaryDirectory(prefix="aiosd-metadata-") as name:
             scratch = Path(name)
             self._copy_out(scratch)
-            session = Session(scratch, origin, base, bootstrap, self._commit)
+            session = Session(scratch, reader, base, bootstrap, self._commit)
             session.refresh()
             self._memory.raise_time_floor(min(self._now(), session.expires()))
             yield session
@@ -217,19 +216,20 @@ class Session:
     def __init__(
         self,
         scratch: Path,
-        origin: Origin,
+        reader: Reader,
         base: str,
         bootstrap: bytes,
         commit: Callable[[Path], None],
     ) -> None:
         """Do nothing yet; made by `Trust.open`."""
         self._scratch = scratch
+        self._reader = reader
         self._commit = commit
         with _in_our_words():
             self._updater = Updater(
                 str(scratch),
                 base,
-                fetcher=Fetcher(origin, TOTAL_BYTES),
+                fetcher=Fetcher(reader, TOTAL_BYTES),
                 config=UpdaterConfig(
                     max_root_rotations=MOST_ROTATIONS,
                     max_delegations=MOST_DELEGATIONS,
@@ -290,7 +290,7 @@ class Session:
                 found.update(role.signed.targets)
         return found
 
-    def fetch(self, offer: Offer, origin: Origin, base: str, limit: int) -> bytes:
+    def fetch(self, offer: Offer, base: str, limit: int) -> bytes:
         """Return a target's bytes, at most `limit`, as they were signed for.
 
         Raises:
@@ -298,11 +298,7 @@ class Session:
         """
         if offer.size > limit:
             raise UpdateError(Fault.TOO_LONG, f"{offer.path}: {offer.size} bytes, {limit} may be")
-        body = origin.open(f"{base}/{self.address(offer)}".lstrip("/"), offer.size)
-        parts = []
-        while piece := body.read():
-            parts.append(piece)
-        data = b"".join(parts)
+        data = self._reader.read(f"{base}/{self.address(offer)}", offer.size)
         with _in_our_words():
             offer.target.verify_length_and_hashes(data)
         return data

@@ -12,6 +12,7 @@ from aiosd.net.blob import origin_of
 from aiosd.policy.delta import Range
 from aiosd.policy.download_pace import PaceRules
 from aiosd.store.blobs import Blobs
+from aiosd.store.ledger import Progress
 from aiosd.update.download import Clockwork, Download, Wanted, addressed
 
 DATA = hashlib.shake_128(b"a blob").digest(300_000)
@@ -23,13 +24,13 @@ WANTED = Wanted(DIGEST, len(DATA), addressed(DIGEST))
 class Kept:
     """Progress as a ledger keeps it."""
 
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, Progress] = field(default_factory=dict)
 
-    def progress(self, sha256: str) -> int:
-        return self.rows.get(sha256, 0)
+    def progress(self, sha256: str) -> Progress:
+        return self.rows.get(sha256, Progress())
 
-    def keep_progress(self, sha256: str, count: int) -> None:
-        self.rows[sha256] = count
+    def set_progress(self, sha256: str, progress: Progress | None) -> None:
+        self.rows[sha256] = progress or Progress()
 
 
 @dataclass
@@ -86,4 +87,4 @@ class Rig:
     def left(self, data: bytes, kept: int | None = None) -> None:
         """Leave a part behind, as a run that was killed does."""
         self.part.write_bytes(data)
-        self.kept.rows[DIGEST] = len(data) if kept is None else kept
+        self.kept.rows[DIGEST] = Progress(bytes=len(data) if kept is None else kept)

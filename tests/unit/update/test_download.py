@@ -18,6 +18,7 @@ from aiosd.domain.update import Fault, UpdateError
 from aiosd.policy.delta import Range
 from aiosd.policy.download_pace import PaceRules
 from aiosd.store.blobs import Blobs
+from aiosd.store.ledger import Progress
 from aiosd.update import download
 from aiosd.update.download import check_room
 
@@ -41,7 +42,7 @@ def test_a_blob_is_fetched_once_and_adopted(rig: Rig) -> None:
     assert rig.is_here()
     assert not rig.part.exists()
     assert sum(rig.came) == len(DATA)
-    assert rig.kept.progress(DIGEST) == 0
+    assert rig.kept.progress(DIGEST).bytes == 0
 
 
 def test_a_broken_connection_is_gone_on_with_by_range_and_if_range(rig: Rig) -> None:
@@ -90,7 +91,7 @@ def test_a_part_that_is_whole_already_is_adopted_without_a_request(rig: Rig) -> 
 def test_what_came_before_a_stop_is_durable(rig: Rig) -> None:
     rig.stop_after = 150_000
     assert fault(rig.fetch) is Fault.CANCELLED
-    kept = rig.kept.progress(DIGEST)
+    kept = rig.kept.progress(DIGEST).bytes
     assert 0 < kept <= 150_000
     assert rig.part.read_bytes()[:kept] == DATA[:kept]
     assert not rig.blobs.has(DIGEST, len(DATA))
@@ -99,7 +100,11 @@ def test_what_came_before_a_stop_is_durable(rig: Rig) -> None:
 def test_progress_is_kept_every_so_many_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SYNC_BYTES", 50_000)
     marks: list[int] = []
-    rig.kept.keep_progress = lambda _sha256, count: marks.append(count)  # type: ignore[method-assign]
+
+    def note(_sha256: str, progress: Progress | None) -> None:
+        marks.append(progress.bytes if progress else 0)
+
+    rig.kept.set_progress = note  # type: ignore[method-assign]
     rig.fetch()
     assert marks[-1] == 0
     steps = [after - before for before, after in pairwise([0, *marks[:-1]])]
@@ -172,7 +177,7 @@ def test_attack_slow_retrieval_of_a_blob_is_given_up(rig: Rig) -> None:
     rig.tick = slow  # type: ignore[method-assign]
     assert fault(rig.fetch) is Fault.TOO_SLOW
     assert not rig.blobs.has(DIGEST, len(DATA))
-    assert rig.kept.progress(DIGEST) > 0
+    assert rig.kept.progress(DIGEST).bytes > 0
 
 
 def test_attack_a_connection_for_each_byte_ends_as_too_slow(rig: Rig) -> None:

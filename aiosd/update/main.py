@@ -1,0 +1,163 @@
+"""One run of the updater, from settings to outcomes: its parts are handed in here, once."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from aiosd.domain.errors import ConfigError, PackageError
+from aiosd.domain.update import Fault, UpdateError
+from aiosd.net.blob import origin_of
+from aiosd.store.blobs import Blobs
+from aiosd.store.catalogue import scan
+from aiosd.store.durable import make_folders
+from aiosd.store.ledger import Ledger
+from aiosd.store.releases import Releases
+from aiosd.update.choice import Chooser
+from aiosd.update.download import Clockwork, on_disk
+from aiosd.update.purse import Purse
+from aiosd.update.settings import Own
+from aiosd.update.surroundings import device_id, is_metered, this_machine
+from aiosd.update.trust import ROOT_BYTES, Trust
+from aiosd.update.updater import Outcome, Parts, Show, Updater
+from aiosd.update.windows import Circumstances
+
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What this run is for: some experts, or those of the settings; only looking; now, whatever."""
+
+    experts: tuple[str, ...] = ()
+    only_check: bool = False
+    anyway: bool = False
+
+
+def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:
+    """Look for releases, and bring them if that is the wish.
+
+    Raises:
+        ConfigError: there is nowhere to look, or no root to trust.
+        UpdateError: the repository is not believed or does not answer, or another updater runs.
+    """
+    if not own.update.on:
+        raise ConfigError("updates are off: [update] url is empty")
+    bootstrap = _bootstrap(Path(own.update.root))
+    with on_disk(), _alone(own.folder), _busy(Releases(own.layout)) as releases:
+        serving = {
+            name: installed.manifest.release
+            for name, installed in scan(own.layout.experts).experts.items()
+        }
+        names = wish.experts or tuple(own.update.experts) or tuple(sorted(serving))
+        url, stall = own.update.url, own.update.stall_seconds
+        metered = is_metered(own.update)
+        day = time.strftime("%Y-%m-%d")
+        with (
+            closing(origin_of(url, own.update.ca_file, stall)) as origin,
+            closing(Ledger(own.ledger)) as ledger,
+            closing(Purse(own.folder / "spent.json", day, metered=metered)) as purse,
+        ):
+            parts = Parts(
+                origin=origin,
+                trust=Trust(own.folder / "metadata", ledger, now=time.time),
+                ledger=ledger,
+                releases=releases,
+                active=Active(serving, releases),
+                blobs=Blobs(own.layout.blobs),
+                chooser=_chooser(own),
+                purse=purse,
+                clockwork=Clockwork(time.monotonic, _rest),
+                wall=time.time,
+                circumstances=lambda: Circumstances(_minute(), metered, purse.spent),
+                show=show,
+                bootstrap=bootstrap,
+            )
+            updater = Updater(own.update, parts, anyway=wish.anyway)
+            return updater.check(names) if wish.only_check else updater.run(names)
+
+
+def _chooser(own: Own) -> Chooser:
+    update = own.update
+    device = device_id(update, own.folder)
+    return Chooser(update.channel, device, this_machine(), update.size("largest"))
+
+
+class Active:
+    """Which release of an expert serves now: linked, a plain folder's, or shipped; 0 for none."""
+
+    def __init__(self, serving: Mapping[str, int], releases: Releases) -> None:
+        """Take what a scan of the experts folders found."""
+        self._serving = serving
+        self._releases = releases
+
+    def __call__(self, name: str) -> int:
+        """Return it; the link may have been flipped since the scan."""
+        return self._releases.active(name) or self._serving.get(name, 0)
+
+
+def _bootstrap(path: Path) -> bytes:
+    """Return the owner's own copy of the publisher's root.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(ROOT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.strerror}; put the publisher's root.json there, or set [update] root",
+            path=str(path),
+        ) from error
+    if len(data) > ROOT_BYTES:
+        raise ConfigError(f"more than {ROOT_BYTES} bytes: no root", path=str(path))
+    return data
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only updater of this board.
+
+    Raises:
+        UpdateError: another one runs.
+        OSError: the state folder cannot be written.
+    """
+    make_folders(folder)
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = "another aiosd-update runs; see: aiosctl update status"
+            raise UpdateError(Fault.LOCKED, why) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _busy(releases: Releases) -> Iterator[Releases]:
+    """Keep the store's collector away.
+
+    Raises:
+        UpdateError: it is at work.
+    """
+    try:
+        with releases.busy():
+            yield releases
+    except PackageError as error:
+        raise UpdateError(Fault.LOCKED, error.message) from error
+
+
+def _rest(seconds: float) -> None:
+    Event().wait(seconds)
+
+
+def _minute() -> int:
+    now = time.localtime()
+    return now.tm_hour * 60 + now.tm_min
