@@ -210,7 +210,8 @@ class WebOrigin:
 
     def _ask(self, where: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Send a request and return how its answer begins; once more if a kept line was dead."""
-        kept = self._answer is not None and self._answer.isclosed() and self._line is not None
+        last = self._answer
+        kept = last is not None and last.isclosed() and not last.will_close
         if not kept:
             self.close()
         try:

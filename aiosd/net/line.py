@@ -19,6 +19,8 @@ class Line:
         self._plug = plug
         self._clock = clock
         self._until = clock()
+        self._readers = 0
+        self._closing = False
 
     def grant(self, seconds: float) -> None:
         """Let what follows take so long from now."""
@@ -36,6 +38,7 @@ class Line:
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return a reader of what the other side sends."""
         del mode
+        self._readers += 1
         return io.BufferedReader(_Reader(self), 65_536)
 
     def receive(self, buffer: bytearray | memoryview) -> int:
@@ -48,8 +51,16 @@ class Line:
         return self._plug.recv_into(buffer)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._plug.close()
+        """Close the connection, once nobody reads from it any more, as a socket does."""
+        self._closing = True
+        if not self._readers:
+            self._plug.close()
+
+    def release(self) -> None:
+        """Have one reader less."""
+        self._readers -= 1
+        if self._closing and not self._readers:
+            self._plug.close()
 
     def _left(self) -> float:
         left = self._until - self._clock()
@@ -72,6 +83,12 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override, explicit-override]
         """Read once."""
         return self._line.receive(buffer)
+
+    def close(self) -> None:  # type: ignore[explicit-override]
+        """Let the line go."""
+        if not self.closed:
+            self._line.release()
+        super().close()
 
 
 def connect(

@@ -16,9 +16,10 @@ from aiosd.domain.update import PASSING, Fault, UpdateError
 from aiosd.store import failpoint
 from aiosd.store.layout import Layout
 from aiosd.update.bar import Bar, Quiet, size
-from aiosd.update.main import Wish, run
+from aiosd.update.lean import keep_out
+from aiosd.update.outcome import Outcome
 from aiosd.update.settings import environment_variables, read_own
-from aiosd.update.updater import Outcome
+from aiosd.update.wish import Wish
 
 # sysexits(3), as aiosctl has them too.
 OK = 0
@@ -33,6 +34,9 @@ _AWAY = frozenset({Fault.UNREACHABLE, Fault.STALLED, Fault.TLS, Fault.BROKEN_OFF
 def main(arguments: list[str] | None = None) -> int:
     """Run once, and return the exit status."""
     options = _parser().parse_args(arguments)
+    keep_out()
+    from aiosd.update.main import run  # noqa: PLC0415 - what is kept out is kept out by now
+
     failpoint.arm(environment_variables().get(failpoint.VARIABLE, ""))
     logging.basicConfig(level="WARNING", stream=sys.stderr, format="%(message)s")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

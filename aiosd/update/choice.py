@@ -9,6 +9,7 @@ from aiosd.domain.release import Release
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.policy.percentile import percentile, reached
 from aiosd.protocol.release_json import MAX_BYTES, decode_release
+from aiosd.update.outcome import Passed
 from aiosd.update.surroundings import Machine, check_fits
 from aiosd.update.trust import Session
 
@@ -36,15 +37,6 @@ class Chosen:
     release: Release
     manifest: bytes
     sha256: str
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A newer release that this board does not take now, and why."""
-
-    name: str
-    release: int
-    reason: str
 
 
 @dataclass(frozen=True)

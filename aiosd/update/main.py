@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -19,23 +18,16 @@ from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
 from aiosd.update.choice import Chooser
 from aiosd.update.download import Clockwork, on_disk
+from aiosd.update.outcome import Outcome
 from aiosd.update.purse import Purse
 from aiosd.update.settings import Own
 from aiosd.update.surroundings import device_id, is_metered, this_machine
 from aiosd.update.trust import ROOT_BYTES, Trust
-from aiosd.update.updater import Outcome, Parts, Show, Updater
+from aiosd.update.updater import Parts, Show, Updater
 from aiosd.update.windows import Circumstances
+from aiosd.update.wish import Wish
 
 _LOCK = "lock"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What this run is for: some experts, or those of the settings; only looking; now, whatever."""
-
-    experts: tuple[str, ...] = ()
-    only_check: bool = False
-    anyway: bool = False
 
 
 def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:

@@ -31,9 +31,10 @@ from aiosd.policy.rollout_events import Fault as Whose
 from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
-from aiosd.update.choice import Chooser, Chosen, Passed, Standing
+from aiosd.update.choice import Chooser, Chosen, Standing
 from aiosd.update.download import Clockwork, Download, Wanted, addressed, check_room, on_disk
 from aiosd.update.fetcher import Reader
+from aiosd.update.outcome import Outcome, Passed
 from aiosd.update.patchwork import filling, worth_it
 from aiosd.update.purse import Purse
 from aiosd.update.trust import Session, Trust
@@ -59,19 +60,6 @@ class Show(Protocol):
     def end(self) -> None:
         """It is all here, or given up."""
         ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How it went for one expert: `staged`, `current`, `waiting` or `failed`."""
-
-    name: str
-    result: str
-    release: int = 0
-    fault: Fault | None = None
-    reason: str = ""
-    fetched_bytes: int = 0
-    passed: tuple[Passed, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,18 @@ def test_a_file_comes_whole_or_in_part_over_one_connection() -> None:
     assert [each.range for each in mirror.asked] == ["", "bytes=1000-2999"]
 
 
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_a_server_that_closes_after_each_file_is_served_well(version: str) -> None:
+    def old(handler: Handler) -> None:
+        handler.protocol_version = version
+        handler.close_connection = True
+        handler.answer(200, DATA, {"Connection": "close"})
+
+    with serving({}, on("f", old)) as mirror, closing(origin_of(mirror.url)) as origin:
+        for _ in range(3):
+            assert read(origin.open("f", len(DATA), WHOLE)) == DATA
+
+
 def test_a_kept_connection_that_died_meanwhile_is_made_anew() -> None:
     def once(handler: Handler) -> None:
         handler.answer(200, DATA)
