@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 SHELLS = ("bash", "zsh", "fish")
 # Verbs whose first argument is an expert's name, which the daemon knows.
-NAMED = ("run", "show", "load", "unload", "pin", "unpin", "remove")
+NAMED = ("run", "show", "load", "unload", "pin", "unpin", "remove", "update")
 LIST_NAMES = (
     "aiosctl list 2>/dev/null | while read -r name _; do "
     '[ "$name" = NAME ] || printf "%s\\n" "$name"; done'
@@ -16,11 +16,12 @@ LIST_NAMES = (
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb, what it is for, and its long options with their help."""
+    """A verb, what it is for, its long options with their help, and the words it may begin with."""
 
     name: str
     help: str
     options: tuple[tuple[str, str], ...]
+    words: tuple[str, ...] = ()
 
 
 def verbs_of(parser: argparse.ArgumentParser) -> Iterator[Verb]:
@@ -29,7 +30,15 @@ def verbs_of(parser: argparse.ArgumentParser) -> Iterator[Verb]:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
             for name, verb in action.choices.items():
-                yield Verb(name, helps.get(name, ""), tuple(_options(verb)))
+                yield Verb(name, helps.get(name, ""), tuple(_options(verb)), tuple(_words(verb)))
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the words that a verb takes first, where there are only some."""
+    for action in parser._actions:  # noqa: SLF001
+        if not action.option_strings:
+            yield from map(str, action.choices or ())
+            return
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
@@ -48,7 +57,7 @@ def completion(shell: str, parser: argparse.ArgumentParser) -> str:
 
 def _bash(verbs: list[Verb]) -> str:
     cases = "\n".join(
-        f"    {verb.name}) words={shlex.quote(' '.join(name for name, _ in verb.options))} ;;"
+        f"    {verb.name}) words={shlex.quote(' '.join((*verb.words, *_names(verb))))} ;;"
         for verb in verbs
     )
     names = " ".join(verb.name for verb in verbs)
@@ -73,15 +82,20 @@ complete -o default -F _aiosctl aiosctl
 """
 
 
+def _names(verb: Verb) -> list[str]:
+    return [name for name, _ in verb.options]
+
+
 def _zsh(verbs: list[Verb]) -> str:
     described = "\n".join(f"    {shlex.quote(f'{verb.name}:{verb.help}')}" for verb in verbs)
     cases = "\n".join(
-        f"    {verb.name}) options=({' '.join(shlex.quote(name) for name, _ in verb.options)}) ;;"
+        f"    {verb.name}) options=({' '.join(map(shlex.quote, _names(verb)))})"
+        f" words_first=({' '.join(map(shlex.quote, verb.words))}) ;;"
         for verb in verbs
     )
     return f"""#compdef aiosctl
 _aiosctl() {{
-  local -a verbs options names
+  local -a verbs options names words_first
   verbs=(
 {described}
   )
@@ -94,6 +108,10 @@ _aiosctl() {{
   esac
   if [[ $PREFIX == -* ]]; then
     compadd -- $options
+    return
+  fi
+  if (( CURRENT == 3 && $#words_first )); then
+    compadd -- $words_first
     return
   fi
   case $words[2] in
@@ -113,6 +131,8 @@ def _fish(verbs: list[Verb]) -> str:
         first = f"complete -c aiosctl -n __fish_use_subcommand -f -a {verb.name}"
         lines.append(f"{first} -d {_fish_quote(verb.help)}")
         seen = f"'__fish_seen_subcommand_from {verb.name}'"
+        if verb.words:
+            lines.append(f"complete -c aiosctl -n {seen} -f -a {_fish_quote(' '.join(verb.words))}")
         lines += [
             f"complete -c aiosctl -n {seen} -l {name.removeprefix('--')} -d {_fish_quote(text)}"
             for name, text in verb.options

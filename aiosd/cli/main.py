@@ -5,7 +5,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, route, uplink
+from aiosd.cli import (
+    ask,
+    calibrate,
+    levers,
+    look,
+    operate,
+    packages,
+    power,
+    route,
+    update,
+    uplink,
+)
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
@@ -169,6 +180,9 @@ def _size(text: str) -> int:
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
     packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    update.add_update(
+        _verb(verbs, "update", update.update, "look for new releases, fetch them, see how far")
+    )
     calibrate.add_calibrate(
         _verb(verbs, "calibrate", calibrate.calibrate, "teach the daemon this board's watts")
     )

@@ -15,10 +15,11 @@ from aiosd.domain.errors import ConfigError
 from aiosd.domain.update import PASSING, Fault, UpdateError
 from aiosd.store import failpoint
 from aiosd.store.layout import Layout
+from aiosd.store.update_settings import read_own
 from aiosd.update.bar import Bar, Quiet, size
 from aiosd.update.lean import keep_out
 from aiosd.update.outcome import Outcome
-from aiosd.update.settings import environment_variables, read_own
+from aiosd.update.surroundings import environment_variables
 from aiosd.update.wish import Wish
 
 # sysexits(3), as aiosctl has them too.
@@ -35,8 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run once, and return the exit status."""
     options = _parser().parse_args(arguments)
     keep_out()
-    from aiosd.update.main import run  # noqa: PLC0415 - what is kept out is kept out by now
-
+    try:
+        from aiosd.update.main import run  # noqa: PLC0415 - what is kept out is kept out by now
+    except ModuleNotFoundError as error:
+        _complain(f"config: {error}; it comes with: pip install 'aiosd[update]'")
+        return EX_CONFIG
     failpoint.arm(environment_variables().get(failpoint.VARIABLE, ""))
     logging.basicConfig(level="WARNING", stream=sys.stderr, format="%(message)s")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

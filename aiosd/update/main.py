@@ -16,11 +16,11 @@ from aiosd.store.catalogue import scan
 from aiosd.store.durable import make_folders
 from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
+from aiosd.store.update_settings import Own
 from aiosd.update.choice import Chooser
 from aiosd.update.download import Clockwork, on_disk
 from aiosd.update.outcome import Outcome
 from aiosd.update.purse import Purse
-from aiosd.update.settings import Own
 from aiosd.update.surroundings import device_id, is_metered, this_machine
 from aiosd.update.trust import ROOT_BYTES, Trust
 from aiosd.update.updater import Parts, Show, Updater

@@ -101,6 +101,11 @@ def is_metered(update: Update) -> bool:
     return done.stdout.strip() in _METERED
 
 
+def environment_variables() -> dict[str, str]:
+    """Return the environment; the only place of this process that looks there."""
+    return dict(os.environ)  # noqa: TID251 - this is the one place
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     """Return a version's leading numbers; a range like ">=0.2" counts by its number."""
     numbers = []

@@ -103,6 +103,23 @@ class Offer:
         named = custom.get("channels") if isinstance(custom, dict) else None
         return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
 
+    def check(self, data: bytes) -> None:
+        """Refuse other bytes than were signed for.
+
+        Raises:
+            UpdateError: they are others.
+        """
+        with _in_our_words():
+            self.target.verify_length_and_hashes(data)
+
+    def fits(self, data: bytes) -> bool:
+        """Tell whether these are the bytes."""
+        try:
+            self.check(data)
+        except UpdateError:
+            return False
+        return True
+
 
 class Trust:
     """The durable metadata in one folder, and how it becomes newer."""
@@ -299,8 +316,7 @@ class Session:
         if offer.size > limit:
             raise UpdateError(Fault.TOO_LONG, f"{offer.path}: {offer.size} bytes, {limit} may be")
         data = self._reader.read(f"{base}/{self.address(offer)}", offer.size)
-        with _in_our_words():
-            offer.target.verify_length_and_hashes(data)
+        offer.check(data)
         return data
 
     def address(self, offer: Offer) -> str:

@@ -1,6 +1,5 @@
-"""What the updater reads for itself: its own table of the settings, and where things lie."""
+"""What the updater, and aiosctl on its behalf, read of the settings: `[update]` and the paths."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class Own:
 
     @property
     def folder(self) -> Path:
-        """Where the updater keeps what it believes; never delete it while boards must be safe."""
+        """Where the updater keeps what it believes of the publisher."""
         return self.layout.state / "update"
 
     @property
@@ -71,8 +70,3 @@ def read_own(path: Path, *, must_exist: bool) -> Own:
         sockets=Path(paths.sockets) if paths.sockets else default.sockets,
     )
     return Own(file.update, layout)
-
-
-def environment_variables() -> dict[str, str]:
-    """Return the environment; the only place of this process that looks there."""
-    return dict(os.environ)  # noqa: TID251 - this is the one place
