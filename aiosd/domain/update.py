@@ -115,6 +115,8 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reserve: str = "256 MiB"
     largest: str = "8 GiB"
     device_id: Annotated[str, Meta(max_length=200)] = ""
+    hawkbit: Annotated[str, Meta(max_length=500)] = ""
+    hawkbit_token_file: str = ""
 
     @property
     def on(self) -> bool:
@@ -157,6 +159,13 @@ def check_update(update: Update) -> None:
         except ValueError:
             raise WrongUpdateError(
                 "url", "is like https://host/path or file:///media/stick, without user or query"
+            ) from None
+    if update.hawkbit:
+        try:
+            place_of(update.hawkbit)
+        except ValueError:
+            raise WrongUpdateError(
+                "hawkbit", "is like https://host/TENANT/controller/v1/DEVICE, without query"
             ) from None
     if update.url and not update.root:
         raise WrongUpdateError("root", "names the file with the publisher's root keys")

@@ -1,7 +1,7 @@
 """Which release of an expert to take, of those that a repository vouches for."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiosd.domain.errors import PackageError
@@ -41,12 +41,16 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Chooser:
-    """What decides, beside the expert's standing."""
+    """What decides, beside the expert's standing.
+
+    `only` names the one release of each expert that somebody who manages this board wants.
+    """
 
     channel: str
     device: str
     machine: Machine
     largest: int
+    only: Mapping[str, int] | None = None
 
     def choose(self, session: Session, standing: Standing) -> tuple[Chosen | None, list[Passed]]:
         """Return the highest release that this board may take, and those passed over.
@@ -61,6 +65,8 @@ class Chooser:
         for number in _offered(session, name):
             if number <= standing.active:
                 break
+            if self.only is not None and number != self.only.get(name):
+                continue
             if number < standing.floor:
                 raise UpdateError(
                     Fault.ROLLBACK,

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +20,7 @@ from aiosd.store.releases import Releases
 from aiosd.store.update_settings import Own
 from aiosd.update.choice import Chooser
 from aiosd.update.download import Clockwork, on_disk
+from aiosd.update.hawkbit import Hawkbit, hawkbit_of
 from aiosd.update.outcome import Outcome
 from aiosd.update.purse import Purse
 from aiosd.update.surroundings import device_id, is_metered, this_machine
@@ -69,8 +71,33 @@ def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:
                 show=show,
                 bootstrap=bootstrap,
             )
-            updater = Updater(own.update, parts, anyway=wish.anyway)
-            return updater.check(names) if wish.only_check else updater.run(names)
+            if wish.only_check:
+                return Updater(own.update, parts).check(names)
+            hawkbit = hawkbit_of(own.update)
+            if hawkbit is not None:
+                return _managed(own, parts, hawkbit, anyway=wish.anyway)
+            return Updater(own.update, parts, anyway=wish.anyway).run(names)
+
+
+def _managed(own: Own, parts: Parts, hawkbit: Hawkbit, *, anyway: bool) -> list[Outcome]:
+    """Do what a hawkBit server wants, and tell it how far that is.
+
+    Raises:
+        UpdateError: it, or the repository, does not answer or is not believed.
+    """
+    deployment = hawkbit.poll()
+    if deployment is None:
+        return []
+    outcomes: list[Outcome] = []
+    try:
+        if deployment.may_fetch:
+            chooser = replace(parts.chooser, only=deployment.wanted)
+            updater = Updater(own.update, replace(parts, chooser=chooser), anyway=anyway)
+            outcomes = updater.run(deployment.wanted)
+    finally:
+        rows = {name: parts.ledger.row(name) for name in deployment.wanted}
+        hawkbit.report(deployment, rows, parts.active)
+    return outcomes
 
 
 def _chooser(own: Own) -> Chooser:

@@ -4,8 +4,10 @@ The names are those of the TUF specification 1.0.34 and of Uptane, then our own.
 blobs and connections that need no repository are in `test_download.py` and `net/test_blob.py`.
 """
 
+import errno
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import State
 from aiosd.domain.update import Fault
 from aiosd.policy.download_pace import PaceRules
+from aiosd.store import failpoint
 from aiosd.store.digests import Digests
 from aiosd.update import trust
 from aiosd.update import updater as updater_module
@@ -45,8 +48,10 @@ def attacked(board: Board) -> Iterator[Board]:
     assert board.still_serves_the_old_one()
 
 
-def offer(board: Board, release: int = 3, **more: object) -> bytes:
-    return board.repository.publish("one", release, {"model.bin": MODEL}, **more)
+def offer(
+    board: Board, release: int = 3, held: dict[str, bytes] | None = None, **more: object
+) -> bytes:
+    return board.repository.publish("one", release, held or {"model.bin": MODEL}, **more)
 
 
 def blob_path(data: bytes) -> str:
@@ -580,3 +585,39 @@ def test_attack_a_name_that_leaves_the_store_is_never_asked_for(attacked: Board)
     assert attacked.run(["../one"])[0].fault is Fault.UNKNOWN_TARGET
     assert not any(".." in path for path in attacked.mirror.paths[asked:])
     assert attacked.one().result == "waiting"
+
+
+class Full:
+    """A disk that is full at one named point, once."""
+
+    def __init__(self, point: str) -> None:
+        self.point = point
+        self.hit = False
+
+    def __call__(self, name: str) -> None:
+        if name == self.point and not self.hit:
+            self.hit = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+
+def test_attack_disk_full_at_every_write_leaves_the_old_release_and_no_wreckage(
+    attacked: Board,
+) -> None:
+    """Each named point of a run is full once: it is said, and later runs end well."""
+    seen: list[str] = []
+    offer(attacked)
+    failpoint.act_by(seen.append)
+    try:
+        assert attacked.one().result == "staged"
+        points = list(dict.fromkeys(seen))
+        assert len(points) > 20
+        for release, point in enumerate(points, start=4):
+            offer(attacked, release, {"model.bin": MODEL + point.encode()})
+            full = Full(point)
+            failpoint.act_by(full)
+            assert attacked.fault() is (Fault.NO_ROOM if full.hit else None), point
+            assert full.hit, point
+            assert attacked.still_serves_the_old_one(), point
+    finally:
+        failpoint.act_by(None)
+    assert attacked.one().result == "staged"
