@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 
 class ReleaseDesk:
-    """One thread, which is there while something is done and goes when it is closed."""
+    """One thread for what is to be done in order, another for what takes long."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, layout: Layout) -> None:
         """Open nothing yet."""
@@ -27,6 +27,7 @@ class ReleaseDesk:
         self._path = layout.ledger
         self._ledger: Ledger | None = None
         self._thread = ThreadPoolExecutor(1, "releases")
+        self._slow: ThreadPoolExecutor | None = None
         self.releases = Releases(layout)
 
     @property
@@ -49,6 +50,12 @@ class ReleaseDesk:
         """
         return await self._loop.run_in_executor(self._thread, work)
 
+    async def aside(self, work: Callable[[], Found]) -> Found:
+        """Have something done that takes seconds, without anybody else waiting for it."""
+        if self._slow is None:
+            self._slow = ThreadPoolExecutor(1, "foresight")
+        return await self._loop.run_in_executor(self._slow, work)
+
     async def put(self, row: "Rollout") -> None:
         """Write a row down; it is durable then.
 
@@ -60,6 +67,8 @@ class ReleaseDesk:
     def close(self) -> None:
         """Wait for what is being done, and let go of the ledger."""
         self._thread.shutdown()
+        if self._slow is not None:
+            self._slow.shutdown(wait=False, cancel_futures=True)
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None

@@ -97,7 +97,9 @@ def _failed(row: Rollout, event: Event, now: float, rules: Rules) -> Step:
         return row, []
     reason = event.reason[:1000]
     if row.state in AFTER_COMMIT:
-        return _quarantine(row, reason, now, rules) if row.trial else (row, [])
+        if row.trial and event.fault is Fault.RELEASE:
+            return _quarantine(row, reason, now, rules)
+        return msgspec.structs.replace(row, reason=reason), []
     if row.state is _S.HELD:
         return row, []
     counted = row.state in IN_DAEMON and row.trying
