@@ -5,7 +5,7 @@ from typing import Protocol
 from aiosd.daemon.frontend import Client
 from aiosd.domain.errors import InvalidError
 from aiosd.protocol.codec import Envelope
-from aiosd.protocol.messages import Reply, Run, Uplink
+from aiosd.protocol.messages import ReleaseVerb, Reply, Run, Uplink
 
 
 class Asks(Protocol):
@@ -35,3 +35,13 @@ def no_uplink(client: Client, request: bytes, verb: Uplink) -> None:
     if verb.action != "status":
         raise InvalidError(f"there is no uplink: {why}", field="action")
     client.frontend.send(client, request, Reply(body={"on": False, "why": why}))
+
+
+def no_releases(client: Client, request: bytes, verb: ReleaseVerb) -> None:
+    """Say that nobody looks after releases here.
+
+    Raises:
+        InvalidError: always.
+    """
+    del client, request
+    raise InvalidError("this daemon does not look after releases", field=type(verb).__name__)

@@ -7,6 +7,7 @@ one `end` or `error` is sent; what comes for it later is dropped.
 import asyncio
 import itertools
 import logging
+from collections.abc import Callable
 
 from aiosd.daemon.admission import (
     check_bytes,
@@ -17,6 +18,7 @@ from aiosd.daemon.admission import (
 )
 from aiosd.daemon.askers import Askers
 from aiosd.daemon.cost import Energy
+from aiosd.daemon.detours import Detours
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
@@ -87,6 +89,8 @@ class Broker:
         self.max_deadline_seconds = 3600.0
         self.max_held_bytes = 2**26
         self.recall: Recall | None = None
+        self.detours: Detours | None = None
+        self.on_rest: Callable[[str, str], None] | None = None
         self.held_bytes = 0
         self.counts = Counts()
         self.drained = asyncio.Event()
@@ -122,7 +126,11 @@ class Broker:
             deadline=deadline_of(options, self.max_deadline_seconds, now),
             keep_alive_seconds=keep_alive_of(options),
         )
-        self._requests[number] = Pending(client, name, envelope.id, run, payload, size, chosen)
+        if self.detours is not None:
+            ticket = self.detours.send(ticket)
+        self._requests[number] = Pending(
+            client, name, envelope.id, run, payload, size, chosen, ticket.expert
+        )
         self.held_bytes += size
         if mine is None:
             self._by_client[client] = {envelope.id: number}
@@ -134,14 +142,14 @@ class Broker:
         """Stop a request of this client, if it still runs."""
         number = self._by_client.get(client, {}).get(request)
         if number is not None:
-            expert = self._requests[number].route.expert
-            self.perform(self.scheduler.on_cancel(number, expert, self._loop.time()))
+            seat = self._requests[number].seat
+            self.perform(self.scheduler.on_cancel(number, seat, self._loop.time()))
 
     def on_gone(self, client: Client) -> None:
         """Stop everything that a client wanted who cannot be reached any more."""
         for number in list(self._by_client.get(client, {}).values()):
-            expert = self._requests[number].route.expert
-            self.perform(self.scheduler.on_cancel(number, expert, self._loop.time()))
+            seat = self._requests[number].seat
+            self.perform(self.scheduler.on_cancel(number, seat, self._loop.time()))
 
     def settle(self, client: Client, request: bytes, expert: str, effects: list[Effect]) -> None:
         """Carry out an operator's verb, and answer it when it is settled."""
@@ -252,6 +260,8 @@ class Broker:
         self._events.publish(topic, {"expert": expert, "reason": reason})
         now = self._loop.time()
         self.perform(self.scheduler.on_exited(expert, reason, now, outgrown_bytes=outgrown_bytes))
+        if self.on_rest is not None and slot.state is ExpertState.FAILED:
+            self.on_rest(expert, reason)
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 
@@ -297,7 +307,8 @@ class Broker:
             failed = ExpertFailedError(f"the input cannot be handed over: {error}", reason="memory")
             self._end(effect.request, failed)
             self._loop.call_soon(self._free_again, effect.expert)
-        pending.payload = None
+        if self.detours is None:
+            pending.payload = None  # else another release may have to answer after all
 
     def _free_again(self, expert: str) -> None:
         """A worker never got its request and is free."""
@@ -308,9 +319,11 @@ class Broker:
         expert = pending.route.expert
         cpu = done.cpu_ms / 1e3 if done.cpu_ms is not None else None
         cost = self._energy.ended(done.id, cpu, float(done.tokens_out or 0))
-        release = self._workers.workers[expert].release
-        outcome = pending.outcome(done, release, self.scheduler.ledger.held(expert), cost)
+        release = self._workers.workers[pending.seat].release
+        outcome = pending.outcome(done, release, self.scheduler.ledger.held(pending.seat), cost)
         pending.client.frontend.send(pending.client, pending.id, End(outcome=outcome))
+        if self.detours is not None:
+            self.detours.on_end(done.id, pending, done.run_ms * 1e-3)
         self.routing.on_done(pending, done, outcome.usage.joules)
         self.counts.answered += 1
         self.counts.by_expert[expert] = self.counts.by_expert.get(expert, 0) + 1
@@ -320,15 +333,34 @@ class Broker:
 
     def _end(self, request: int, error: AiosdError) -> None:
         """Send the end of a request that is not answered; once only."""
+        if self.detours is not None and self._again(self.detours, request, error):
+            return
         pending = self._forget(request)
         if pending is None:
             return
+        if self.detours is not None:
+            self.detours.on_end(request, pending)
         self._energy.ended(request)
         self.counts.failed += 1
         pending.client.frontend.send(pending.client, pending.id, error_message(error))
         self._events.publish(
             "request.failed", {"expert": pending.route.expert, "code": error.code.value}
         )
+
+    def _again(self, detours: Detours, request: int, error: AiosdError) -> bool:
+        """Have an expert's own worker answer what another release of it could not, if it may."""
+        pending = self._requests.get(request)
+        ticket = detours.again(request, pending, error) if pending else None
+        if ticket is not None:
+            self._energy.ended(request)
+            # Not at once: the scheduler's present effects are not carried out yet.
+            self._loop.call_soon(self._queue, ticket)
+        return ticket is not None
+
+    def _queue(self, ticket: Ticket) -> None:
+        """Let a request wait for another worker, unless it has ended meanwhile."""
+        if ticket.id in self._requests:
+            self.perform(self.scheduler.on_request(ticket, self._loop.time()))
 
     def _forget(self, request: int) -> Pending | None:
         """Take a request off the books."""
@@ -347,7 +379,7 @@ class Broker:
             return self.routing.pick(run, size)
         most, frugal = joules_of(run.options), self._energy.frugal
         wanted = Wanted(run.expert, run.task, type_of(run.input), size, frugal, most)
-        return route(wanted, self._inventory.routes, self.routing.standing)
+        return route(wanted, self._inventory.named, self.routing.standing)
 
     def _set_timer(self) -> None:
         """Wake the scheduler when it asked to be, and not before; say when all is drained."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from aiosd.daemon.asks import Asks, no_uplink
+from aiosd.daemon.asks import Asks, no_releases, no_uplink
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Change, Inventory
@@ -30,16 +30,22 @@ from aiosd.protocol.messages import (
     Energy,
     Explain,
     Feedback,
+    History,
+    Hold,
     List,
     Load,
     Pin,
     Ping,
     Power,
     Ps,
+    ReleaseVerb,
     Reload,
     Reply,
+    Rollback,
+    Rollouts,
     Run,
     Show,
+    Staged,
     Status,
     Unload,
     Uplink,
@@ -68,6 +74,7 @@ class Control:
         self.on_uplink: Callable[[Client, bytes, Uplink], None] = no_uplink
         self.helper: PowerHelper | None = None
         self.clocks: ClockKeeper | None = None
+        self.on_releases: Callable[[Client, bytes, ReleaseVerb], None] = no_releases
         self.on_reload: Callable[[], Change] = lambda: Change([], [], [])
 
     def on_message(self, client: Client, envelope: Envelope) -> None:
@@ -99,6 +106,8 @@ class Control:
                 client.frontend.send(client, envelope.id, Reply(body=body))
             case Power():
                 self._turn(client, envelope.id, verb)
+            case Staged() | Rollback() | Hold() | History() | Rollouts():
+                self.on_releases(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))
 

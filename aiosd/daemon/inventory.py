@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ExpertFailedError, PackageError
 from aiosd.domain.footprint import Footprint
@@ -31,6 +33,9 @@ SECONDS_PER_BYTE = 20 / 2**30
 # is less as far as others run the same libraries.
 INTERPRETER_BYTES = 48 * 2**20
 
+
+# What stands between name and release in the name of one that is tried out; no package's has it.
+SIGN = "@"
 
 # Engines of which the need is the sum of what they allocate, and not a bound.
 PLANNED = {"llama"}
@@ -81,7 +86,9 @@ class Inventory:
         self._unfit: dict[str, str] = {}
         self.rules = rules
         self.catalogue = Catalogue()
+        self.trials: dict[str, Installed] = {}
         self.routes: dict[str, RouteFacts] = {}
+        self.named: dict[str, RouteFacts] = {}
 
     def scan(self, layout: Layout, rules: LoadRules) -> Change:
         """Read all packages again; one that is bad hides no other."""
@@ -104,24 +111,68 @@ class Inventory:
             log.warning("refused %s: %s", refused.path, refused.reason)
         self.catalogue = Catalogue(usable, (*found.refused, *own), found.hidden)
         self.routes = {name: _route(installed) for name, installed in usable.items()}
-        return Change(
-            added=sorted(usable.keys() - before.keys()),
-            removed=sorted(before.keys() - usable.keys()),
-            changed=sorted(
-                name
-                for name in usable.keys() & before.keys()
-                if usable[name] != before[name]
-                or _base_of(usable[name], usable) != _base_of(before[name], before)
-            ),
-        )
+        self._name()
+        return _change(before, usable)
+
+    def try_out(self, alias: str, installed: Installed) -> None:
+        """Take a release in beside the one that serves, as an expert of its own.
+
+        It is no part of the catalogue: it answers whoever names `alias`, and nothing is routed to
+        it.
+
+        Raises:
+            PackageError: it cannot run on this machine, or its model file is malformed.
+        """
+        apart = msgspec.structs.replace(installed.manifest, name=alias)
+        trial = Installed(apart, installed.folder)
+        base = _base_of(trial, self.catalogue.experts)
+        self._needs[alias] = self._examine(trial, base, {})
+        self.trials[alias] = trial
+        self._name()
+
+    def end_trial(self, alias: str) -> None:
+        """Let go of a release that was taken in by `try_out`."""
+        self.trials.pop(alias, None)
+        self._needs.pop(alias, None)
+        self._unseen.pop(alias, None)
+        self._name()
+
+    def _name(self) -> None:
+        """Note who answers if it is named: what is tried out is not among `routes`."""
+        self.named = self.routes
+        if self.trials:
+            self.named = {**self.routes, **{each: _route(t) for each, t in self.trials.items()}}
+
+    def replace(self, installed: Installed) -> Change:
+        """Put one release in the place of another, without a look at any other package.
+
+        Raises:
+            PackageError: it cannot run on this machine, or its model file is malformed.
+        """
+        name, before = installed.manifest.name, self.catalogue.experts
+        experts = {**before, name: installed}
+        base = _base_of(installed, experts)
+        self._needs[name] = self._examine(installed, base, before)
+        for other in experts.values():
+            if other.manifest.engine.base == name:
+                self._needs[other.manifest.name] = self._examine(other, installed, {})
+        self._unfit.pop(name, None)
+        catalogue = self.catalogue
+        self.catalogue = Catalogue(experts, catalogue.refused, catalogue.hidden)
+        self.routes = {**self.routes, name: _route(installed)}
+        self._name()
+        return _change(before, experts)
 
     def find(self, name: str) -> Installed:
-        """Return an installed expert.
+        """Return an installed expert, or a release that is tried out beside one.
 
         Raises:
             ExpertFailedError: it is here, and this board cannot run it.
             UnknownExpertError: there is none of that name.
         """
+        trial = self.trials.get(name)
+        if trial is not None:
+            return trial
         self.explain(name)
         return self.catalogue.find(name)
 
@@ -152,7 +203,7 @@ class Inventory:
         """Return what the scheduler wants to know of all experts."""
         experts = self.catalogue.experts
         bases = {each.manifest.engine.base for each in experts.values()} - {""}
-        for name, installed in experts.items():
+        for name, installed in (*experts.items(), *self.trials.items()):
             size = sum(file.size for file in installed.manifest.files)
             need = self._needs[name]
             base = installed.manifest.engine.base or (name if name in bases else "")
@@ -200,6 +251,9 @@ class Inventory:
             raise ExpertFailedError(error.message, expert=name, reason=error.message) from error
         self._unseen[name] = unseen
         manifest = installed.manifest
+        if name in self.trials:  # its worker is to know it by the name that it was published under
+            own = name.partition(SIGN)[0]
+            manifest = msgspec.structs.replace(manifest, name=own)
         return manifest.engine.name, LoadExpert(
             manifest=manifest,
             folder=str(installed.folder),
@@ -224,7 +278,7 @@ class Inventory:
     def on_loaded(self, name: str) -> None:
         """Trust what a worker has hashed, until the files change."""
         unseen = self._unseen.pop(name, {})
-        installed = self.catalogue.experts.get(name)
+        installed = self.trials.get(name) or self.catalogue.experts.get(name)
         if unseen and installed is not None:
             self._digests.remember(installed, unseen)
 
@@ -267,6 +321,20 @@ def _base_of(installed: Installed, experts: Mapping[str, Installed]) -> Installe
     if base.manifest.model is None or base.manifest.engine.name != engine.name:
         raise PackageError(f"its base {engine.base} has no model for the engine {engine.name}")
     return base
+
+
+def _change(before: Mapping[str, Installed], after: Mapping[str, Installed]) -> Change:
+    """Return how two catalogues differ; an expert on another's model changes with that."""
+    return Change(
+        added=sorted(after.keys() - before.keys()),
+        removed=sorted(before.keys() - after.keys()),
+        changed=sorted(
+            name
+            for name in after.keys() & before.keys()
+            if after[name] != before[name]
+            or _base_of(after[name], after) != _base_of(before[name], before)
+        ),
+    )
 
 
 def _route(installed: Installed) -> RouteFacts:

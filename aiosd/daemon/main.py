@@ -32,6 +32,7 @@ from aiosd.daemon.power_caps import PowerCaps
 from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
+from aiosd.daemon.stock import Stock
 from aiosd.daemon.surroundings import look_around, scheduler_rules
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.views import Views
@@ -42,9 +43,10 @@ from aiosd.policy.head import Head
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.store.footprints import Footprints
-from aiosd.store.heads import Heads, lessons_of
+from aiosd.store.heads import Heads
 
 if TYPE_CHECKING:
+    from aiosd.daemon.rollouts import Rollouts
     from aiosd.daemon.upward import Upward
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,6 @@ class Daemon:
         settings, layout = self._settings, self._settings.layout()
         self._started = time.time()
         self._stopping = asyncio.Event()
-        self._pinned: set[str] = set()
         self._notify = Notify(loop, environment, sdnotify.SystemdNotifier())
         self._sockets = Sockets(
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
@@ -101,6 +102,8 @@ class Daemon:
         )
         self._open(environment)
         self._environment = environment
+        self._tasks: asyncio.TaskGroup | None = None
+        self._rollouts: Rollouts | None = None
         self._upward: Upward | None = None
         self._reach_up()
 
@@ -167,9 +170,13 @@ class Daemon:
     def _open_routing(self, environment: Mapping[str, str]) -> None:
         """Take up what the router has learned; the rest is learned when packages are known."""
         self._control.on_reload = self.reload
+        self._control.on_releases = lambda *verb: self._follow_releases().on_verb(*verb)
         layout = self._settings.layout()
         self._broker.routing.open(layout.success)
         self._fitting = Fitting(self._loop, environment, Heads(layout.heads), self._on_head)
+        self._stock = Stock(
+            self._loop, self._broker, self._inventory, self._telemetry, self._fitting
+        )
 
     def _reach_up(self) -> None:
         """Open the way up, or close it, as the owner says; who wants none does not import it."""
@@ -191,6 +198,8 @@ class Daemon:
             (signal.SIGHUP, self._on_hangup),
         ):
             self._loop.add_signal_handler(number, act)
+        if self._settings.layout().ledger.exists():
+            self._follow_releases().begin()
         self._take_stock()
         self._tell_facts()
         self._energy_keeper.restore()
@@ -203,8 +212,11 @@ class Daemon:
         self._loop.call_soon(self._start_hosts)
         self._loop.call_soon(self._telemetry.start)
         self._loop.call_soon(self._cap_power)
-        await self._stopping.wait()
-        await self._stop()
+        async with asyncio.TaskGroup() as self._tasks:
+            if self._rollouts is not None:
+                self._rollouts.start(self._tasks)
+            await self._stopping.wait()
+            await self._stop()
 
     def reload(self) -> Change:
         """Read settings and packages again; requests go on.
@@ -217,6 +229,8 @@ class Daemon:
         settings = read_settings(self._options.config, must_exist=self._options.config_given)
         around = look_around(settings)
         self._settings, self._around = settings, around
+        if self._rollouts is not None:
+            self._rollouts.settings = settings.rollout
         logging.getLogger("aiosd").setLevel(settings.log.level.upper())
         now = self._loop.time()
         rules = scheduler_rules(settings, self._load_rules().threads)
@@ -248,30 +262,31 @@ class Daemon:
         self._notify.ready(self._status())
 
     def _take_stock(self) -> Change:
-        """Scan the packages and tell the scheduler what changed."""
-        change = self._inventory.scan(self._settings.layout(), self._load_rules())
-        now = self._loop.time()
-        for name in change.changed:
-            self._telemetry.books.on_replaced(name)
-        self._broker.routing.forget([*change.changed, *change.removed])
-        self._fitting.want(lessons_of(self._inventory.catalogue.experts.values()))
-        effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
-        self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
-        self._broker.max_held_bytes = self._settings.queue_bytes
-        experts = self._settings.experts
-        for name in self._pinned | set(experts.pin):
-            if name in self.scheduler.slots:
-                self.scheduler.on_pin(name, pinned=name in experts.pin)
-        self._pinned = set(experts.pin)
-        for name in dict.fromkeys([*experts.pin, *experts.preload]):
-            if name in self.scheduler.slots:
-                effects += self.scheduler.on_load(name, now)
-            else:
-                log.warning("%s is to be loaded at start, but is not installed", name)
-        for name in self._settings.ram.needs.keys() - self.scheduler.slots.keys():
-            log.warning("ram.needs names %s, which is not installed", name)
-        self._broker.perform(effects)
-        return change
+        """Scan the packages and tell everybody what changed."""
+        return self._stock.take(self._settings, self._load_rules())
+
+    def _follow_releases(self) -> "Rollouts":
+        """Drive the releases that come by updates; who has none imports nothing of it."""
+        if self._rollouts is None:
+            from aiosd.daemon.rollouts import Board, make_rollouts  # noqa: PLC0415 - see above
+
+            layout = self._settings.layout()
+            board = Board(
+                Heads(layout.heads),
+                self._environment,
+                lambda: self._power.cap_watts,
+                self._telemetry.predict,
+            )
+            made = make_rollouts(
+                self._loop, self._broker, self._inventory, self._events, (layout, board)
+            )
+            made.swap.renew, made.swap.rescan = self._stock.renew, self._take_stock
+            made.swap.end = self._workers.kill
+            self._rollouts = made
+        self._rollouts.settings = self._settings.rollout
+        if self._tasks is not None:
+            self._rollouts.start(self._tasks)
+        return self._rollouts
 
     def _on_head(self, head: Head | None, learning: bool) -> None:  # noqa: FBT001 - a callback
         """Route texts by this head from now on."""
@@ -292,6 +307,8 @@ class Daemon:
         """Refuse what is new, let what is there end within the limit, then close everything."""
         log.info("stopping: %d requests waiting", self.scheduler.queued)
         self._notify.stopping()
+        if self._rollouts is not None:
+            await self._rollouts.close()
         self._events.publish("daemon.stopping", {"queue": self.scheduler.queued})
         self.scheduler.on_stop()
         if self._upward is not None:

@@ -15,7 +15,10 @@ from aiosd.protocol.pipe import Done
 
 
 class Pending(msgspec.Struct):
-    """A request from its arrival to its end; `name` is its client's, and seconds say what for."""
+    """A request from its arrival to its end; `name` is its client's, and seconds say what for.
+
+    `seat` is whose worker answers: the expert's own, or another release's (see `detours.py`).
+    """
 
     client: Client
     name: str
@@ -24,6 +27,7 @@ class Pending(msgspec.Struct):
     payload: Buffer | None
     size: int
     route: Route
+    seat: str
     chunks: int = 0
     queue_seconds: float = 0.0
     load_seconds: float = 0.0

@@ -133,6 +133,21 @@ class Stop(_Table, frozen=True, kw_only=True):
     interrupt_grace_seconds: Seconds = 5.0
 
 
+class Rollout(_Table, frozen=True, kw_only=True):
+    """How a new release is tried out before it serves for good.
+
+    The first `canary_requests` to its expert go to it, for `canary_seconds` at most; more than
+    `canary_failures` that it fails, or too many answers that take `slow_factor` times as long as
+    95 of 100 of the old release, bring the old one back.
+    """
+
+    canary_requests: Annotated[int, Meta(ge=0, le=100_000)] = 20
+    canary_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 3600.0
+    canary_failures: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    slow_factor: Annotated[float, Meta(ge=1, le=1000)] = 3.0
+    probe_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+
+
 class Log(_Table, frozen=True, kw_only=True):
     """How much is said in the journal."""
 
@@ -155,6 +170,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     stop: Stop = Stop()
     uplink: Uplink = Uplink()
     update: Update = Update()
+    rollout: Rollout = Rollout()
     log: Log = Log()
 
     @property

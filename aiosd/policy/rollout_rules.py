@@ -1,5 +1,6 @@
 """How long each state of a release may last, and what each begins with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -57,7 +58,7 @@ class Rules:
     canary_failures: int = 0
     canary_slow_share: float = 0.25
     probe_seconds: float = 600.0
-    limits: MappingProxyType[State, float] = field(default_factory=lambda: LIMITS)
+    limits: Mapping[State, float] = field(default_factory=lambda: LIMITS)
 
 
 RULES = Rules()

@@ -47,9 +47,9 @@ def _probing(row: Rollout, _event: Event, now: float, rules: Rules) -> Step:
     """Count a try before it begins, so that one that ends the daemon is counted too."""
     if row.state is not _S.STAGED:
         return row, []
-    begun = enter(row, _S.STAGED, now, rules)
     begun = msgspec.structs.replace(
-        begun,
+        row,
+        paused=False,
         trying=True,
         attempts=row.attempts + 1,
         canary=Canary(),
@@ -97,7 +97,9 @@ def _failed(row: Rollout, event: Event, now: float, rules: Rules) -> Step:
         return row, []
     reason = event.reason[:1000]
     if row.state in AFTER_COMMIT:
-        return _quarantine(row, reason, now, rules) if row.trial else (row, [])
+        if row.trial and event.fault is Fault.RELEASE:
+            return _quarantine(row, reason, now, rules)
+        return msgspec.structs.replace(row, reason=reason), []
     if row.state is _S.HELD:
         return row, []
     counted = row.state in IN_DAEMON and row.trying
@@ -114,7 +116,7 @@ def _failed(row: Rollout, event: Event, now: float, rules: Rules) -> Step:
     if back is _S.STAGED:
         effects = [DoReturn(row.release, row.old_release), DoProbe(RETRY_SECONDS)]
     # What waits for the world goes on waiting: its deadline is that of its first try.
-    since = row.since if row.state is back and not counted else now
+    since = row.since if row.state is back else now
     row = msgspec.structs.replace(row, trying=False, reason=reason)
     return enter(row, back, since, rules), effects
 

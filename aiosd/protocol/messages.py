@@ -136,6 +136,39 @@ class Power(_Message, frozen=True, kw_only=True, tag="power"):
     khz: int | None = None
 
 
+class Staged(_Message, frozen=True, kw_only=True, tag="staged"):
+    """Say that a release of an expert lies whole on the disk: it is to be probed and swapped in.
+
+    The updater's word; answered at once.
+    """
+
+    expert: Annotated[str, Meta(max_length=64)]
+    release: Annotated[int, Meta(ge=1, le=2**50)]
+
+
+class Rollback(_Message, frozen=True, kw_only=True, tag="rollback"):
+    """Go back to the release before; answered when that serves. The present one is not kept."""
+
+    expert: Annotated[str, Meta(max_length=64)]
+
+
+class Hold(_Message, frozen=True, kw_only=True, tag="hold"):
+    """Keep an expert at the release that serves, or let updates come again."""
+
+    expert: Annotated[str, Meta(max_length=64)]
+    on: bool = True
+
+
+class History(_Message, frozen=True, kw_only=True, tag="history"):
+    """Ask how releases fared, of one expert or of all, the newest first."""
+
+    expert: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Rollouts(_Message, frozen=True, kw_only=True, tag="rollouts"):
+    """Ask how far each expert's last release has come, and which experts are held."""
+
+
 # ── daemon → client ──────────────────────────────────────────────────────────────────────────
 
 
@@ -184,9 +217,16 @@ Verb = (
     | Reload
     | Power
     | Uplink
+    | Staged
+    | Rollback
+    | Hold
+    | History
+    | Rollouts
 )
+ReleaseVerb = Staged | Rollback | Hold | History | Rollouts
 Answer = Chunk | End | Error | Reply
-ADMIN_ONLY = (Load, Unload, Pin, Reload, Decisions, Power, Uplink)
+_RELEASES = (Staged, Rollback, Hold, History, Rollouts)
+ADMIN_ONLY = (Load, Unload, Pin, Reload, Decisions, Power, Uplink, *_RELEASES)
 
 
 def error_message(error: AiosdError) -> Error:

@@ -34,6 +34,11 @@ class Layout:
         return self.experts[0].parent / "releases"
 
     @property
+    def ledger(self) -> Path:
+        """The database of how far releases have come; it keeps old ones out: not to be deleted."""
+        return self.state / "releases.db"
+
+    @property
     def digests(self) -> Path:
         """The file that remembers which model files were hashed; safe to delete."""
         return self.state / "digests.json"

@@ -148,6 +148,9 @@ class Ledger:
 
         A new state or reason enters the history; a committed release raises the version floor; a
         quarantined one is remembered as such.
+
+        Raises:
+            LedgerError: a newer release is on its way already.
         """
         data = msgspec.json.encode(row)
         with self._writing("put") as database:

@@ -105,6 +105,7 @@ class FakeInventory:
     def __init__(self) -> None:
         kinds = {"one": InputType.TEXT, "two": InputType.TEXT, "chat": InputType.CHAT}
         self.routes = {name: RouteFacts(name, "echo", kind, 100) for name, kind in kinds.items()}
+        self.named = self.routes
 
     def order(self, expert: str) -> tuple[str, str]:
         return "echo", expert

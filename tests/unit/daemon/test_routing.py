@@ -59,7 +59,7 @@ def run(task: str | None = TASK, **options: object) -> Run:
 
 
 def answered(routing: Routing, route: Route, output: dict[str, object], **options: object) -> None:
-    pending = Pending(NOBODY, "me", b"1", run(**options), None, 5, route)
+    pending = Pending(NOBODY, "me", b"1", run(**options), None, 5, route, route.expert)
     routing.on_done(pending, Done(id=1, output=output, run_ms=2.0, engine_ms=1.0), 0.5)
 
 
@@ -132,14 +132,14 @@ def test_an_answer_of_none_and_a_failure_speak_against_an_expert_a_kept_schema_f
     assert better > hope
     route = routing.pick(run(), 5)
     assert route.expert == "money"
-    routing.on_failed(Pending(NOBODY, "me", b"1", run(), None, 5, route))
+    routing.on_failed(Pending(NOBODY, "me", b"1", run(), None, 5, route, route.expert))
     assert routing.success.ok("money", "", 0.0) < better
 
 
 def test_named_requests_teach_running_times_and_nothing_else(routing: Routing) -> None:
     for _ in range(30):
         answered(routing, Route("lamp", "named"), {"label": "none"})
-    routing.on_failed(Pending(NOBODY, "me", b"1", run(), None, 5, Route("lamp", "named")))
+    routing.on_failed(Pending(NOBODY, "me", b"1", run(), None, 5, Route("lamp", "named"), "lamp"))
     routing.on_failed(None)
     assert routing.tallies() == []
     assert routing.record.last(9) == []

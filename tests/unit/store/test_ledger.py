@@ -113,6 +113,13 @@ def test_progress_is_kept_until_it_is_forgotten(ledger: Ledger) -> None:
     assert ledger.progress("b" * 64) == Progress()
 
 
+def test_the_row_of_a_newer_release_is_not_overwritten(ledger: Ledger) -> None:
+    ledger.put(ROW)
+    with pytest.raises(LedgerError, match="release 3 is on its way already"):
+        ledger.put(msgspec.structs.replace(ROW, release=2))
+    assert ledger.row("digits") == ROW
+
+
 def test_a_removed_experts_row_goes_and_its_floor_stays(ledger: Ledger) -> None:
     ledger.put(changed(State.COMMITTED))
     ledger.forget("digits")
