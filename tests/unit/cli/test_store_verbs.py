@@ -27,7 +27,7 @@ def ctl(releases: Releases, tmp_path: Path) -> Ctl:
 
     def run(*words: str) -> int:
         where = ["--experts-dir", str(releases.experts), "--socket-dir", str(tmp_path / "run")]
-        return main([*words, *where])
+        return main([*words, *where, *(["--no-reload"] if words[0] == "install" else [])])
 
     return run
 
