@@ -124,15 +124,19 @@ def _need(manifest: Manifest, folder: Path) -> Iterator[Finding]:
 
 def _words(manifest: Manifest) -> Iterator[Finding]:
     """Look at what is said to people."""
-    for word in re.split(r"[\s()]+", manifest.licence):
-        if not word or word in _LINKS:
-            continue
-        if not _SPDX.fullmatch(word):
-            yield Finding(
-                "error", "licence", f"{word!r} is no SPDX identifier",
-                "see https://spdx.org/licenses, or write LicenseRef-NAME",
-            )  # fmt: skip
-        elif word not in LICENCES and not word.startswith("LicenseRef-"):
+    words = [word for word in re.split(r"[\s()]+", manifest.licence) if word]
+    names, between = words[::2], words[1::2]
+    if (
+        len(names) != len(between) + 1
+        or not all(map(_SPDX.fullmatch, names))
+        or not _LINKS.issuperset(between)
+    ):
+        yield Finding(
+            "error", "licence", f"{manifest.licence!r} is no SPDX expression",
+            "see https://spdx.org/licenses, or write LicenseRef-NAME",
+        )  # fmt: skip
+    for word in names:
+        if word not in LICENCES and not word.startswith("LicenseRef-"):
             yield Finding("warning", "licence", f"{word!r} is unusual", "is it spelt as SPDX does?")
     for key in ("data", "limits"):
         if not getattr(manifest.card, key):
