@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 SHELLS = ("bash", "zsh", "fish")
 # Verbs whose first argument is an expert's name, which the daemon knows.
-NAMED = ("run", "show", "load", "unload", "pin", "unpin", "remove", "update")
+NAMED = ("run", "show", "load", "unload", "pin", "unpin", "remove")
 LIST_NAMES = (
     "aiosctl list 2>/dev/null | while read -r name _; do "
     '[ "$name" = NAME ] || printf "%s\\n" "$name"; done'
@@ -16,7 +16,7 @@ LIST_NAMES = (
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb, what it is for, its long options with their help, and the words it may begin with."""
+    """A verb, what it is for, its long options with their help, and words it may be given."""
 
     name: str
     help: str
@@ -33,20 +33,19 @@ def verbs_of(parser: argparse.ArgumentParser) -> Iterator[Verb]:
                 yield Verb(name, helps.get(name, ""), tuple(_options(verb)), tuple(_words(verb)))
 
 
-def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield the words that a verb takes first, where there are only some."""
-    for action in parser._actions:  # noqa: SLF001
-        if not action.option_strings:
-            yield from map(str, action.choices or ())
-            return
-
-
 def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     """Yield the long options of a verb."""
     for action in parser._actions:  # noqa: SLF001
         for name in action.option_strings:
             if name.startswith("--"):
                 yield name, (action.help or "").replace("%(default)s", str(action.default))
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the words that a verb chooses from."""
+    for action in parser._actions:  # noqa: SLF001
+        if not action.option_strings and action.choices:
+            yield from map(str, action.choices)
 
 
 def completion(shell: str, parser: argparse.ArgumentParser) -> str:
@@ -57,8 +56,7 @@ def completion(shell: str, parser: argparse.ArgumentParser) -> str:
 
 def _bash(verbs: list[Verb]) -> str:
     cases = "\n".join(
-        f"    {verb.name}) words={shlex.quote(' '.join((*verb.words, *_names(verb))))} ;;"
-        for verb in verbs
+        f"    {verb.name}) words={shlex.quote(' '.join(_choices(verb)))} ;;" for verb in verbs
     )
     names = " ".join(verb.name for verb in verbs)
     return f"""# bash completion for aiosctl
@@ -82,20 +80,16 @@ complete -o default -F _aiosctl aiosctl
 """
 
 
-def _names(verb: Verb) -> list[str]:
-    return [name for name, _ in verb.options]
-
-
 def _zsh(verbs: list[Verb]) -> str:
     described = "\n".join(f"    {shlex.quote(f'{verb.name}:{verb.help}')}" for verb in verbs)
     cases = "\n".join(
-        f"    {verb.name}) options=({' '.join(map(shlex.quote, _names(verb)))})"
-        f" words_first=({' '.join(map(shlex.quote, verb.words))}) ;;"
+        f"    {verb.name}) options=({' '.join(shlex.quote(name) for name, _ in verb.options)}) "
+        f"choices=({' '.join(map(shlex.quote, verb.words))}) ;;"
         for verb in verbs
     )
     return f"""#compdef aiosctl
 _aiosctl() {{
-  local -a verbs options names words_first
+  local -a verbs options choices names
   verbs=(
 {described}
   )
@@ -110,10 +104,7 @@ _aiosctl() {{
     compadd -- $options
     return
   fi
-  if (( CURRENT == 3 && $#words_first )); then
-    compadd -- $words_first
-    return
-  fi
+  compadd -- $choices
   case $words[2] in
     {"|".join(NAMED)})
       names=(${{(f)"$({LIST_NAMES})"}})
@@ -132,7 +123,8 @@ def _fish(verbs: list[Verb]) -> str:
         lines.append(f"{first} -d {_fish_quote(verb.help)}")
         seen = f"'__fish_seen_subcommand_from {verb.name}'"
         if verb.words:
-            lines.append(f"complete -c aiosctl -n {seen} -f -a {_fish_quote(' '.join(verb.words))}")
+            words = _fish_quote(" ".join(verb.words))
+            lines.append(f"complete -c aiosctl -n {seen} -f -a {words}")
         lines += [
             f"complete -c aiosctl -n {seen} -l {name.removeprefix('--')} -d {_fish_quote(text)}"
             for name, text in verb.options
@@ -142,6 +134,11 @@ def _fish(verbs: list[Verb]) -> str:
         '-a \'(aiosctl list 2>/dev/null | string match -v "NAME *" | string replace -r " .*" "")\''
     )
     return "\n".join(lines) + "\n"
+
+
+def _choices(verb: Verb) -> list[str]:
+    """Return all that may follow a verb: its words and its options."""
+    return [*verb.words, *(name for name, _ in verb.options)]
 
 
 def _fish_quote(text: str) -> str:

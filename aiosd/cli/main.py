@@ -14,6 +14,7 @@ from aiosd.cli import (
     packages,
     power,
     route,
+    store,
     update,
     uplink,
 )
@@ -183,6 +184,7 @@ def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     update.add_update(
         _verb(verbs, "update", update.update, "look for new releases, fetch them, see how far")
     )
+    store.add_store(_verb(verbs, "store", store.store, "check, clear or measure the store"))
     calibrate.add_calibrate(
         _verb(verbs, "calibrate", calibrate.calibrate, "teach the daemon this board's watts")
     )

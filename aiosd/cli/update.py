@@ -83,8 +83,8 @@ def _status(own: Own, names: list[str], paper: Paper) -> Exit:
     rows: list[Rollout] = []
     holds: list[str] = []
     floor = 0.0
-    if _exists(own.ledger):
-        with closing(Ledger(own.ledger)) as ledger:
+    if _exists(own.layout.ledger):
+        with closing(Ledger(own.layout.ledger)) as ledger:
             rows = [row for row in ledger.rows() if not names or row.name in names]
             holds = [name for name in ledger.holds() if not names or name in names]
             floor = ledger.time_floor()
@@ -153,9 +153,9 @@ def _cancel(own: Own, names: list[str], client: Client, paper: Paper) -> Exit:
     if len(names) != 1:
         raise UsageError("say which expert: aiosctl update cancel EXPERT")
     name = names[0]
-    if not _exists(own.ledger):
+    if not _exists(own.layout.ledger):
         raise UsageError(f"nothing is on its way for {name}")
-    with closing(Ledger(own.ledger)) as ledger:
+    with closing(Ledger(own.layout.ledger)) as ledger:
         row = ledger.row(name)
         if row is None or row.ended:
             raise UsageError(f"nothing is on its way for {name}")

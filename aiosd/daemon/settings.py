@@ -148,6 +148,12 @@ class Rollout(_Table, frozen=True, kw_only=True):
     probe_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
 
 
+class Store(_Table, frozen=True, kw_only=True):
+    """How much of the disk releases may take; "0" keeps nothing that is not needed."""
+
+    budget: str = "0"
+
+
 class Log(_Table, frozen=True, kw_only=True):
     """How much is said in the journal."""
 
@@ -171,6 +177,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     uplink: Uplink = Uplink()
     update: Update = Update()
     rollout: Rollout = Rollout()
+    store: Store = Store()
     log: Log = Log()
 
     @property
@@ -182,6 +189,11 @@ class Settings(_Table, frozen=True, kw_only=True):
     def needs(self) -> dict[str, int]:
         """What the owner says that experts need, in bytes."""
         return {name: parse_size(size) for name, size in self.ram.needs.items()}
+
+    @property
+    def store_budget_bytes(self) -> int | None:
+        """What the store may take before older releases go; None keeps only what is needed."""
+        return parse_size(self.store.budget) or None
 
     @property
     def queue_bytes(self) -> int:
@@ -225,6 +237,7 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
         ("cap", settings.ram.cap),
         ("max_attachment", settings.wire.max_attachment),
         ("max_bytes", settings.queue.max_bytes),
+        ("budget", settings.store.budget),
         *settings.ram.needs.items(),
     ):
         if key != "cap" or value != "auto":

@@ -38,11 +38,6 @@ class Own:
         """Where the updater keeps what it believes of the publisher."""
         return self.layout.state / "update"
 
-    @property
-    def ledger(self) -> Path:
-        """The file that holds how far every release has come, and the floors."""
-        return self.layout.state / "releases.db"
-
 
 def read_own(path: Path, *, must_exist: bool) -> Own:
     """Return the settings; all defaults, which are no updates, where the file may be absent.

@@ -53,7 +53,7 @@ def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:
         day = time.strftime("%Y-%m-%d")
         with (
             closing(origin_of(url, own.update.ca_file, stall)) as origin,
-            closing(Ledger(own.ledger)) as ledger,
+            closing(Ledger(own.layout.ledger)) as ledger,
             closing(Purse(own.folder / "spent.json", day, metered=metered)) as purse,
         ):
             parts = Parts(
