@@ -22,7 +22,7 @@ class Port:
     data: bytes = b""
 
 
-def build(  # noqa: PLR0913 -- a model in one call
+def build(
     ports: list[Port],
     inputs: list[int],
     *,

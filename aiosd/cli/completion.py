@@ -16,11 +16,12 @@ LIST_NAMES = (
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb, what it is for, and its long options with their help."""
+    """A verb, what it is for, its long options with their help, and words it may be given."""
 
     name: str
     help: str
     options: tuple[tuple[str, str], ...]
+    words: tuple[str, ...] = ()
 
 
 def verbs_of(parser: argparse.ArgumentParser) -> Iterator[Verb]:
@@ -29,7 +30,7 @@ def verbs_of(parser: argparse.ArgumentParser) -> Iterator[Verb]:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
             for name, verb in action.choices.items():
-                yield Verb(name, helps.get(name, ""), tuple(_options(verb)))
+                yield Verb(name, helps.get(name, ""), tuple(_options(verb)), tuple(_words(verb)))
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
@@ -40,6 +41,13 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
                 yield name, (action.help or "").replace("%(default)s", str(action.default))
 
 
+def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the words that a verb chooses from."""
+    for action in parser._actions:  # noqa: SLF001
+        if not action.option_strings and action.choices:
+            yield from map(str, action.choices)
+
+
 def completion(shell: str, parser: argparse.ArgumentParser) -> str:
     """Return the script for a shell: `bash`, `zsh` or `fish`."""
     verbs = list(verbs_of(parser))
@@ -48,8 +56,7 @@ def completion(shell: str, parser: argparse.ArgumentParser) -> str:
 
 def _bash(verbs: list[Verb]) -> str:
     cases = "\n".join(
-        f"    {verb.name}) words={shlex.quote(' '.join(name for name, _ in verb.options))} ;;"
-        for verb in verbs
+        f"    {verb.name}) words={shlex.quote(' '.join(_choices(verb)))} ;;" for verb in verbs
     )
     names = " ".join(verb.name for verb in verbs)
     return f"""# bash completion for aiosctl
@@ -76,12 +83,13 @@ complete -o default -F _aiosctl aiosctl
 def _zsh(verbs: list[Verb]) -> str:
     described = "\n".join(f"    {shlex.quote(f'{verb.name}:{verb.help}')}" for verb in verbs)
     cases = "\n".join(
-        f"    {verb.name}) options=({' '.join(shlex.quote(name) for name, _ in verb.options)}) ;;"
+        f"    {verb.name}) options=({' '.join(shlex.quote(name) for name, _ in verb.options)}) "
+        f"choices=({' '.join(map(shlex.quote, verb.words))}) ;;"
         for verb in verbs
     )
     return f"""#compdef aiosctl
 _aiosctl() {{
-  local -a verbs options names
+  local -a verbs options choices names
   verbs=(
 {described}
   )
@@ -96,6 +104,7 @@ _aiosctl() {{
     compadd -- $options
     return
   fi
+  compadd -- $choices
   case $words[2] in
     {"|".join(NAMED)})
       names=(${{(f)"$({LIST_NAMES})"}})
@@ -113,6 +122,9 @@ def _fish(verbs: list[Verb]) -> str:
         first = f"complete -c aiosctl -n __fish_use_subcommand -f -a {verb.name}"
         lines.append(f"{first} -d {_fish_quote(verb.help)}")
         seen = f"'__fish_seen_subcommand_from {verb.name}'"
+        if verb.words:
+            words = _fish_quote(" ".join(verb.words))
+            lines.append(f"complete -c aiosctl -n {seen} -f -a {words}")
         lines += [
             f"complete -c aiosctl -n {seen} -l {name.removeprefix('--')} -d {_fish_quote(text)}"
             for name, text in verb.options
@@ -122,6 +134,11 @@ def _fish(verbs: list[Verb]) -> str:
         '-a \'(aiosctl list 2>/dev/null | string match -v "NAME *" | string replace -r " .*" "")\''
     )
     return "\n".join(lines) + "\n"
+
+
+def _choices(verb: Verb) -> list[str]:
+    """Return all that may follow a verb: its words and its options."""
+    return [*verb.words, *(name for name, _ in verb.options)]
 
 
 def _fish_quote(text: str) -> str:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, route, uplink
+from aiosd.cli import ask, calibrate, levers, look, operate, packages, power, route, store, uplink
 from aiosd.cli.completion import SHELLS, completion
 from aiosd.cli.failure import MEANINGS, Exit, UsageError, fail
 from aiosd.cli.render import Paper
@@ -169,6 +169,7 @@ def _size(text: str) -> int:
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
     packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    store.add_store(_verb(verbs, "store", store.store, "check, clear or measure the store"))
     calibrate.add_calibrate(
         _verb(verbs, "calibrate", calibrate.calibrate, "teach the daemon this board's watts")
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from aiosd.cli import collisions
@@ -9,15 +10,21 @@ from aiosd.cli.failure import Exit
 from aiosd.cli.operate import told_reload
 from aiosd.cli.render import Paper, size
 from aiosd.client import Client
-from aiosd.domain.errors import ForbiddenError, UnreachableError
+from aiosd.domain.errors import ForbiddenError, PackageError, UnreachableError
 from aiosd.policy.collision import Shift
 from aiosd.store.layout import MANIFEST, Layout
 from aiosd.store.packages import Installed, read_manifest
+from aiosd.store.packed import bring, is_packed
 
 
 def add_install(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `install`."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="a package, or its expert.toml")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="a package, or its expert.toml; or a packed release, or its manifest.json",
+    )
     parser.add_argument(
         "--model",
         dest="models",
@@ -63,6 +70,8 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Install a package, and let the daemon see it."""
     from aiosd.store.install import install as install_package  # noqa: PLC0415 -- as in main
 
+    if is_packed(options.folder):
+        return _install_packed(options, client, paper)
     source = _source(options.folder)
     shifts, unmeasured = _foreseen(options.experts_dir, source)
     if not paper.as_json:
@@ -72,6 +81,44 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     installed = install_package(
         options.folder, options.experts_dir, models=options.models, allow_older=options.allow_older
     )
+    return _report(options, client, paper, installed, shifts, unmeasured)
+
+
+def _install_packed(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+    """Install a packed release through the store, where nothing is copied a second time."""
+    from aiosd.models.check import check_package  # noqa: PLC0415 -- as in main
+    from aiosd.store.releases import Releases  # noqa: PLC0415
+
+    releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
+    with releases.busy():
+        staged = bring(options.folder, releases, allow_older=options.allow_older)
+        name, release = staged.manifest.name, staged.manifest.release
+        try:
+            check_package(staged.manifest, staged.folder)
+            shifts, unmeasured = _foreseen(
+                options.experts_dir, Installed(staged.manifest, staged.folder)
+            )
+            if not paper.as_json:
+                collisions.show(shifts, paper, name)
+            if not options.allow_collisions:
+                collisions.refuse(shifts, name)
+        except PackageError:
+            if releases.active(name) != release:
+                releases.forget(name, release)
+            raise
+        releases.activate(name, release)
+    return _report(options, client, paper, staged, shifts, unmeasured)
+
+
+def _report(
+    options: argparse.Namespace,
+    client: Client,
+    paper: Paper,
+    installed: Installed,
+    shifts: list[Shift],
+    unmeasured: str,
+) -> Exit:
+    """Say what was installed, and reload."""
     manifest = installed.manifest
     total = sum(file.size for file in manifest.files)
     facts = {

@@ -147,6 +147,12 @@ class Rollout(_Table, frozen=True, kw_only=True):
     probe_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
 
 
+class Store(_Table, frozen=True, kw_only=True):
+    """How much of the disk releases may take; "0" keeps nothing that is not needed."""
+
+    budget: str = "0"
+
+
 class Log(_Table, frozen=True, kw_only=True):
     """How much is said in the journal."""
 
@@ -169,6 +175,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     stop: Stop = Stop()
     uplink: Uplink = Uplink()
     rollout: Rollout = Rollout()
+    store: Store = Store()
     log: Log = Log()
 
     @property
@@ -180,6 +187,11 @@ class Settings(_Table, frozen=True, kw_only=True):
     def needs(self) -> dict[str, int]:
         """What the owner says that experts need, in bytes."""
         return {name: parse_size(size) for name, size in self.ram.needs.items()}
+
+    @property
+    def store_budget_bytes(self) -> int | None:
+        """What the store may take before older releases go; None keeps only what is needed."""
+        return parse_size(self.store.budget) or None
 
     @property
     def queue_bytes(self) -> int:
@@ -223,6 +235,7 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
         ("cap", settings.ram.cap),
         ("max_attachment", settings.wire.max_attachment),
         ("max_bytes", settings.queue.max_bytes),
+        ("budget", settings.store.budget),
         *settings.ram.needs.items(),
     ):
         if key != "cap" or value != "auto":

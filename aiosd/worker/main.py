@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -89,8 +90,7 @@ class Worker:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
         self._entering = _enter(order)
-        folders = [order.folder, order.base.folder] if order.base else [order.folder]
-        walls = confine_at_start([Path(folder) for folder in folders])
+        walls = confine_at_start(list(_needed(order)))
         try:
             self._expert = Expert(order)
             walls = confine_after_load(walls)
@@ -211,6 +211,19 @@ class Worker:
             self._pacer.duty, self._pacer.threads = order.duty, order.threads
             self._expert.engine.use_threads(order.threads)
         return isinstance(order, CancelRequest) and order.id == self._request
+
+
+def _needed(order: LoadExpert) -> Iterator[Path]:
+    """Yield what the expert must be able to read: its folders, and where links in them lead."""
+    packages = [(order.folder, order.manifest.files)]
+    if order.base is not None:
+        packages.append((order.base.folder, [order.base.model]))
+    for folder, files in packages:
+        yield Path(folder)
+        for file in files:
+            path = Path(folder) / file.path
+            if path.is_symlink():
+                yield path.resolve()
 
 
 def _enter(order: LoadExpert) -> Thread | None:
