@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 SHELLS = ("bash", "zsh", "fish")
 # Verbs whose first argument is an expert's name, which the daemon knows.
-NAMED = ("run", "show", "load", "unload", "pin", "unpin", "remove")
+NAMED = ("run", "show", "load", "unload", "pin", "unpin", "remove", "rollback", "hold", "history")
 LIST_NAMES = (
     "aiosctl list 2>/dev/null | while read -r name _; do "
     '[ "$name" = NAME ] || printf "%s\\n" "$name"; done'

@@ -13,6 +13,7 @@ from aiosd.cli import (
     operate,
     packages,
     power,
+    rollout,
     route,
     store,
     update,
@@ -166,6 +167,15 @@ def _add_operations(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     )
     levers.add_power(
         _verb(verbs, "power", levers.power, "show or set the power mode and the clocks' limits")
+    )
+    rollout.add_rollback(
+        _verb(verbs, "rollback", rollout.rollback, "go back to the release before the last update")
+    )
+    rollout.add_hold(
+        _verb(verbs, "hold", rollout.hold, "keep an expert at its release, or no longer")
+    )
+    rollout.add_history(
+        _verb(verbs, "history", rollout.history, "show how the releases of updates fared")
     )
     _verb(verbs, "reload", operate.reload, "let the daemon read settings and packages again")
 

@@ -160,13 +160,15 @@ def _cancel(own: Own, names: list[str], client: Client, paper: Paper) -> Exit:
         if row is None or row.ended:
             raise UsageError(f"nothing is on its way for {name}")
         if row.state not in _OURS:
-            raise UsageError(
-                f"release {row.release} of {name} is {row.state}: the daemon has it; "
-                f"see: aiosctl rollback {name}"
-            )
+            # The daemon has it in its hands.
+            facts = client.cancel_release(name)
+            if paper.as_json:
+                paper.document(facts)
+            else:
+                paper.line(f"release {row.release} of {name} is given up")
+            return Exit.OK
         row, _ = advance(row, Cancelled("cancelled by aiosctl"), time.time())
         ledger.put(row)
-    del client
     if paper.as_json:
         paper.document(_facts(row, time.time()))
     else:

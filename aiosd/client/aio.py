@@ -187,6 +187,30 @@ class AsyncClient:
         """Keep an expert loaded, or no longer (operators only)."""
         return await self._ask(messages.Pin(expert=expert, pinned=pinned))
 
+    async def staged(self, expert: str, release: int) -> dict[str, object]:
+        """Say that a release lies whole on the disk; it is probed and swapped in (operators)."""
+        return await self._ask(messages.Staged(expert=expert, release=release))
+
+    async def rollback(self, expert: str) -> dict[str, object]:
+        """Go back to the release before; returns when that serves (operators only)."""
+        return await self._ask(messages.Rollback(expert=expert))
+
+    async def cancel_release(self, expert: str) -> dict[str, object]:
+        """Give up a release that is not committed yet (operators only)."""
+        return await self._ask(messages.CancelRelease(expert=expert))
+
+    async def hold(self, expert: str, *, on: bool = True) -> dict[str, object]:
+        """Keep an expert at the release that serves, or let updates come again (operators)."""
+        return await self._ask(messages.Hold(expert=expert, on=on))
+
+    async def history(self, expert: str | None = None) -> dict[str, object]:
+        """Return how releases fared, the newest first (operators only)."""
+        return await self._ask(messages.History(expert=expert))
+
+    async def rollouts(self) -> dict[str, object]:
+        """Return how far each expert's last release has come, and who is held (operators)."""
+        return await self._ask(messages.Rollouts())
+
     async def explain(self, text: str, task: str | None = None) -> dict[str, object]:
         """Return the record of what would be decided for a text; nothing is run."""
         return await self._ask(messages.Explain(text=text, task=task))

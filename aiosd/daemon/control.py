@@ -26,6 +26,7 @@ from aiosd.protocol.messages import (
     ADMIN_ONLY,
     VERSION,
     Cancel,
+    CancelRelease,
     Decisions,
     Energy,
     Explain,
@@ -106,7 +107,7 @@ class Control:
                 client.frontend.send(client, envelope.id, Reply(body=body))
             case Power():
                 self._turn(client, envelope.id, verb)
-            case Staged() | Rollback() | Hold() | History() | Rollouts():
+            case Staged() | Rollback() | CancelRelease() | Hold() | History() | Rollouts():
                 self.on_releases(client, envelope.id, verb)
             case _:
                 client.frontend.send(client, envelope.id, Reply(body=self._look(verb)))

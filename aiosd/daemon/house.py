@@ -21,7 +21,7 @@ class House:
         """Ask nothing yet."""
         self._loop = loop
         self._broker = broker
-        self._client = Client(self, b"house")
+        self._client = Client(self, "house")
         self._numbers = itertools.count(1)
         self._waiting: dict[bytes, asyncio.Future[Answer]] = {}
 

@@ -30,6 +30,7 @@ from aiosd.domain.expert import TransitionError
 from aiosd.domain.rollout import Rollout, State
 from aiosd.policy.rollout import advance
 from aiosd.policy.rollout_events import (
+    Cancelled,
     DoReturn,
     Effect,
     Event,
@@ -39,8 +40,9 @@ from aiosd.policy.rollout_events import (
     RolledBack,
     Stopped,
 )
-from aiosd.policy.rollout_rules import LIMITS, Rules
+from aiosd.policy.rollout_rules import BEFORE_COMMIT, LIMITS, Rules
 from aiosd.protocol.messages import (
+    CancelRelease,
     History,
     Hold,
     ReleaseVerb,
@@ -177,6 +179,8 @@ class Rollouts:
                 return self._on_staged(verb.expert, verb.release)
             case Rollback():
                 return self._on_rollback(verb.expert)
+            case CancelRelease():
+                return self._on_cancel(verb.expert)
             case Hold():
                 return self._on_hold(verb.expert, on=verb.on)
             case History():
@@ -218,6 +222,20 @@ class Rollouts:
             await asyncio.wait([task])
         active = await self._desk.do(lambda: self._desk.releases.active(name))
         return {**_told(journey.row), "active": active}
+
+    async def _on_cancel(self, name: str) -> Body:
+        """Give a release up."""
+        journey = await self._known(name)
+        row = journey.row
+        if row.state not in (*BEFORE_COMMIT, State.HELD):
+            raise InvalidError(
+                f"release {row.release} of {name} is {row.state}: to go back say rollback",
+                field="expert",
+            )
+        task = await self._turn(journey, Cancelled("cancelled by the operator"))
+        if task is not None:
+            await asyncio.wait([task])
+        return _told(journey.row)
 
     async def _on_hold(self, name: str, *, on: bool) -> Body:
         """Hold an expert, or let it go on."""

@@ -152,6 +152,12 @@ class Rollback(_Message, frozen=True, kw_only=True, tag="rollback"):
     expert: Annotated[str, Meta(max_length=64)]
 
 
+class CancelRelease(_Message, frozen=True, kw_only=True, tag="cancel_release"):
+    """Give up a release that is not committed yet; nothing is held against it."""
+
+    expert: Annotated[str, Meta(max_length=64)]
+
+
 class Hold(_Message, frozen=True, kw_only=True, tag="hold"):
     """Keep an expert at the release that serves, or let updates come again."""
 
@@ -219,13 +225,14 @@ Verb = (
     | Uplink
     | Staged
     | Rollback
+    | CancelRelease
     | Hold
     | History
     | Rollouts
 )
-ReleaseVerb = Staged | Rollback | Hold | History | Rollouts
+ReleaseVerb = Staged | Rollback | CancelRelease | Hold | History | Rollouts
 Answer = Chunk | End | Error | Reply
-_RELEASES = (Staged, Rollback, Hold, History, Rollouts)
+_RELEASES = (Staged, Rollback, CancelRelease, Hold, History, Rollouts)
 ADMIN_ONLY = (Load, Unload, Pin, Reload, Decisions, Power, Uplink, *_RELEASES)
 
 

@@ -1,6 +1,7 @@
 """One run of the updater, from settings to outcomes: its parts are handed in here, once."""
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from aiosd.domain.errors import ConfigError, PackageError
+from aiosd.domain.errors import AiosdError, ConfigError, PackageError
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import origin_of
 from aiosd.store.blobs import Blobs
@@ -30,6 +31,8 @@ from aiosd.update.windows import Circumstances
 from aiosd.update.wish import Wish
 
 _LOCK = "lock"
+_ANSWER_SECONDS = 5.0
+log = logging.getLogger(__name__)
 
 
 def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:
@@ -69,6 +72,7 @@ def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:
                 wall=time.time,
                 circumstances=lambda: Circumstances(_minute(), metered, purse.spent),
                 show=show,
+                staged=lambda name, release: _tell_daemon(own, name, release),
                 bootstrap=bootstrap,
             )
             if wish.only_check:
@@ -171,6 +175,17 @@ def _busy(releases: Releases) -> Iterator[Releases]:
             yield releases
     except PackageError as error:
         raise UpdateError(Fault.LOCKED, error.message) from error
+
+
+def _tell_daemon(own: Own, name: str, release: int) -> None:
+    """Tell the daemon of a staged release; one that is not there finds it in the ledger."""
+    from aiosd.client import Client  # noqa: PLC0415 - ZeroMQ, which only who has news needs
+
+    try:
+        with Client(own.layout.sockets, timeout_seconds=_ANSWER_SECONDS) as client:
+            client.staged(name, release)
+    except (AiosdError, OSError) as error:
+        log.info("the daemon was not told (%s); it finds the release when it starts", error)
 
 
 def _rest(seconds: float) -> None:

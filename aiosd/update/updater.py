@@ -42,6 +42,8 @@ from aiosd.update.windows import Circumstances, check_leave
 
 # Looking whether somebody cancelled reads the ledger: not for every piece.
 _LOOK_BYTES = 2 * 1_048_576
+# A daemon that is off does not end a trial; updates do not wait for it for ever.
+_TRIAL_SECONDS = 86_400.0
 # Before this the updater is at work; from here on the daemon is.
 OURS = (State.PLANNED, State.FETCHING, State.VERIFIED)
 
@@ -78,6 +80,7 @@ class Parts:
     wall: Callable[[], float]
     circumstances: Callable[[], Circumstances]
     show: Show
+    staged: Callable[[str, int], None]
     bootstrap: bytes
 
 
@@ -180,6 +183,9 @@ class Updater:
             return self._current(name, passed)
         row = self._row(chosen)
         number = chosen.release.release
+        if row.release != number or row.ended:
+            why = f"release {number} waits: release {row.release} is {row.state}"
+            return Outcome(name, "waiting", number, reason=why, passed=passed)
         if row.state not in OURS:
             return Outcome(name, "staged", number, reason=f"already {row.state}", passed=passed)
         errand = _Errand(chosen, row)
@@ -193,13 +199,18 @@ class Updater:
         return Outcome(name, "staged", number, fetched_bytes=errand.fetched, passed=passed)
 
     def _row(self, chosen: Chosen) -> Rollout:
-        """Return the ledger's row of a release; a new one if it comes for the first time."""
+        """Return the ledger's row of a release, a new one if it comes for the first time.
+
+        Or the row of another release, which the daemon has in its hands and must end first.
+        """
         ledger, now = self._parts.ledger, self._parts.wall()
         release = chosen.release
         row = ledger.row(release.name)
+        if row is not None and row.ended and row.trial and now - row.since < _TRIAL_SECONDS:
+            return row  # what was committed last is not to be disturbed yet
         if row is not None and not row.ended:
             same = (row.release, row.sha256) == (release.release, chosen.sha256)
-            if same or row.state not in (*OURS, State.STAGED):
+            if same or row.state not in OURS:
                 return row
             row, _ = rollout.advance(row, Cancelled(f"release {release.release} came"), now)
             ledger.put(row)
@@ -320,6 +331,7 @@ class Updater:
         except PackageError as error:
             raise UpdateError(Fault.WRONG_RELEASE, error.message) from error
         self._advance(errand, Staged())
+        self._parts.staged(errand.row.name, errand.row.release)
 
     def _failed(self, errand: _Errand, error: UpdateError) -> None:
         """Write down why it does not go on.

@@ -58,6 +58,7 @@ class Board:
     device: str = "board"
     machine: Machine = MACHINE
     runs: list[list[Outcome]] = field(default_factory=list)
+    told: list[tuple[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.layout = layout(self.root)
@@ -95,6 +96,7 @@ class Board:
             wall=lambda: self.wall,
             circumstances=lambda: Circumstances(self.minute, self.metered, purse.spent),
             show=Silent(),
+            staged=lambda name, release: self.told.append((name, release)),
             bootstrap=self.bootstrap,
         )
         try:

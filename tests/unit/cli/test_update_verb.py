@@ -100,7 +100,6 @@ def test_cancel_gives_up_what_is_being_fetched(ctl: Ctl, tmp_path: Path) -> None
         (["cancel"], None, "say which expert"),
         (["cancel", "one"], None, "nothing is on its way"),
         (["cancel", "one"], State.COLLECTED, "nothing is on its way"),
-        (["cancel", "one"], State.CANARY, "the daemon has it"),
     ],
 )
 def test_cancel_says_why_it_cannot(
@@ -115,6 +114,16 @@ def test_cancel_says_why_it_cannot(
         put(tmp_path, row(state=state))
     assert ctl(*words) == Exit.USAGE
     assert said in capsys.readouterr().err
+
+
+def test_what_the_daemon_has_is_given_up_by_the_daemon(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, row(state=State.CANARY))
+    nowhere = ["--socket-dir", str(tmp_path / "none")]
+    status = main(["update", "cancel", "one", "--config", str(config), *nowhere])
+    assert status == Exit.UNREACHABLE
+    assert "unreachable" in capsys.readouterr().err
 
 
 def test_wrong_settings_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ def test_a_new_release_is_staged_and_the_old_one_serves_on(board: Board) -> None
     assert (row.state, row.release, row.old_release) == (State.STAGED, 2, 1)
     assert row.sha256 == digest(manifest)
     assert board.releases.installed("one") == [1, 2]
+    assert board.told == [("one", 2)]
     assert board.still_serves_the_old_one()
 
 
@@ -132,9 +133,33 @@ def test_a_newer_release_takes_the_place_of_one_that_waits(board: Board) -> None
 def test_the_highest_release_of_ones_own_channel_is_taken(board: Board) -> None:
     offer(board, 2, channels=["stable"])
     offer(board, 3, channels=["candidate"])
-    assert board.one().release == 2
     board.set(channel="candidate")
-    assert board.one().release == 3
+    with board.updater() as one:
+        assert one.check(["one"])[0].release == 3
+    board.set(channel="stable")
+    assert board.one().release == 2
+
+
+def test_a_release_that_the_daemon_has_in_its_hands_is_not_pushed_aside(board: Board) -> None:
+    offer(board, 2)
+    board.one()
+    offer(board, 3)
+    found = board.one()
+    assert (found.result, found.reason) == ("waiting", "release 3 waits: release 2 is staged")
+
+
+def test_a_release_on_trial_is_left_alone_for_a_day_at_most(board: Board) -> None:
+    offer(board, 2)
+    board.one()
+    row = board.ledger.row("one")
+    assert row is not None
+    board.releases.activate("one", 2)
+    board.ledger.put(msgspec.structs.replace(row, state=State.COLLECTED, trial=True))
+    offer(board, 3)
+    assert board.one().result == "waiting"
+    board.wall += 86_401.0
+    board.update = msgspec.structs.replace(board.update)
+    assert board.one().result == "staged"
 
 
 def test_a_rollout_reaches_a_board_by_its_place(board: Board) -> None:

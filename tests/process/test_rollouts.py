@@ -1,0 +1,200 @@
+"""A release comes to a daemon that serves: it serves on, whatever the release is worth."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.rolling import Rolling
+from fakes.running import DaemonProcess, until
+
+from aiosd.protocol.messages import End, Error, History, Hold, Reply, Rollback
+
+pytestmark = pytest.mark.process
+
+CANARY = {"canary_requests": 3}
+
+
+@pytest.fixture
+def rolling(daemon: DaemonProcess) -> Iterator[Rolling]:
+    daemon.install("one")
+    return Rolling(daemon)
+
+
+def release_of(answer: End | Error | Reply) -> int:
+    assert isinstance(answer, End), answer
+    return answer.outcome.release
+
+
+def test_a_good_release_takes_over_and_no_request_is_lost(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(rollout=CANARY)
+    client = daemon.client()
+    assert release_of(client.say("one", "x")) == 1
+    rolling.come(2)
+    sent, found = [], []
+    while len(sent) < 2000 and not (found and rolling.row()["state"] == "collected"):
+        sent.append(client.run("one", f"{len(sent)}"))
+        answer = client.end(sent[-1])
+        assert isinstance(answer, End), answer
+        assert answer.outcome.output["text"] == f"{len(sent) - 1}"
+        assert answer.outcome.expert == "one"
+        found.append(answer.outcome.release)
+    assert found == sorted(found)
+    assert found[-1] == 2
+    row = rolling.row()
+    assert (row["state"], row["canary"]) == ("collected", {"good": 3, "slow": 0, "failed": 0})
+    assert row["report"]["passed"] == row["report"]["cases"] == 1
+    assert row["report"]["peak_bytes"] > 0
+    assert set(daemon.loaded()) == {"one"}
+    assert not client.socket.poll(0)  # nothing was answered twice
+    history = rolling.admin.ask(History(expert="one"))
+    assert isinstance(history, Reply)
+    states = [each["state"] for each in history.body["history"]]  # type: ignore[attr-defined]
+    assert states == ["collected", "drained", "committed", "canary", "probed", "staged"]
+
+
+def test_a_release_that_fails_its_self_test_is_never_asked(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(rollout=CANARY)
+    client = daemon.client()
+    assert release_of(client.say("one", "x")) == 1
+    rolling.come(2, says="no")
+    row = rolling.reach("quarantined")
+    assert row["reason"] == "self-test 1: text is 'hi', not 'no'"
+    assert release_of(client.say("one", "x")) == 1
+    assert not (rolling.layout.releases / "one" / "2").exists()
+
+
+def test_what_a_canary_cannot_answer_the_old_release_does(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(rollout=CANARY)
+    client = daemon.client()
+    # It takes no texts, which its own self-test does not find out.
+    cases = {"cases": [{"json": "1", "expect": {}}]}
+    rolling.come(2, input={"type": "json"}, self_test=cases)
+    rolling.reach("canary")
+    assert release_of(client.say("one", "x")) == 1
+    row = rolling.reach("quarantined")
+    assert row["reason"] == "canary: 1 of 1 requests failed"
+    assert release_of(client.say("one", "x")) == 1
+    until(lambda: set(daemon.loaded()) == {"one"}, "the worker of release 2 to be gone")
+
+
+def test_what_no_release_can_answer_is_held_against_none(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(rollout=CANARY)
+    client = daemon.client()
+    rolling.come(2)
+    rolling.reach("canary")
+    answer = client.say("one", "!exit 3")
+    assert isinstance(answer, Error)
+    assert answer.code == "expert_failed"
+    row = rolling.row()
+    assert (row["state"], row["canary"]["failed"]) == ("canary", 0)
+
+
+def test_the_operator_goes_back_and_the_release_is_not_kept(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(rollout={"canary_requests": 0})
+    client = daemon.client()
+    assert release_of(client.say("one", "x")) == 1
+    rolling.come(2)
+    rolling.reach("collected")
+    assert release_of(client.say("one", "x")) == 2
+    answer = rolling.admin.ask(Rollback(expert="one"))
+    assert isinstance(answer, Reply)
+    assert answer.body["active"] == 1
+    assert release_of(client.say("one", "x")) == 1
+    assert rolling.row()["reason"] == "rolled back by the operator"
+    again = rolling.admin.ask(Rollback(expert="one"))
+    assert isinstance(again, Error)
+    assert "no release to go back to" in again.message
+    other = rolling.admin.ask(Rollback(expert="other"))
+    assert isinstance(other, Error)
+    assert other.code == "invalid"
+
+
+def test_a_hold_stops_a_canary_and_lets_it_begin_again(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(rollout=CANARY)
+    client = daemon.client()
+    rolling.come(2)
+    rolling.reach("canary")
+    assert release_of(client.say("one", "x")) == 2
+    assert isinstance(rolling.admin.ask(Hold(expert="one")), Reply)
+    assert rolling.row()["state"] == "held"
+    assert release_of(client.say("one", "x")) == 1
+    assert isinstance(rolling.admin.ask(Hold(expert="one", on=False)), Reply)
+    assert rolling.reach("canary")["canary"]["good"] == 0
+    assert release_of(client.say("one", "x")) == 2
+
+
+def test_a_daemon_that_dies_twice_in_a_canary_does_without_it(rolling: Rolling) -> None:
+    rolling.daemon.start(rollout=CANARY)
+    rolling.come(2)
+    rolling.reach("canary")
+    rolling.stop()  # as it should: that is no try
+    rolling.daemon.start()
+    assert rolling.reach("canary")["attempts"] == 1
+    rolling.kill()
+    rolling.daemon.start()
+    assert rolling.reach("canary")["attempts"] == 2
+    rolling.kill()
+    rolling.daemon.start()
+    row = rolling.reach("quarantined")
+    assert row["reason"] == "2 probes or canaries ended with the daemon"
+    assert release_of(rolling.daemon.client().say("one", "x")) == 1
+
+
+def test_three_crashes_after_a_commit_bring_the_old_release_back(rolling: Rolling) -> None:
+    rolling.daemon.start(rollout={"canary_requests": 0})
+    rolling.come(2)
+    rolling.reach("collected")
+    for crashes in (1, 2):
+        rolling.kill()
+        rolling.daemon.start()
+        assert release_of(rolling.daemon.client().say("one", "x")) == 2
+        assert rolling.row()["crashes"] == crashes
+    rolling.kill()
+    rolling.daemon.start()
+    assert release_of(rolling.daemon.client().say("one", "x")) == 1
+    assert "crashed 3 times" in rolling.reach("quarantined")["reason"]
+
+
+def test_a_staged_release_is_found_at_start(rolling: Rolling) -> None:
+    rolling.stage(2)
+    rolling.daemon.start(rollout={"canary_requests": 0})
+    rolling.reach("collected")
+    assert release_of(rolling.daemon.client().say("one", "x")) == 2
+
+
+def test_an_expert_that_was_not_here_is_there_once_it_passed(rolling: Rolling) -> None:
+    new = Rolling(rolling.daemon, "two")
+    rolling.daemon.start(rollout=CANARY)
+    client = rolling.daemon.client()
+    assert isinstance(client.say("two", "x"), Error)
+    new.come(1, old=0)
+    new.reach("collected")
+    assert release_of(client.say("two", "x")) == 1
+
+
+def test_without_room_for_two_requests_wait_and_are_told_how_long(rolling: Rolling) -> None:
+    daemon = rolling.daemon
+    daemon.install("one", mebibytes=110)
+    daemon.start(rollout={"canary_requests": 0}, ram={"cap": "200 MiB"})
+    client = daemon.client()
+    assert release_of(client.say("one", "!alloc 100")) == 1
+    takes = {"cases": [{"text": "!alloc 100", "expect": {"text": "took 100 MiB"}}]}
+    rolling.come(2, needs={"ram_bytes": 110 << 20}, self_test=takes)
+    answered = 0
+    while rolling.row()["state"] not in ("collected", "quarantined"):
+        release_of(client.say("one", "x"))
+        answered += 1
+    assert answered
+    row = rolling.row()
+    assert (row["state"], row["reason"]) == ("collected", "")
+    assert row["hold_ms"] > 0
+    assert row["report"]["peak_bytes"] > 100 << 20
+    assert release_of(client.say("one", "x")) == 2
+    assert "2 loaded" not in daemon.log
+
+
+def test_a_board_without_updates_has_no_database(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start()
+    maps = Path(f"/proc/{daemon.pid}/maps")
+    assert "sqlite" not in maps.read_text()
+    assert not rolling.layout.ledger.exists()
