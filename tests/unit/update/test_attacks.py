@@ -612,6 +612,8 @@ def test_attack_disk_full_at_every_write_leaves_the_old_release_and_no_wreckage(
         points = list(dict.fromkeys(seen))
         assert len(points) > 20
         for release, point in enumerate(points, start=4):
+            failpoint.act_by(None)
+            attacked.ledger.forget("one")
             offer(attacked, release, {"model.bin": MODEL + point.encode()})
             full = Full(point)
             failpoint.act_by(full)

@@ -250,6 +250,7 @@ def test_a_metered_connection_brings_no_more_than_its_budget(board: Board) -> No
     assert board.one().fault is Fault.METERED
     board.set(metered_budget="2 MB")
     assert board.one().result == "staged"
+    board.ledger.forget("one")
     board.repository.publish("one", 3, {"model.bin": MODEL[::-1]})
     assert board.one().fault is Fault.METERED
 
