@@ -42,6 +42,8 @@ from aiosd.update.windows import Circumstances, check_leave
 
 # Looking whether somebody cancelled reads the ledger: not for every piece.
 _LOOK_BYTES = 2 * 1_048_576
+# A fetch that goes on says so this often, well within the time that the state may last.
+_SIGN_SECONDS = 600.0
 # A daemon that is off does not end a trial; updates do not wait for it for ever.
 _TRIAL_SECONDS = 86_400.0
 # Before this the updater is at work; from here on the daemon is.
@@ -292,6 +294,8 @@ class Updater:
         if row is None or row.release != errand.row.release or row.state is not State.FETCHING:
             errand.row = row or errand.row
             raise UpdateError(Fault.CANCELLED, row.reason if row and row.reason else "cancelled")
+        if self._parts.wall() - errand.row.since > _SIGN_SECONDS:
+            self._advance(errand, Progressed())
         check_leave(self._update, self._parts.circumstances(), count=1, anyway=self._anyway)
 
     def _blob(self, errand: _Errand, download: Download, wanted: Wanted) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fakes.mirror import Handler, on
 from fakes.updating import Board, digest
 
-from aiosd.domain.rollout import State
+from aiosd.domain.rollout import Rollout, State
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.policy.percentile import percentile
 from aiosd.policy.rollout import advance
@@ -117,6 +117,29 @@ def test_cancelling_stops_a_fetch_that_runs(board: Board, monkeypatch: pytest.Mo
     assert caught.value.fault is Fault.CANCELLED
     assert board.row_state() is State.CANCELLED
     assert board.still_serves_the_old_one()
+
+
+def test_a_long_fetch_gives_signs_of_life(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updater, "_LOOK_BYTES", 1)
+    offer(board)
+    board.wall += 3000.0
+    began = board.wall
+
+    def slow(handler: Handler) -> None:
+        board.wall += 3000.0
+        handler.serve(handler.path.lstrip("/"))
+
+    marks: list[float] = []
+    put = board.ledger.put
+
+    def note(row: Rollout) -> None:
+        marks.append(row.since - began if row.state is State.FETCHING else -1.0)
+        put(row)
+
+    monkeypatch.setattr(board.ledger, "put", note)
+    board.mirror.mischief = on(digest(MODEL), slow)
+    assert board.one().result == "staged"
+    assert 3000.0 in marks
 
 
 def test_a_newer_release_takes_the_place_of_one_that_waits(board: Board) -> None:
