@@ -12,6 +12,7 @@ from aiosd.cli.render import Paper, span
 from aiosd.client import Client
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.rollout import Rollout, State
+from aiosd.domain.update import CLOCK_SLACK_SECONDS
 from aiosd.store.layout import Layout
 from aiosd.store.update_settings import Own, read_own
 
@@ -87,7 +88,7 @@ def _status(own: Own, names: list[str], paper: Paper) -> Exit:
         with closing(Ledger(own.layout.ledger)) as ledger:
             rows = [row for row in ledger.rows() if not names or row.name in names]
             holds = [name for name in ledger.holds() if not names or name in names]
-            floor = ledger.time_floor()
+            floor = ledger.time_floor() - CLOCK_SLACK_SECONDS
     now = time.time()
     if paper.as_json:
         paper.document(
