@@ -17,8 +17,9 @@ from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.journey import Journey
 from aiosd.daemon.probe import Board, Probe
 from aiosd.daemon.release_desk import ReleaseDesk
+from aiosd.daemon.resumption import resume, tidy
 from aiosd.daemon.settings import Rollout as Settings
-from aiosd.daemon.swap import Swap, take_back
+from aiosd.daemon.swap import Swap
 from aiosd.domain.errors import (
     AiosdError,
     BusyError,
@@ -31,7 +32,6 @@ from aiosd.domain.rollout import Rollout, State
 from aiosd.policy.rollout import advance
 from aiosd.policy.rollout_events import (
     Cancelled,
-    DoReturn,
     Effect,
     Event,
     Failed,
@@ -96,38 +96,14 @@ class Rollouts:
 
         A release that is to be taken back is, so that it is not loaded once more.
         """
+        releases = self.desk.releases
         try:
-            rows = self.desk.ledger.rows()
-            self._tidy()
+            begun = resume(self.desk.ledger, releases, time.time(), self.rules())
+            tidy(releases)
         except (LedgerError, OSError) as error:
             log.error("releases stay as they are: %s", error)  # noqa: TRY400
             return
-        for row in rows:
-            if row.state in (State.PLANNED, State.FETCHING, State.VERIFIED, State.HELD):
-                continue
-            after, effects = advance(row, Resumed(), time.time(), self.rules())
-            try:
-                if after != row and (not row.ended or row.trial):
-                    self.desk.ledger.put(after)
-                if any(isinstance(effect, DoReturn) for effect in effects):
-                    take_back(self.desk, after)
-            except (LedgerError, OSError, PackageError) as error:
-                log.error("%s release %d: %s", row.name, row.release, error)  # noqa: TRY400
-                continue
-            if after.trial or not after.ended:
-                self._begun.append((self._journey(after), effects))
-
-    def _tidy(self) -> None:
-        """Clear up after a daemon or an updater that died; whoever is at work now does it itself.
-
-        Raises:
-            OSError: the disk says no.
-        """
-        try:
-            with self.desk.releases.alone():
-                self.desk.releases.recover()
-        except PackageError as error:
-            log.info("%s", error)
+        self._begun = [(self._journey(row), effects) for row, effects in begun]
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Drive what was begun, from now on in tasks of this group."""
