@@ -63,43 +63,49 @@ class Blows:
         code = victim.wait()
         self._sworn.hear(victim.said)
         if code != DONE:
-            self._note(f"after {what}: recovery ended with {code}")
+            self._note(f"after {what}: recovery ended with {code}: {self._sworn.last_words}")
         self._check(f"after the recovery from {what}", unmended(Board(self._root)))
 
     def _struck(self, what: str, work: Callable[[Board], bool] | None) -> bool:
-        """Have something done and strike; tell whether the blow came before the end."""
-        chance = self._chance
+        """Have something done and strike; tell whether there was a blow."""
+        chance, outside = self._chance, list[int]()
         span = self._spans.get(what, 60)
         action, moment = None, None
         if chance.random() < AT_POINT:
             action = at(chance.randint(1, span), self._blow())
         else:
             moment = chance.uniform(0.0, self._moments.get(what, 0.02))
+
+        def strike_it(pid: int) -> None:
+            outside.append(pid)
+            self._blow_from_outside(pid)
+
         victim = Victim(self._root, what, action, work)
-        code = victim.wait(moment, self._blow_from_outside)
+        code = victim.wait(moment, strike_it)
         self._sworn.hear(victim.said)
-        if code == BROKEN:
-            self._note(f"{what} broke by itself")
-        if code != -signal.SIGKILL:
-            # It ended before: next time earlier.
-            if action is not None:
-                self._spans[what] = max(4, int(span * 0.9))
-            else:
-                self._moments[what] = max(0.001, self._moments.get(what, 0.02) * 0.9)
-            if self._disk is None:
-                return False
-        elif action is not None:
-            self._spans[what] = min(400, span + 4)
-        else:
-            self._moments[what] = min(0.2, self._moments.get(what, 0.02) * 1.05)
+        early = code != -signal.SIGKILL and not outside
+        self._aim(what, at_point=action is not None, early=early)
+        if early and code == BROKEN:
+            self._note(f"{what} broke by itself: {self._sworn.last_words}")
+        if self._disk is None and code != -signal.SIGKILL:
+            return False
         if self._disk is not None:
-            if code != -signal.SIGKILL:
+            if early:
                 self._disk.cut(UNFLUSHED)  # all was acknowledged: none of it may be lost
             self._disk.power_up()
-        where = "after the end" if code != -signal.SIGKILL else "at a point" if action else "anywhere"
+        where = "after the end" if early else "at a point" if action else "anywhere"
         self._tally.count(f"{self.kind} {what}, {where}")
         self._check(f"after a {self.kind} in {what}", broken(Board(self._root), self._sworn))
         return True
+
+    def _aim(self, what: str, *, at_point: bool, early: bool) -> None:
+        """Strike earlier next time if it ended before the blow, else a little later."""
+        if at_point:
+            span = self._spans.get(what, 60)
+            self._spans[what] = max(4, int(span * 0.9)) if early else min(400, span + 4)
+        else:
+            moment = self._moments.get(what, 0.02)
+            self._moments[what] = max(0.001, moment * 0.9) if early else min(0.2, moment * 1.05)
 
     def _blow(self) -> Callable[[], None]:
         """Return how a victim strikes itself."""

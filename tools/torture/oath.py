@@ -23,6 +23,7 @@ class Sworn:
         """Nothing yet."""
         self._did: dict[str, str] = {}
         self._will: dict[str, str] = {}
+        self.last_words = ""
 
     def hear(self, said: str) -> None:
         """Take what was said, line by line; the last line may be half a one."""
@@ -30,6 +31,8 @@ class Sworn:
             word, name, fact = line.split(" ", 2)
             if word == "will":
                 self._will[name] = fact
+            elif word == "broke":
+                self.last_words = fact
             else:
                 self._did[name] = fact
                 self._will.pop(name, None)

@@ -42,7 +42,7 @@ class Victim:
                 status = _live(root, what, action, write, work)
             finally:
                 if sys.exc_info()[0] is not None:  # os._exit would swallow it
-                    traceback.print_exc()
+                    os.write(write, f"broke {what} {traceback.format_exc()!r}\n".encode())
                 os._exit(status)
         os.close(write)
         self.said = ""
