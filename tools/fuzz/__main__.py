@@ -72,7 +72,8 @@ def main() -> int:
         print(
             f"{name:9} {target.inputs:>10,} inputs in {seconds:.0f} s "
             f"({target.inputs / seconds:,.0f}/s), {target.taken:,} taken, "
-            f"{target.refused:,} refused, slowest {target.slowest * 1e3:.0f} ms, peak {peak:.0f} MiB",
+            f"{target.refused:,} refused, slowest {target.slowest * 1e3:.0f} ms, "
+            f"peak {peak:.0f} MiB",
             flush=True,
         )
         if found is not None or target.slowest > options.slowest:
