@@ -51,8 +51,7 @@ async def _serve(options: Options) -> int:
 def _raise_open_files() -> None:
     """Allow as many open files as the kernel lets us: every client's connection is one.
 
-    libzmq aborts the process when it cannot accept a connection for want of a descriptor
-    (src/ipc_listener.cpp of 4.3), so that the usual 1024 would let any client end the daemon.
+    Of the usual 1024 a single client could take all, and the others would wait to be accepted.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

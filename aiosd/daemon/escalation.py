@@ -65,13 +65,11 @@ class Escalation:
         loop: asyncio.AbstractEventLoop,
         local: Local,
         is_local_only: Callable[[str], bool],
-        uid: Callable[[Client], int | None],
     ) -> None:
-        """Ask `is_local_only` of a package's name, and `uid` for who sends the present message."""
+        """Ask `is_local_only` of a package's name."""
         self._loop = loop
         self._broker = local
         self._is_local_only = is_local_only
-        self._uid = uid
         self._open: dict[Client, dict[bytes, Open]] = {}
         self.outbound = Outbound(loop, self._forget)
         self.rules = EscalationRules()
@@ -120,14 +118,14 @@ class Escalation:
             raise stopping()
         now = self._loop.time()
         deadline = deadline_of(run.options, self._broker.max_deadline_seconds, now)
-        asker = Asker(client.name, self._uid(client))
+        asker = Asker(client.name, client.uid)
         one = Open(client, envelope.id, run, asker, now, deadline)
         if run.expert == NAME:
             self._go_up(one, None)
             self._keep(one)
             return
         relay = Relay(client.frontend.name, lambda answer: self._on_answer(one, answer))
-        one.relay = Client(relay, client.identity)
+        one.relay = Client(relay, client.name, client.uid)
         self._keep(one)
         try:
             self._broker.on_run(one.relay, envelope, run)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sdnotify
-import zmq
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import ADMIN, Control
@@ -22,7 +21,7 @@ from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.facts import Facts
 from aiosd.daemon.fitting import Fitting
-from aiosd.daemon.frontend import SLACK_BYTES, Frontend
+from aiosd.daemon.frontend import Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
@@ -106,18 +105,13 @@ class Daemon:
     def _open(self, environment: Mapping[str, str]) -> None:
         """Bind the sockets and put the parts together."""
         loop, settings = self._loop, self._settings
-        limits = self._limits()
-        router_options: dict[int, int] = {
-            zmq.ROUTER_MANDATORY: 1,
-            zmq.SNDHWM: settings.wire.unread_messages,
-            zmq.MAXMSGSIZE: limits.attachment_bytes + SLACK_BYTES,
-        }
+        limits, unread = self._limits(), settings.wire.unread_messages
         group, admins = settings.sockets.group, settings.sockets.admin_group
         self._frontends = [
-            Frontend(loop, self._sockets.open(name, zmq.ROUTER, who, router_options), name, limits)
+            Frontend(loop, self._sockets.open(name, who), name, limits, unread)
             for name, who in (("api", group), (ADMIN, admins))
         ]
-        self._events = Events(loop, self._sockets.open("events", zmq.XPUB, group, {}))
+        self._events = Events(loop, self._sockets.open("events", group))
         ledger = Ledger(self._around.cap.cap_bytes, SPARE_SHARE)
         self._hosts = (
             Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
@@ -175,7 +169,7 @@ class Daemon:
             self._upward = Upward(
                 self._loop, self._broker, self._control, self._inventory, self._events
             )
-        self._upward.apply(self._settings, self._environment, self._options.config, self._frontends)
+        self._upward.apply(self._settings, self._environment, self._options.config)
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""
@@ -334,7 +328,7 @@ class Daemon:
         if self._hosts is not None:
             self._hosts.stop(CHILD_SECONDS)
         for frontend in self._frontends:
-            frontend.close(linger_ms=500)
+            frontend.close(linger_seconds=0.5)
         self._recall.close()
         self._events.close()
         await self._energy_keeper.close()

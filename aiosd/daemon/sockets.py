@@ -1,8 +1,8 @@
 """The daemon's sockets: taken from systemd, or bound here without ever robbing a live daemon.
 
-libzmq would silently take over the path of a socket that another daemon listens on, so the order
-here is: a lock that dies with its holder, then a look whether somebody answers at the path, then
-unlink and bind.
+A path must be unlinked before it can be bound again, also one on which another daemon listens, so
+the order here is: a lock that dies with its holder, then a look whether somebody answers at the
+path, then unlink and bind.
 """
 
 import fcntl
@@ -13,8 +13,6 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-import zmq
-
 from aiosd.domain.errors import ConfigError
 from aiosd.store.layout import Layout
 
@@ -23,6 +21,8 @@ log = logging.getLogger(__name__)
 FIRST_PASSED = 3
 # sun_path is 108 bytes long and ends with a NUL (Linux, unix(7)).
 MAX_PATH_BYTES = 107
+# How many may wait to be accepted; the kernel's default bound is 4096.
+_WAITING = 128
 
 
 class TakenError(Exception):
@@ -54,50 +54,43 @@ class Sockets:
         self._mode = mode
         self._bound: list[Path] = []
         self._lock = -1 if passed else self._take_lock()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
 
-    def open(
-        self, name: str, kind: int, group: str, options: Mapping[int, int]
-    ) -> "zmq.Socket[bytes]":
-        """Return a bound socket of ZeroMQ type `kind` for the path `<name>.sock`.
+    def open(self, name: str, group: str) -> socket.socket:
+        """Return a listening socket at the path `<name>.sock`.
 
         Raises:
             TakenError: somebody answers at the path.
             ConfigError: the path cannot be bound, or there is no such group.
         """
-        made = self._context.socket(kind)
+        if name in self._passed:
+            return socket.socket(fileno=os.dup(self._passed[name]))
+        path = self._layout.sockets / f"{name}.sock"
+        _clear(path)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            for option, value in options.items():
-                made.setsockopt(option, value)
-            self._bind(made, name, group)
-        except (ConfigError, TakenError):
-            made.close(0)  # else the context would wait for it for ever
+            self._bind(made, path, group)
+        except ConfigError:
+            made.close()
             raise
         return made
 
-    def _bind(self, made: "zmq.Socket[bytes]", name: str, group: str) -> None:
-        """Bind at the path, or take over what systemd listens on there."""
-        path = self._layout.sockets / f"{name}.sock"
-        if name in self._passed:
-            made.setsockopt(zmq.USE_FD, os.dup(self._passed[name]))
-        else:
-            _clear(path)
+    def _bind(self, made: socket.socket, path: Path, group: str) -> None:
+        """Bind at the path and listen, for nobody else before the mode and group are right."""
         before = os.umask(0o777 & ~self._mode)
         try:
-            made.bind(f"ipc://{path}")
-        except zmq.ZMQError as error:
+            made.bind(str(path))
+        except OSError as error:
             raise ConfigError(f"cannot bind {path}: {error.strerror}") from error
         finally:
             os.umask(before)
-        if name not in self._passed:
-            self._bound.append(path)
-            _hand_over(path, self._mode, group)
+        self._bound.append(path)
+        _hand_over(path, self._mode, group)
+        made.listen(_WAITING)
 
     def close(self) -> None:
         """Remove the paths that were bound here, then let go of the lock."""
         for path in self._bound:
             path.unlink(missing_ok=True)
-        self._context.term()
         if self._lock >= 0:
             os.close(self._lock)
 

@@ -41,8 +41,9 @@ log = logging.getLogger(__name__)
 # While requests run: often enough for ten samples in a second; a slow instrument is read less.
 BUSY_SECONDS = 0.1
 READ_SHARE = 0.02
-# All of it together may take this part of a core; on a slow board it looks less often.
-OWN_SHARE = 0.004
+# Looking may take this part of a core; on a slow board it looks less often. What each request takes
+# comes on top, and both together stay under half a percent.
+OWN_SHARE = 0.003
 _COST_WEIGHT = 0.1
 # After the last request the board needs a moment to fall back to its idle.
 LINGER_SECONDS = 2.0

@@ -5,7 +5,7 @@ Imported only once the owner's settings say `uplink.on = true`.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiosd.daemon.asks import no_uplink
@@ -13,10 +13,9 @@ from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import Control
 from aiosd.daemon.escalation import Escalation
 from aiosd.daemon.events import Events
-from aiosd.daemon.frontend import Client, Frontend
+from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.outbound import Bounds
-from aiosd.daemon.peers import Peers
 from aiosd.daemon.settings import Settings, user_ids
 from aiosd.daemon.uplink import Link, Where
 from aiosd.domain.errors import AiosdError, BusyError, CancelledError
@@ -51,11 +50,10 @@ class Upward:
         self._inventory = inventory
         self._events = events
         self._settings: UplinkSettings | None = None
-        self._peers: dict[str, Peers] = {}
         self._link: Link | None = None
         self._off_file = Path()
         self._looks: dict[int, tuple[Callable[[dict[str, object]], None], asyncio.TimerHandle]] = {}
-        self._escalation = Escalation(loop, broker, self._is_local_only, self._uid)
+        self._escalation = Escalation(loop, broker, self._is_local_only)
         self.drained = self._escalation.drained
 
     def apply(
@@ -63,7 +61,6 @@ class Upward:
         settings: Settings,
         environment: Mapping[str, str],
         config: Path,
-        frontends: Sequence[Frontend],
     ) -> None:
         """Do as the settings say; where they changed, what is up ends and may be sent again."""
         uplink = settings.uplink
@@ -82,8 +79,6 @@ class Upward:
         outbound.bounds = Bounds(uplink.parallel, uplink.waiting, uplink.total_seconds)
         escalation.rules = EscalationRules(frozenset(uplink.allow), user_ids(uplink.users))
         outbound.link = None if self._off_file.exists() else self._link
-        for frontend in frontends:
-            self._watch(frontend)
         self._control.asks, self._control.on_uplink = escalation, self._on_verb
         if outbound.link is not None:
             # Keys and files are looked at now, not when the first request needs them.
@@ -113,21 +108,6 @@ class Upward:
         self._drop_looks("the process ended")
 
     # ── who asks, and for what ────────────────────────────────────────────────────────────────
-
-    def _watch(self, frontend: Frontend) -> None:
-        """Learn from now on who sends what arrives there."""
-        if frontend.name not in self._peers:
-
-            def wrap(receive: Callable[..., bytes]) -> Callable[..., object]:
-                peers = self._peers[frontend.name] = Peers(receive)
-                return peers.receive
-
-            frontend.receive_by(wrap)
-
-    def _uid(self, client: Client) -> int | None:
-        """Return the Unix user who sends the message that is being handled."""
-        peers = self._peers.get(client.frontend.name)
-        return None if peers is None else peers.uid()
 
     def _is_local_only(self, expert: str) -> bool:
         """Tell whether a package forbids that its requests leave the board."""

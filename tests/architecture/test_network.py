@@ -49,7 +49,6 @@ print(*(name for name in sys.modules if name.startswith("aiosd.")))
 OF_THE_UPLINK = {
     "aiosd.daemon.escalation",
     "aiosd.daemon.outbound",
-    "aiosd.daemon.peers",
     "aiosd.daemon.uplink",
     "aiosd.daemon.upward",
     "aiosd.policy.allowance",

@@ -14,6 +14,7 @@ import pytest
 from fakes.running import DaemonProcess, RawClient, alive, until
 
 from aiosd.protocol.messages import End, Error, List, Load, Ping, Ps, Reply, Unload
+from aiosd.protocol.zmtp import GREETING, command
 
 pytestmark = pytest.mark.process
 
@@ -456,7 +457,7 @@ def test_a_stranger_who_speaks_no_zeromq_is_ignored(daemon: DaemonProcess) -> No
 
 
 def test_many_connections_do_not_end_the_daemon(daemon: DaemonProcess) -> None:
-    """libzmq aborts where it cannot accept; the daemon raises its limit to what it may have."""
+    """The daemon raises its limit of open files to what it may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2000:
         pytest.skip("may open too few files here")
@@ -479,6 +480,61 @@ def test_many_connections_do_not_end_the_daemon(daemon: DaemonProcess) -> None:
         stranger.close()
     assert text_of(client.say("echo", "still fine")) == "still fine"
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_daemon_without_a_free_descriptor_serves_on_and_takes_in_others_later(
+    daemon: DaemonProcess,
+) -> None:
+    daemon.install()
+    daemon.start()
+    client = daemon.client()
+    assert text_of(client.say("echo", "warm")) == "warm"
+    used = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used + 8, used + 8))
+    strangers = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+    for stranger in strangers:
+        stranger.connect(str(daemon.sockets / "api.sock"))
+    assert text_of(client.say("echo", "crowded")) == "crowded"
+    for stranger in strangers:
+        stranger.close()
+    assert text_of(daemon.client().say("echo", "later")) == "later"
+
+
+def test_a_message_that_never_ends_costs_no_memory_and_ends_its_own_connection(
+    daemon: DaemonProcess,
+) -> None:
+    daemon.install()
+    client = daemon.start().client()
+    assert text_of(client.say("echo", "before")) == "before"
+    frame = b"\x03" + (60_000).to_bytes(8) + bytes(60_000)
+    with socket.socket(socket.AF_UNIX) as flood:
+        flood.settimeout(20)
+        flood.connect(str(daemon.sockets / "api.sock"))
+        flood.sendall(GREETING + command(b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"))
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            flood.sendall(frame * 2000)
+    assert text_of(client.say("echo", "after")) == "after"
+    status = Path(f"/proc/{daemon.pid}/status").read_text(encoding="ascii")
+    (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak < 60_000, "kB"
+
+
+def test_what_a_client_asked_for_that_is_gone_is_cancelled_though_nothing_is_sent(
+    daemon: DaemonProcess,
+) -> None:
+    daemon.install()
+    daemon.start()
+    leaving = daemon.client()
+    leaving.run("echo", "!sleep 60")
+    daemon.running("echo")
+    leaving.close()
+
+    def failed() -> bool:
+        requests = daemon.status()["requests"]
+        assert isinstance(requests, dict)
+        return (requests["answered"], requests["failed"]) == (0, 1)
+
+    until(failed, "its end")
 
 
 def test_clients_that_connect_before_the_daemon_starts_are_served(daemon: DaemonProcess) -> None:

@@ -174,7 +174,7 @@ class Stage:
         )
         facts = [ExpertFacts(name, 10 * MIB, threads=2) for name in ("one", "two", "chat")]
         self.broker.perform(scheduler.on_catalogue(facts, [], 0.0))
-        self.client = Client(self.frontend, b"anna")  # type: ignore[arg-type]
+        self.client = Client(self.frontend, "api:anna")  # type: ignore[arg-type]
 
     def ask(self, ident: bytes, expert: str, text: str = "hello", **options: object) -> None:
         run = Run(expert=expert, input=TextInput(text=text), options=Options(**options))  # type: ignore[arg-type]

@@ -1,11 +1,9 @@
 """What stands before the broker while there is a way up."""
 
 import asyncio
-import os
 from dataclasses import dataclass, field
 
 import pytest
-import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +11,6 @@ from aiosd.daemon import broker
 from aiosd.daemon.escalation import Escalation
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.outbound import Bounds
-from aiosd.daemon.peers import Peers, uid_of
 from aiosd.domain.errors import (
     AiosdError,
     BusyError,
@@ -94,13 +91,13 @@ class Stage:
     def __init__(self) -> None:
         self.broker, self.link, self.frontend = FakeBroker(), FakeLink(), FakeFrontend()
         self.escalation = Escalation(
-            asyncio.get_running_loop(), self.broker, lambda expert: expert == "shy", lambda _: 1000
+            asyncio.get_running_loop(), self.broker, lambda expert: expert == "shy"
         )
         self.escalation.rules = EscalationRules(frozenset({"*"}), frozenset({1000}))
         self.outbound = self.escalation.outbound
         self.outbound.link = self.link
         self.outbound.bounds = Bounds(2, 1, 60.0)
-        self.client = Client(self.frontend, b"anna")
+        self.client = Client(self.frontend, "api:anna", 1000)
 
     def ask(self, ident: bytes = b"1", run: Run | None = None, **options: object) -> None:
         made = Options(privacy=Privacy.UPLINK, **options)  # type: ignore[arg-type]
@@ -181,7 +178,7 @@ async def test_what_nobody_here_can_answer_goes_up_and_its_answer_says_why(
         stage.here(error_message(NO_ROUTE))
     (asked,) = stage.link.sent
     assert asked.turns == [Turn(role="user", content="hello")]
-    assert (asked.kind, asked.client, asked.uid) == ("auto", "api:616e6e61", 1000)
+    assert (asked.kind, asked.client, asked.uid) == ("auto", "api:anna", 1000)
     assert (asked.stream, asked.max_cost) == (True, 0.5)
     assert 0 < (asked.seconds or 0) <= 30.0
     stage.outbound.on_piece(Piece(id=asked.id, text="h"))
@@ -373,35 +370,3 @@ async def test_a_chat_goes_up_as_it_is() -> None:
     assert stage.broker.runs == []
     assert stage.link.sent[0].turns == turns
     assert stage.link.sent[0].kind == "uplink"
-
-
-@pytest.mark.parametrize(
-    ("address", "uid"),
-    [
-        ("localhost:1000:100:4242", 1000),
-        ("localhost:0:0:1", 0),
-        ("a:b:c:5:6:7", 5),
-        ("localhost", None),
-        ("", None),
-        ("localhost:x:1:2", None),
-        ("localhost:-1:1:2", None),
-    ],
-)
-def test_the_kernels_word_is_read_or_there_is_none(address: str, uid: int | None) -> None:
-    assert uid_of(address) == uid
-
-
-def test_the_sender_of_the_present_message_is_known() -> None:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
-    path = f"ipc://@aiosd-test-{os.getpid()}"
-    router.bind(path)
-    dealer.connect(path)
-    peers = Peers(router.recv)
-    assert peers.uid() is None
-    dealer.send(b"hello")
-    peers.receive(0)
-    assert peers.uid() is None
-    assert bytes(peers.receive(0, copy=False)) == b"hello"
-    assert peers.uid() == os.getuid()
-    context.destroy(linger=0)

@@ -20,7 +20,7 @@ from aiosd.protocol.messages import Decisions, Explain, Feedback, Run
 from aiosd.protocol.pipe import Done
 
 TASK = "text.classify"
-NOBODY = Client(None, b"me")  # type: ignore[arg-type]
+NOBODY = Client(None, "api:me")  # type: ignore[arg-type]
 
 
 class Free:

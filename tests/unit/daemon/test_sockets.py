@@ -4,11 +4,9 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 
 from aiosd.daemon.sockets import Sockets, TakenError, passed_sockets
 from aiosd.domain.errors import ConfigError
@@ -18,13 +16,6 @@ from aiosd.store.layout import Layout
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     return Layout(sockets=tmp_path / "run")
-
-
-@pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    made = zmq.Context()
-    yield made
-    made.destroy(linger=0)
 
 
 def listen(path: Path) -> socket.socket:
@@ -37,11 +28,11 @@ def listen(path: Path) -> socket.socket:
 
 def test_a_socket_is_bound_with_its_mode_and_removed_at_the_end(layout: Layout) -> None:
     sockets = Sockets(layout, {}, 0o660)
-    made = sockets.open("api", zmq.ROUTER, "", {})
+    made = sockets.open("api", "")
     status = layout.api_socket.stat()
     assert stat.S_ISSOCK(status.st_mode)
     assert stat.S_IMODE(status.st_mode) == 0o660
-    made.close(0)
+    made.close()
     sockets.close()
     assert not layout.api_socket.exists()
 
@@ -51,7 +42,7 @@ def test_a_stale_socket_is_replaced(layout: Layout) -> None:
     listen(layout.api_socket).close()
     assert layout.api_socket.is_socket()
     sockets = Sockets(layout, {}, 0o660)
-    sockets.open("api", zmq.ROUTER, "", {}).close(0)
+    sockets.open("api", "").close()
     sockets.close()
 
 
@@ -61,7 +52,7 @@ def test_a_socket_on_which_somebody_listens_is_never_stolen(layout: Layout) -> N
         inode = layout.api_socket.stat().st_ino
         sockets = Sockets(layout, {}, 0o660)
         with pytest.raises(TakenError, match="somebody answers"):
-            sockets.open("api", zmq.ROUTER, "", {})
+            sockets.open("api", "")
         sockets.close()
         assert layout.api_socket.stat().st_ino == inode
         with socket.socket(socket.AF_UNIX) as client:
@@ -96,7 +87,7 @@ def test_a_file_in_the_way_is_named_and_left_alone(layout: Layout) -> None:
     layout.api_socket.write_text("precious")
     sockets = Sockets(layout, {}, 0o660)
     with pytest.raises(ConfigError, match=r"api\.sock is in the way"):
-        sockets.open("api", zmq.ROUTER, "", {})
+        sockets.open("api", "")
     sockets.close()
     assert layout.api_socket.read_text() == "precious"
 
@@ -104,7 +95,7 @@ def test_a_file_in_the_way_is_named_and_left_alone(layout: Layout) -> None:
 def test_a_group_that_does_not_exist_is_named(layout: Layout) -> None:
     sockets = Sockets(layout, {}, 0o660)
     with pytest.raises(ConfigError, match="no group 'nobodys-group'"):
-        sockets.open("api", zmq.ROUTER, "nobodys-group", {})
+        sockets.open("api", "nobodys-group")
     sockets.close()
 
 
@@ -133,24 +124,18 @@ def test_what_was_passed_to_others_or_is_nonsense_is_not_taken(said: dict[str, s
 
 
 def test_a_client_that_connects_before_the_daemon_is_served_on_a_passed_socket(
-    layout: Layout, context: zmq.Context[zmq.Socket[bytes]]
+    layout: Layout,
 ) -> None:
     layout.sockets.mkdir()
     with listen(layout.api_socket) as passed:
-        client = context.socket(zmq.DEALER)
-        client.connect(f"ipc://{layout.api_socket}")
-        client.send(b"early")
-        assert not client.poll(50), "nobody is there yet"
-        sockets = Sockets(layout, {"api": passed.fileno()}, 0o660)
-        router = sockets.open("api", zmq.ROUTER, "", {})
-        assert router.poll(5000)
-        identity, body = router.recv_multipart()
-        router.send_multipart([identity, b"served"])
-        assert body == b"early"
-        assert client.poll(5000)
-        assert client.recv() == b"served"
-        router.close(0)
-        client.close(0)
-        sockets.close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(layout.api_socket))
+            client.sendall(b"early")
+            sockets = Sockets(layout, {"api": passed.fileno()}, 0o660)
+            with sockets.open("api", "") as ours:
+                served, _ = ours.accept()
+                with served:
+                    assert served.recv(5) == b"early"
+            sockets.close()
         assert layout.api_socket.exists(), "it is systemd's"
         os.fstat(passed.fileno())
