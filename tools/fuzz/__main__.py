@@ -46,6 +46,22 @@ class Target:
     slowest: float = 0.0
     kept: list[bytes] = field(default_factory=list)
 
+    def survives(self, data: bytes, place: Path) -> str:
+        """Read an input and count it; return what went wrong: nothing if taken or refused."""
+        start = time.perf_counter()
+        try:
+            self.read(data, place)
+            self.taken += 1
+        except PackageError:
+            self.refused += 1
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is what is looked for
+            return f"{type(error).__name__}: {error}"
+        taken = time.perf_counter() - start
+        if taken > self.slowest:
+            self.slowest = taken
+            self.kept = [data]
+        return ""
+
     @property
     def inputs(self) -> int:
         """How many inputs were read or refused."""
@@ -90,19 +106,10 @@ def drive(target: Target, place: Path, chance: random.Random, until: float) -> b
     """Read mutations until the time is up; return one that raised what it should not."""
     while time.monotonic() < until:
         data = target.change(chance.choice(target.seeds), chance)
-        start = time.perf_counter()
-        try:
-            target.read(data, place)
-            target.taken += 1
-        except PackageError:
-            target.refused += 1
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is what is looked for
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        wrong = target.survives(data, place)
+        if wrong:
+            print(wrong, file=sys.stderr)
             return data
-        taken = time.perf_counter() - start
-        if taken > target.slowest:
-            target.slowest = taken
-            target.kept = [data]
     return None
 
 
