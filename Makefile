@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports format bench eval clean dev-environment demo-environment
+.PHONY: help demo test check lint types imports format bench eval fleet clean dev-environment demo-environment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -37,6 +37,9 @@ bench: dev-environment ## the figures of docs/figures.md, measured on this machi
 
 eval: dev-environment ## how well and how fast texts find their expert; needs the data of ../shared/assets
 	@$(BIN)/python -m tools.eval --json eval.json && echo "as JSON: eval.json"
+
+fleet: dev-environment ## a thousand simulated boards, one publisher and bad releases; PLOT=fleet.png draws it
+	@$(BIN)/python -m tools.fleet $(if $(PLOT),--plot $(PLOT))
 
 clean: ## remove the environment and caches of this checkout
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

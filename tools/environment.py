@@ -77,7 +77,7 @@ def make(kind: str, venv: Path) -> int:
         return 1
     extras = ["litert", "llama", "image"]
     if kind == "dev":
-        extras += ["uplink", "publish", "dev"]
+        extras += ["uplink", "update", "publish", "dev"]
         if sys.version_info[:2] <= NEWEST_TFLITE_PYTHON:
             extras.append("tflite")
     say(f"installing aiosd with {', '.join(extras)}")

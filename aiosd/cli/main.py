@@ -16,6 +16,7 @@ from aiosd.cli import (
     rollout,
     route,
     store,
+    update,
     uplink,
 )
 from aiosd.cli.completion import SHELLS, completion
@@ -190,6 +191,9 @@ def _size(text: str) -> int:
 def _add_own(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packages.add_install(_verb(verbs, "install", packages.install, "install a package, and reload"))
     packages.add_remove(_verb(verbs, "remove", packages.remove, "remove an expert, and reload"))
+    update.add_update(
+        _verb(verbs, "update", update.update, "look for new releases, fetch them, see how far")
+    )
     store.add_store(_verb(verbs, "store", store.store, "check, clear or measure the store"))
     calibrate.add_calibrate(
         _verb(verbs, "calibrate", calibrate.calibrate, "teach the daemon this board's watts")

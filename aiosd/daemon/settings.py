@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.sizes import parse_size
+from aiosd.domain.update import Update, WrongUpdateError, check_update
 from aiosd.domain.uplink import Uplink, WrongUplinkError, check_uplink
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import Layout
@@ -174,6 +175,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     restart: Restart = Restart()
     stop: Stop = Stop()
     uplink: Uplink = Uplink()
+    update: Update = Update()
     rollout: Rollout = Rollout()
     store: Store = Store()
     log: Log = Log()
@@ -244,6 +246,10 @@ def read_settings(path: Path, *, must_exist: bool) -> Settings:
             except ValueError as error:
                 raise ConfigError(str(error), path=str(path), line=_line(text, key)) from error
     _check_uplink(settings.uplink, text, path)
+    try:
+        check_update(settings.update)
+    except WrongUpdateError as error:
+        raise ConfigError(str(error), path=str(path), line=_line(text, error.key)) from error
     return settings
 
 

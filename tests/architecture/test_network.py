@@ -22,9 +22,10 @@ def contract(name: str) -> set[str]:
     raise AssertionError(name)
 
 
-def test_the_contracts_leave_out_nobody_but_those_two() -> None:
+def test_the_contracts_leave_out_nobody_but_those_three() -> None:
     assert contract("Only aiosd.net opens a network connection") == FOLDERS - {"net"}
-    assert contract("Only the uplink uses aiosd.net") == FOLDERS - {"net", "uplink"}
+    assert contract("Only update and uplink use aiosd.net") == FOLDERS - {"net", "update", "uplink"}
+    assert contract("Only the updater uses python-tuf") == FOLDERS - {"update"}
 
 
 @pytest.mark.parametrize("folder", sorted(FOLDERS - {"net"}))
@@ -69,7 +70,8 @@ def test_a_daemon_without_an_uplink_imports_nothing_of_it() -> None:
     loaded = set(done.stdout.split())
     assert "aiosd.daemon.main" in loaded
     assert not loaded & OF_THE_UPLINK
-    assert not {name for name in loaded if name.startswith(("aiosd.net", "aiosd.uplink"))}
+    away = ("aiosd.net", "aiosd.update", "aiosd.uplink")
+    assert not {name for name in loaded if name.startswith(away)}
 
 
 def test_that_list_names_modules_that_exist() -> None:

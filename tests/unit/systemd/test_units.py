@@ -18,6 +18,7 @@ SOCKETS = {
 
 # The way up: installed only where the owner wants one.
 UPLINK = ["aiosd-uplink.service", "aiosd-uplink.socket"]
+UPDATE = ["aiosd-update.service", "aiosd-update.timer"]
 POWERD = ("aiosd-powerd.service", "aiosd-powerd.socket")
 
 needs_systemd = pytest.mark.skipif(
@@ -53,13 +54,14 @@ def exposure(unit: Path) -> float:
 @needs_systemd
 def test_systemd_finds_nothing_wrong_with_the_units(repo: Path, tmp_path: Path) -> None:
     folder = repo / "systemd"
-    for unit in (*folder.glob("*.service"), *folder.glob("*.socket")):
+    kinds = ("*.service", "*.socket", "*.timer")
+    for unit in (each for kind in kinds for each in folder.glob(kind)):
         text = unit.read_text(encoding="utf-8")
         # The daemon itself need not be installed here.
         text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     units = sorted(tmp_path.iterdir())
-    known = [*SOCKETS, "aiosd.service", *UPLINK, *POWERD]
+    known = [*SOCKETS, "aiosd.service", *UPDATE, *UPLINK, *POWERD]
     assert [unit.name for unit in units] == sorted(known)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
@@ -87,6 +89,28 @@ def test_the_uplink_is_as_closed_as_the_readme_says(repo: Path) -> None:
     )
     assert claimed
     assert exposure(repo / "systemd" / "aiosd-uplink.service") <= float(claimed[1]) + 0.2
+
+
+@needs_systemd
+def test_the_updater_is_as_closed_as_the_readme_says(repo: Path) -> None:
+    text = (repo / "systemd" / "README.md").read_text(encoding="utf-8")
+    claimed = re.search(r"aiosd-update.service` gives \*\*(\d\.\d)\*\*", text)
+    assert claimed
+    assert exposure(repo / "systemd" / "aiosd-update.service") <= float(claimed[1]) + 0.2
+
+
+def test_the_updater_runs_on_its_timer_once_and_writes_the_store_alone(repo: Path) -> None:
+    folder = repo / "systemd"
+    service = settings(folder / "aiosd-update.service")["Service"]
+    assert service["Type"] == ["oneshot"]
+    assert service["User"] == ["aiosd"], "the daemon's: both write the store"
+    assert service["ReadWritePaths"] == ["/var/lib/aiosd"]
+    assert service["SocketBindDeny"] == ["any"]
+    assert service["SuccessExitStatus"] == ["69 73 75"]
+    assert "Install" not in settings(folder / "aiosd-update.service")
+    timer = settings(folder / "aiosd-update.timer")
+    assert timer["Timer"]["Persistent"] == ["yes"]
+    assert timer["Install"]["WantedBy"] == ["timers.target"]
 
 
 def test_the_uplink_has_the_network_and_the_daemon_alone_may_call_it(repo: Path) -> None:
