@@ -14,7 +14,6 @@ from aiosd.domain.errors import ForbiddenError, PackageError, UnreachableError
 from aiosd.policy.collision import Shift
 from aiosd.store.layout import MANIFEST, Layout
 from aiosd.store.packages import Installed, read_manifest
-from aiosd.store.packed import bring, is_packed
 
 
 def add_install(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +68,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Install a package, and let the daemon see it."""
     from aiosd.store.install import install as install_package  # noqa: PLC0415 -- as in main
+    from aiosd.store.packed import is_packed  # noqa: PLC0415
 
     if is_packed(options.folder):
         return _install_packed(options, client, paper)
@@ -87,6 +87,7 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
 def _install_packed(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Install a packed release through the store, where nothing is copied a second time."""
     from aiosd.models.check import check_package  # noqa: PLC0415 -- as in main
+    from aiosd.store.packed import bring  # noqa: PLC0415
     from aiosd.store.releases import Releases  # noqa: PLC0415
 
     releases = Releases(replace(Layout(), experts=(options.experts_dir,)))

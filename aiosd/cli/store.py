@@ -43,6 +43,11 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         help="for gc: delete only as much as brings the store down to SIZE, the oldest first",
     )
     parser.add_argument("--dry-run", action="store_true", help="for gc: only show what would go")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="for verify: take damaged files out, so that installing or updating brings them anew",
+    )
 
 
 def store(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
@@ -52,17 +57,19 @@ def store(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
 
     if options.action != "gc" and (options.budget or options.dry_run):
         raise UsageError("--budget and --dry-run go with: aiosctl store gc")
+    if options.action != "verify" and options.repair:
+        raise UsageError("--repair goes with: aiosctl store verify")
     releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
     if options.action == "verify":
-        return _verify(releases, paper)
+        return _verify(options, releases, paper)
     if options.action == "gc":
         return _collect(options, releases, paper)
     return _show_use(releases, paper)
 
 
-def _verify(releases: "Releases", paper: Paper) -> Exit:
+def _verify(options: argparse.Namespace, releases: "Releases", paper: Paper) -> Exit:
     """Read everything, telling on a terminal which file it is at."""
-    from aiosd.store.audit import audit  # noqa: PLC0415
+    from aiosd.store.audit import audit, repair  # noqa: PLC0415
 
     live = sys.stderr.isatty() and not paper.as_json
 
@@ -75,6 +82,7 @@ def _verify(releases: "Releases", paper: Paper) -> Exit:
     seconds = time.monotonic() - start
     if live:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    taken = repair(releases, found) if options.repair else 0
     if paper.as_json:
         paper.document(
             {
@@ -82,6 +90,7 @@ def _verify(releases: "Releases", paper: Paper) -> Exit:
                 "files": found.files,
                 "bytes": found.bytes,
                 "seconds": seconds,
+                "taken_out": taken,
                 "faults": [
                     {"path": os.fspath(fault.path), "reason": fault.reason}
                     for fault in found.faults
@@ -96,8 +105,10 @@ def _verify(releases: "Releases", paper: Paper) -> Exit:
         what = f"{found.releases} releases, {found.files} files, {size(found.bytes)}"
         verdict = f"{len(found.faults)} faults" if found.faults else "all as signed"
         paper.line(f"{what} read in {span(seconds)}: {verdict}")
-        if found.faults:
-            paper.line("install or update the experts named above again; then: aiosctl store gc")
+        if taken:
+            paper.line(f"{taken} damaged files taken out: install or update these experts again")
+        elif found.damaged:
+            paper.line("take them out with: aiosctl store verify --repair")
     return Exit.PACKAGE if found.faults else Exit.OK
 
 

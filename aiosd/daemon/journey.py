@@ -31,6 +31,7 @@ from aiosd.policy.rollout_events import (
     Probing,
 )
 from aiosd.policy.rollout_rules import RETRY_SECONDS, TRIAL_SECONDS, Rules
+from aiosd.store import garbage
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Journey:
             held = await self._swap.commit(row, force=force)
             return Drained(max(held, self._waited))
         if row.state is State.DRAINED:
-            await self._desk.do(lambda: collect(self._desk, row))
+            await self._desk.do(lambda: collect(self._desk))
             return Collected()
         return await self._trial() if row.trial else None
 
@@ -194,14 +195,16 @@ class Journey:
             log.warning("%s release %d stays on the disk: %s", name, release, error)
 
 
-def collect(desk: ReleaseDesk, row: Rollout) -> None:
-    """Take releases off the disk that are neither active nor the one to go back to; blocking.
+def collect(desk: ReleaseDesk) -> None:
+    """Take off the disk what is neither active, nor the way back, nor on its way; blocking.
 
     Raises:
-        OSError, PackageError: the disk says no.
+        OSError: the disk says no.
+        PackageError: an update is at work just now.
     """
-    releases, name = desk.releases, row.name
-    keep = {releases.active(name), releases.previous(name), row.release, row.old_release}
-    for release in releases.installed(name):
-        if release not in keep and release < row.release:
-            releases.forget(name, release)
+    keep = set()
+    for row in desk.ledger.rows():
+        keep.add((row.name, row.old_release))
+        if not row.ended:
+            keep.add((row.name, row.release))
+    garbage.collect(desk.releases, now=time.time(), budget_bytes=desk.budget_bytes, keep=keep)

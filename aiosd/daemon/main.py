@@ -224,7 +224,7 @@ class Daemon:
         around = look_around(settings)
         self._settings, self._around = settings, around
         if self._rollouts is not None:
-            self._rollouts.settings = settings.rollout
+            self._follow_releases()
         logging.getLogger("aiosd").setLevel(settings.log.level.upper())
         now = self._loop.time()
         rules = scheduler_rules(settings, self._load_rules().threads)
@@ -278,6 +278,7 @@ class Daemon:
             made.swap.end = self._workers.kill
             self._rollouts = made
         self._rollouts.settings = self._settings.rollout
+        self._rollouts.desk.budget_bytes = self._settings.store_budget_bytes
         if self._tasks is not None:
             self._rollouts.start(self._tasks)
         return self._rollouts

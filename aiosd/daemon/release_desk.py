@@ -19,7 +19,10 @@ Found = TypeVar("Found")
 
 
 class ReleaseDesk:
-    """One thread for what is to be done in order, another for what takes long."""
+    """One thread for what is to be done in order, another for what takes long.
+
+    `budget_bytes` is what the owner lets releases take on the disk; None keeps only what is needed.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, layout: Layout) -> None:
         """Open nothing yet."""
@@ -29,6 +32,7 @@ class ReleaseDesk:
         self._thread = ThreadPoolExecutor(1, "releases")
         self._slow: ThreadPoolExecutor | None = None
         self.releases = Releases(layout)
+        self.budget_bytes: int | None = None
 
     @property
     def ledger(self) -> "Ledger":

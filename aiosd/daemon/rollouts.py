@@ -17,8 +17,9 @@ from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.journey import Journey
 from aiosd.daemon.probe import Board, Probe
 from aiosd.daemon.release_desk import ReleaseDesk
+from aiosd.daemon.resumption import resume, tidy
 from aiosd.daemon.settings import Rollout as Settings
-from aiosd.daemon.swap import Swap, take_back
+from aiosd.daemon.swap import Swap
 from aiosd.domain.errors import (
     AiosdError,
     BusyError,
@@ -31,7 +32,6 @@ from aiosd.domain.rollout import Rollout, State
 from aiosd.policy.rollout import advance
 from aiosd.policy.rollout_events import (
     Cancelled,
-    DoReturn,
     Effect,
     Event,
     Failed,
@@ -79,7 +79,7 @@ class Rollouts:
         self._loop = loop
         self._broker = broker
         self._events = events
-        self._desk = desk
+        self.desk = desk
         self._probe, self.swap = parts
         self._journeys: dict[str, Journey] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -96,26 +96,14 @@ class Rollouts:
 
         A release that is to be taken back is, so that it is not loaded once more.
         """
+        releases = self.desk.releases
         try:
-            self._desk.releases.recover()
-            rows = self._desk.ledger.rows()
+            begun = resume(self.desk.ledger, releases, time.time(), self.rules())
+            tidy(releases)
         except (LedgerError, OSError) as error:
             log.error("releases stay as they are: %s", error)  # noqa: TRY400
             return
-        for row in rows:
-            if row.state in (State.PLANNED, State.FETCHING, State.VERIFIED, State.HELD):
-                continue
-            after, effects = advance(row, Resumed(), time.time(), self.rules())
-            try:
-                if after != row and (not row.ended or row.trial):
-                    self._desk.ledger.put(after)
-                if any(isinstance(effect, DoReturn) for effect in effects):
-                    take_back(self._desk, after)
-            except (LedgerError, OSError, PackageError) as error:
-                log.error("%s release %d: %s", row.name, row.release, error)  # noqa: TRY400
-                continue
-            if after.trial or not after.ended:
-                self._begun.append((self._journey(after), effects))
+        self._begun = [(self._journey(row), effects) for row, effects in begun]
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Drive what was begun, from now on in tasks of this group."""
@@ -135,7 +123,7 @@ class Rollouts:
                 await journey.note(Stopped())
             except LedgerError as error:
                 log.warning("%s", error)
-        self._desk.close()
+        self.desk.close()
 
     def rules(self) -> Rules:
         """Return what the owner says of tries and canaries."""
@@ -190,7 +178,7 @@ class Rollouts:
 
     async def _on_staged(self, name: str, release: int) -> Body:
         """Begin with a release that the ledger says is staged."""
-        row = await self._desk.do(lambda: self._desk.ledger.row(name))
+        row = await self.desk.do(lambda: self.desk.ledger.row(name))
         if row is None or row.release != release or row.state is not State.STAGED:
             how = f"its last is release {row.release}, {row.state}" if row else "it knows of none"
             raise InvalidError(
@@ -220,7 +208,7 @@ class Rollouts:
             ) from None
         if task is not None:
             await asyncio.wait([task])
-        active = await self._desk.do(lambda: self._desk.releases.active(name))
+        active = await self.desk.do(lambda: self.desk.releases.active(name))
         return {**_told(journey.row), "active": active}
 
     async def _on_cancel(self, name: str) -> Body:
@@ -239,8 +227,8 @@ class Rollouts:
 
     async def _on_hold(self, name: str, *, on: bool) -> Body:
         """Hold an expert, or let it go on."""
-        await self._desk.do(lambda: self._desk.ledger.hold(name, on=on))
-        row = await self._desk.do(lambda: self._desk.ledger.row(name))
+        await self.desk.do(lambda: self.desk.ledger.hold(name, on=on))
+        row = await self.desk.do(lambda: self.desk.ledger.row(name))
         if row is not None and not row.ended:
             journey = self._journeys.get(name) or self._journey(row)
             if row.state in (State.STAGED, State.PROBED, State.CANARY, State.HELD):
@@ -250,13 +238,13 @@ class Rollouts:
 
     async def _history(self, name: str | None) -> Body:
         """Return what the ledger remembers."""
-        changes = await self._desk.do(lambda: self._desk.ledger.history(name))
+        changes = await self.desk.do(lambda: self.desk.ledger.history(name))
         return {"history": [{**_told(each.row), "at": each.at} for each in changes]}
 
     async def _list(self) -> Body:
         """Return the present row of each expert; a canary's counts are newer than the ledger's."""
-        rows = await self._desk.do(self._desk.ledger.rows)
-        holds = await self._desk.do(self._desk.ledger.holds)
+        rows = await self.desk.do(self.desk.ledger.rows)
+        holds = await self.desk.do(self.desk.ledger.holds)
         live = {name: journey.row for name, journey in self._journeys.items()}
         return {"rollouts": [_told(live.get(row.name, row)) for row in rows], "holds": holds}
 
@@ -264,7 +252,7 @@ class Rollouts:
 
     def _journey(self, row: Rollout) -> Journey:
         """Return a journey that is known from now on."""
-        journey = Journey(row, self._desk, self._probe, self.swap, self.rules)
+        journey = Journey(row, self.desk, self._probe, self.swap, self.rules)
         journey.on_state = self._tell
         self._journeys[row.name] = journey
         return journey
@@ -278,7 +266,7 @@ class Rollouts:
         journey = self._journeys.get(name)
         if journey is not None:
             return journey
-        row = await self._desk.do(lambda: self._desk.ledger.row(name))
+        row = await self.desk.do(lambda: self.desk.ledger.row(name))
         if row is None:
             raise InvalidError(f"no release of {name} came by an update", field="expert")
         return self._journey(row)

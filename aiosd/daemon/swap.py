@@ -14,6 +14,7 @@ from aiosd.daemon.detours import Detours
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.probe import Probe, UnworthyError, alias_of
 from aiosd.daemon.release_desk import ReleaseDesk
+from aiosd.daemon.resumption import take_back
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.rollout import Rollout
 from aiosd.policy.slots import Slot
@@ -77,7 +78,7 @@ class Swap:
         if self.detours.seats.get(name) == alias:
             del self.detours.seats[name]
         self._probe.unseat(alias)
-        old = await self._desk.do(lambda: take_back(self._desk, row))
+        old = await self._desk.do(lambda: take_back(releases, row))
         now = self._inventory.catalogue.experts.get(name)
         if now is None or now.folder != releases.folder(name, row.release):
             return
@@ -133,20 +134,3 @@ class Swap:
         """Wait until something is so; the deadline of the release's state bounds it."""
         while not done():  # noqa: ASYNC110 - nobody tells: it would cost each request something
             await asyncio.sleep(LOOK_SECONDS)
-
-
-def take_back(desk: ReleaseDesk, row: Rollout) -> Installed | None:
-    """Have the disk say again that the old release serves; return it if it is a release.
-
-    Blocking. Where another than the given release is active, nothing is changed.
-
-    Raises:
-        OSError, PackageError: the disk says no.
-    """
-    releases, old = desk.releases, row.old_release
-    if releases.active(row.name) == row.release:
-        if old in releases.installed(row.name):
-            releases.activate(row.name, old)
-        else:
-            releases.deactivate(row.name)  # what was shipped with the system shows again
-    return releases.open(row.name, old) if old in releases.installed(row.name) else None

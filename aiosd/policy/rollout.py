@@ -84,19 +84,23 @@ def seconds_left(row: Rollout, now: float, rules: Rules = RULES) -> float | None
 
 def _noted(row: Rollout, event: Event) -> Rollout:
     """Return the row with what an event tells beside the change of state."""
+    news: dict[str, object] = {}
     match event:
         case Verified() | Staged():
-            return msgspec.structs.replace(row, attempts=0, reason="")
+            news = {"attempts": 0, "reason": ""}
         case Probed(report):
-            return msgspec.structs.replace(row, report=report)
+            news = {"report": report}
         case Checked():
-            return msgspec.structs.replace(row, trying=False, trial=True, crashes=0, reason="")
+            news = {"trying": False, "trial": True, "crashes": 0, "reason": ""}
         case Drained(hold):
-            return msgspec.structs.replace(row, hold_seconds=hold)
+            news = {"hold_seconds": hold, "reason": ""}
+        case Collected():
+            news = {"reason": ""}
         case Lived():
-            return msgspec.structs.replace(row, trial=False, crashes=0)
+            news = {"trial": False, "crashes": 0}
         case _:
-            return row
+            pass
+    return msgspec.structs.replace(row, **news)
 
 
 def _todo(row: Rollout, event: Event, rules: Rules) -> list[Effect]:

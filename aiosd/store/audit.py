@@ -25,12 +25,13 @@ class Fault:
 
 @dataclass
 class Audit:
-    """What was read, and what was found."""
+    """What was read and found; `damaged` are blobs, by the digests that they should have."""
 
     releases: int = 0
     files: int = 0
     bytes: int = 0
     faults: list[Fault] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     _seen: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def digest(self, path: Path) -> str:
@@ -60,7 +61,10 @@ def audit(releases: Releases, tell: Tell | None = None) -> Audit:
             found.releases += 1
             _check_release(releases, name, number, found, tell)
     for sha256, _ in releases.blobs.held():
+        before = len(found.faults)
         _check_file(releases.blobs.path(sha256), sha256, found, tell)
+        if len(found.faults) > before:
+            found.damaged.append(sha256)
     _check_links(releases, found)
     return found
 
@@ -108,3 +112,16 @@ def _check_links(releases: Releases, found: Audit) -> None:
     for place in sorted(releases.experts.iterdir()):
         if place.is_symlink() and not (place / MANIFEST).exists():
             found.faults.append(Fault(place, f"leads to {place.readlink()}, which is not there"))
+
+
+def repair(releases: Releases, found: Audit) -> int:
+    """Take damaged blobs out, so that the next install or update brings them anew; return how many.
+
+    Raises:
+        PackageError: somebody fetches, stages or collects.
+        OSError: the disk says no.
+    """
+    with releases.alone():
+        for sha256 in found.damaged:
+            releases.blobs.delete(sha256)
+    return len(found.damaged)

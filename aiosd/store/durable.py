@@ -83,14 +83,18 @@ def replace_file(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
+            reach("file.write")
             file.write(data)
             file.flush()
+            reach("file.sync")
             os.fsync(file.fileno())
+        reach("file.rename")
         Path(name).replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
+    reach("file.renamed")
     sync_folder(path.parent)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.store.durable import exchange, sync_folder
+from aiosd.store.failpoint import reach
 from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import (
     Installed,
@@ -100,6 +101,7 @@ def remove(name: str, experts: Path) -> None:
         raise PackageError(f"{experts}: no expert named {name!r} is installed here", path=str(name))
     with _writing(experts, 0), _alone(experts):
         aside = Path(tempfile.mkdtemp(prefix=_STAGING, dir=experts))
+        reach("remove.rename")
         target.rename(aside / name)
         sync_folder(experts)
         shutil.rmtree(aside, ignore_errors=True)
@@ -235,11 +237,14 @@ def _stage(staging: Path, manifest: Manifest, data: bytes, sources: dict[str, Pa
         OSError: `staging` cannot be written.
     """
     for file in manifest.files:
+        reach("install.copy")
         _copy(sources[file.path], staging / file.path, file)
+    reach("install.manifest")
     with (staging / MANIFEST).open("xb") as target:
         target.write(data)
         target.flush()
         os.fsync(target.fileno())
+    reach("install.sync")
     staging.chmod(0o755 | staging.parent.stat().st_mode & _SHARED)
     sync_folder(staging)
 
@@ -257,6 +262,7 @@ def _copy(source: Path, target: Path, declared: PackageFile) -> None:
         while chunk := _read(reader, source):
             digest.update(chunk)
             size += len(chunk)
+            reach("install.write")
             _write_all(writer.fileno(), chunk)
         os.fsync(writer.fileno())
     actual = digest.hexdigest()
@@ -320,10 +326,14 @@ def _put_in_place(staging: Path, target: Path) -> None:
     """
     folder = target.parent
     if not target.exists():
+        reach("install.rename")
         staging.rename(target)
+        reach("install.renamed")
         sync_folder(folder)
         return
+    reach("install.exchange")
     if exchange(staging, target):
+        reach("install.exchanged")
         sync_folder(folder)
         return  # `staging` now holds the old release, which the caller deletes
     aside = folder / f"{_ASIDE}{target.name}"

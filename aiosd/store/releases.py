@@ -38,6 +38,7 @@ _LOCK = ".lock"
 _STAGING = ".staging-"
 _GONE = ".gone-"
 _PREVIOUS = ".previous"
+_MENDING = ".mending-"
 
 
 class Releases:
@@ -130,7 +131,7 @@ class Releases:
         """Make the folder of a release, whose blobs are all here; nothing serves it yet.
 
         A release that is here already stays as it is, but for a `manifest.json` with another
-        rollout or floor.
+        rollout or floor, and for files that are missing or no longer the blobs that are here.
 
         Raises:
             PackageError: `manifest_json` is none, a blob is missing, or the same release is here
@@ -282,11 +283,26 @@ class Releases:
                 "content; a release never changes: publish a new one",
                 path=str(target),
             )
+        for file in release.files:
+            self._mend(target / file.path, file.sha256)
         if present != release:
             reach("stage.terms")
             replace_file(target / NAME, manifest_json)
         sync_folder(target.parent)
         return target
+
+    def _mend(self, path: Path, sha256: str) -> None:
+        """Give a release the blob that is here now, if it has another file or none in its place."""
+        blob = self.blobs.path(sha256)
+        with contextlib.suppress(OSError):
+            if path.samefile(blob):
+                return
+        draft = path.with_name(f"{_MENDING}{path.name}")
+        draft.unlink(missing_ok=True)
+        _link(blob, draft)
+        reach("stage.mend")
+        draft.replace(path)
+        sync_folder(path.parent)
 
     def _remember(self, name: str, active: int | None, coming: int) -> None:
         """Note the active release as the one to go back to, unless this is the way back."""

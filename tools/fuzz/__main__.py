@@ -7,6 +7,7 @@ status 1.
 
 import argparse
 import base64
+import json
 import random
 import resource
 import struct
@@ -22,7 +23,7 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import PackageFile
 from aiosd.models.check import check_file
 from aiosd.models.chunks import index_file
-from aiosd.protocol.canonical import encode
+from aiosd.protocol.canonical import CanonicalError, encode
 from aiosd.protocol.release_json import decode_release, package_toml
 from tools.gguf.random_llama import Shape, llama_model, lora_adapter
 
@@ -39,10 +40,27 @@ class Target:
 
     read: Callable[[bytes, Path], None]
     seeds: list[bytes]
+    change: Callable[[bytes, random.Random], bytes]
     taken: int = 0
     refused: int = 0
     slowest: float = 0.0
     kept: list[bytes] = field(default_factory=list)
+
+    def survives(self, data: bytes, place: Path) -> str:
+        """Read an input and count it; return what went wrong: nothing if taken or refused."""
+        start = time.perf_counter()
+        try:
+            self.read(data, place)
+            self.taken += 1
+        except PackageError:
+            self.refused += 1
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is what is looked for
+            return f"{type(error).__name__}: {error}"
+        taken = time.perf_counter() - start
+        if taken > self.slowest:
+            self.slowest = taken
+            self.kept = [data]
+        return ""
 
     @property
     def inputs(self) -> int:
@@ -87,20 +105,11 @@ def main() -> int:
 def drive(target: Target, place: Path, chance: random.Random, until: float) -> bytes | None:
     """Read mutations until the time is up; return one that raised what it should not."""
     while time.monotonic() < until:
-        data = mutate(chance.choice(target.seeds), chance)
-        start = time.perf_counter()
-        try:
-            target.read(data, place)
-            target.taken += 1
-        except PackageError:
-            target.refused += 1
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is what is looked for
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        data = target.change(chance.choice(target.seeds), chance)
+        wrong = target.survives(data, place)
+        if wrong:
+            print(wrong, file=sys.stderr)
             return data
-        taken = time.perf_counter() - start
-        if taken > target.slowest:
-            target.slowest = taken
-            target.kept = [data]
     return None
 
 
@@ -130,6 +139,55 @@ def mutate(seed: bytes, chance: random.Random) -> bytes:
     return bytes(data[: chance.randrange(len(data))] if chance.random() < 0.05 else data)
 
 
+def mutate_tree(seed: bytes, chance: random.Random) -> bytes:
+    """Return canonical JSON with a few values changed; now and then bytes that are no JSON."""
+    if chance.random() < 0.2:
+        return mutate(seed, chance)
+    tree = json.loads(seed)
+    for _ in range(chance.randint(1, 4)):
+        place: object = tree
+        while isinstance(place, (dict, list)) and place:
+            key = chance.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            below = place[key]
+            if not isinstance(below, (dict, list)) or not below or chance.random() < 0.2:
+                change_value(place, key, chance)
+                break
+            place = below
+    try:
+        return encode(tree)
+    except CanonicalError:
+        return seed[:-1]
+
+
+def change_value(
+    place: dict[str, object] | list[object], key: object, chance: random.Random
+) -> None:
+    """Put something else where a value was, move it, or take it away."""
+    present = place[key]  # type: ignore[index, call-overload]
+    fresh: list[object] = [
+        *(each for each in WILD if each < 2**53),
+        -1,
+        0.5,
+        1e300,
+        "",
+        "../x",
+        "é",
+    ]
+    fresh += ["A" * 300, None, True, [], {}, [present] * 70, {"x": present}]
+    if isinstance(present, str) and present:
+        at = chance.randrange(len(present))
+        fresh += [present[:at], present[at:] + "\x00", present.upper()] * 3
+    match chance.randrange(6):
+        case 0 if isinstance(place, dict):
+            del place[key]  # type: ignore[arg-type]
+        case 1 if isinstance(place, dict):
+            place[f"{key}2"] = present
+        case 2 if isinstance(place, list):
+            place.append(present)
+        case _:
+            place[key] = chance.choice(fresh)  # type: ignore[index, call-overload]
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     """Give a folder in memory where there is one."""
@@ -142,11 +200,13 @@ def make_targets() -> dict[str, Target]:
     """Return all targets."""
     models = [path.read_bytes() for path in sorted((ROOT / "experts").glob("*/*.tflite"))]
     return {
-        "manifest": Target(_read_manifest, [_manifest(0), _manifest(64), _manifest(500)]),
-        "gguf": Target(_reader("llama", "model"), [llama_model(TINY)]),
-        "adapter": Target(_reader("llama", "adapter"), [lora_adapter(TINY, 2)]),
+        "manifest": Target(
+            _read_manifest, [_manifest(0), _manifest(64), _manifest(500)], mutate_tree
+        ),
+        "gguf": Target(_reader("llama", "model"), [llama_model(TINY)], mutate),
+        "adapter": Target(_reader("llama", "adapter"), [lora_adapter(TINY, 2)], mutate),
         "tflite": Target(
-            _reader("litert", "model"), [each for each in models if len(each) < 10**5]
+            _reader("litert", "model"), [each for each in models if len(each) < 10**5], mutate
         ),
     }
 

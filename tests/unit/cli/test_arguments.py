@@ -69,6 +69,8 @@ def test_a_completion_script_knows_every_verb_and_option(shell: str) -> None:
         assert re.search(rf"\b{verb.name}\b", script)
         for name, _ in verb.options:
             assert name.removeprefix("--") in script
+        for word in verb.words:
+            assert word in script
 
 
 def test_bash_completes_verbs_and_options(tmp_path: Path) -> None:
@@ -79,7 +81,8 @@ def test_bash_completes_verbs_and_options(tmp_path: Path) -> None:
     script.write_text(completion("bash", make_parser()), encoding="utf-8")
     asked = (
         f"source {script}; COMP_WORDS=(aiosctl un); COMP_CWORD=1; _aiosctl; echo ${{COMPREPLY[@]}};"
-        "COMP_WORDS=(aiosctl run --min); COMP_CWORD=2; _aiosctl; echo ${COMPREPLY[@]}"
+        "COMP_WORDS=(aiosctl run --min); COMP_CWORD=2; _aiosctl; echo ${COMPREPLY[@]};"
+        "COMP_WORDS=(aiosctl store ''); COMP_CWORD=2; _aiosctl; echo ${COMPREPLY[@]:0:3}"
     )
     done = subprocess.run([bash, "-ec", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["unload unpin", "--min-p"]
+    assert done.stdout.splitlines() == ["unload unpin", "--min-p", "verify gc du"]

@@ -146,7 +146,27 @@ def test_verify_names_what_is_damaged(
     assert Path(faults[0]["path"]).name == "notes.txt"
 
 
-@pytest.mark.parametrize("words", [["du", "--dry-run"], ["gc", "--budget", "much"]])
+def test_a_damaged_file_is_taken_out_and_installed_again(
+    ctl: Ctl, releases: Releases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = str(pack(tmp_path / "packed"))
+    ctl("install", packed)
+    path = releases.folder("one", 1) / "notes.txt"
+    path.chmod(0o644)
+    path.write_bytes(b"release 9")
+    assert ctl("install", packed) == Exit.OK  # a look at sizes finds nothing wrong
+    assert ctl("store", "verify") == Exit.PACKAGE
+    assert "aiosctl store verify --repair" in capsys.readouterr().out
+    assert ctl("store", "verify", "--repair") == Exit.PACKAGE
+    assert "1 damaged files taken out" in capsys.readouterr().out
+    assert ctl("install", packed) == Exit.OK
+    assert ctl("store", "verify") == Exit.OK
+    assert path.read_bytes() == b"release 1"
+
+
+@pytest.mark.parametrize(
+    "words", [["du", "--dry-run"], ["gc", "--budget", "much"], ["gc", "--repair"]]
+)
 def test_a_wrong_command_line_is_said(
     ctl: Ctl, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -261,6 +261,16 @@ def test_a_death_at_any_point_is_mended_by_doing_it_again(
     assert found(releases.root / "one") == {"3", "4", ".previous"}
 
 
+def test_an_experts_folder_that_is_a_link_itself_leads_to_the_release(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "experts").symlink_to("elsewhere/deep")
+    releases = Releases(layout(tmp_path))
+    stage(releases, 1)
+    releases.activate("one", 1)
+    assert scan([releases.experts]).experts["one"].manifest.release == 1
+    assert releases.active("one") == 1
+
+
 def test_two_may_fetch_and_none_may_collect_meanwhile(releases: Releases) -> None:
     with (
         releases.busy(),

@@ -98,6 +98,8 @@ def live(releases: Releases, tmp_path: Path) -> None:
             releases.stage(manifest)
         releases.stage(manifest.replace(b'"percent":50', b'"percent":99'))
         releases.activate("one", release)
+    releases.blobs.delete(hashlib.sha256(model(3)).hexdigest())
+    releases.stage(fetch(releases, 3))  # another file with the same bytes: the release takes it
     (tmp_path / "extra").write_bytes(b"extra")
     digest = hashlib.sha256(b"extra").hexdigest()
     releases.blobs.put(tmp_path / "extra", digest, 5)
