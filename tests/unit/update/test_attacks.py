@@ -485,7 +485,8 @@ def test_attack_redirect_to_a_file_or_another_host_stops_the_update(
     attacked: Board, path: str, to: str
 ) -> None:
     offer(attacked)
-    attacked.mirror.mischief = on(path, lambda handler: handler.answer(302, b"", {"Location": to}))
+    elsewhere = on(path, lambda handler: handler.answer(302, b"", {"Location": to}), times=1)
+    attacked.mirror.mischief = elsewhere
     assert attacked.fault() is Fault.REDIRECTED
 
 
