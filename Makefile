@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports format bench eval fleet clean dev-environment demo-environment
+.PHONY: help demo test check lint types imports format bench eval torture fleet clean dev-environment demo-environment
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -40,6 +40,9 @@ eval: dev-environment ## how well and how fast texts find their expert; needs th
 
 fleet: dev-environment ## a thousand simulated boards, one publisher and bad releases; PLOT=fleet.png draws it
 	@$(BIN)/python -m tools.fleet $(if $(PLOT),--plot $(PLOT))
+
+torture: dev-environment ## kill boards and cut their power, 110,000 times; goes on where it stopped
+	@nice -n 19 $(BIN)/python -m tools.torture --counts torture.json
 
 clean: ## remove the environment and caches of this checkout
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

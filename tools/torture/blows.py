@@ -82,7 +82,7 @@ class Blows:
 
         victim = Victim(self._root, what, action, work)
         code = victim.wait(moment, strike_it)
-        self._sworn.hear(victim.said)
+        self._sworn.hear(victim.said, victim.sure if self._disk else None)
         early = code != -signal.SIGKILL and not outside
         self._aim(what, at_point=action is not None, early=early)
         if early and code == BROKEN:
@@ -95,7 +95,9 @@ class Blows:
             self._disk.power_up()
         where = "after the end" if early else "at a point" if action else "anywhere"
         self._tally.count(f"{self.kind} {what}, {where}")
-        self._check(f"after a {self.kind} in {what}", broken(Board(self._root), self._sworn))
+        self._check(
+            f"after a {self.kind} in {what}, {where}", broken(Board(self._root), self._sworn)
+        )
         return True
 
     def _aim(self, what: str, *, at_point: bool, early: bool) -> None:
@@ -148,7 +150,9 @@ def _recover(board: Board) -> bool:
 def memory_folder() -> Iterator[Path]:
     """Yield a folder in memory, where one is: kill -9 takes nothing from the page cache anyway."""
     memory = Path("/dev/shm")  # noqa: S108 - that is what it is for
-    folder = Path(tempfile.mkdtemp(prefix="aiosd-torture-", dir=memory if memory.is_dir() else None))
+    folder = Path(
+        tempfile.mkdtemp(prefix="aiosd-torture-", dir=memory if memory.is_dir() else None)
+    )
     try:
         yield folder
     finally:

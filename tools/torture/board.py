@@ -216,13 +216,11 @@ class Board:
         with_ledger(self.layout, self._recover)
 
     def _recover(self, ledger: Ledger) -> None:
-        before = {row.name: row for row in ledger.rows()}
         for row, _ in resume(_Said(ledger, self._say), self.releases, self._clock, RULES):
-            before.pop(row.name, None)
             self.drive(ledger, row)
         tidy(self.releases)
-        for row in before.values():
-            if not row.ended:
+        for row in ledger.rows():
+            if not row.ended:  # the updater's
                 self.drive(ledger, row)
 
     def drive(self, ledger: Ledger, row: Rollout) -> None:
@@ -235,7 +233,6 @@ class Board:
 
     def _step(self, ledger: Ledger, row: Rollout) -> Event | None:
         """Take one step; return what came of it, None at the end."""
-        good = row.release % BAD
         match row.state:
             case State.PLANNED:
                 return Fetch()
@@ -246,17 +243,22 @@ class Board:
                 with self.releases.busy():
                     self.releases.stage(published(row.name, row.release))
                 return Staged()
-            case State.STAGED if not row.trying:
-                return Probing()
-            case State.STAGED:
-                self.releases.open(row.name, row.release)
-                return Probed(Report(passed=1, cases=1)) if good else Failed("a self-test failed")
-            case State.PROBED:
-                return Diverted() if row.old_release else Checked()
-            case State.CANARY:
-                return Checked() if row.checking else Answered(good=True)
+            case State.STAGED | State.PROBED | State.CANARY:
+                return self._try_out(row)
             case _:
                 return self._end(ledger, row)
+
+    def _try_out(self, row: Rollout) -> Event:
+        """Take a step of probe and canary."""
+        if row.state is State.CANARY:
+            return Checked() if row.checking else Answered(good=True)
+        if row.state is State.PROBED:
+            return Diverted() if row.old_release else Checked()
+        if not row.trying:
+            return Probing()
+        self.releases.open(row.name, row.release)
+        good = row.release % BAD
+        return Probed(Report(passed=1, cases=1)) if good else Failed("a self-test failed")
 
     def _end(self, ledger: Ledger, row: Rollout) -> Event | None:
         """Take a step after the decision."""

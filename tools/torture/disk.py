@@ -12,6 +12,7 @@ import struct
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Self
 
 # linux/fs.h: _IOR('X', 125, __u32), and how: 1 flushes the journal first, 2 does not.
 FS_IOC_SHUTDOWN = 0x8004587D
@@ -103,7 +104,7 @@ class Disk:
             subprocess.run(["losetup", "--detach", self._device], check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def __enter__(self) -> "Disk":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

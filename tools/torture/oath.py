@@ -22,30 +22,36 @@ class Sworn:
     def __init__(self) -> None:
         """Nothing yet."""
         self._did: dict[str, str] = {}
-        self._will: dict[str, str] = {}
+        self._may: dict[str, list[str]] = {}
         self.last_words = ""
 
-    def hear(self, said: str) -> None:
-        """Take what was said, line by line; the last line may be half a one."""
+    def hear(self, said: str, sure: int | None = None) -> None:
+        """Take what was said, line by line; the last line may be half a one.
+
+        Only of the first `sure` characters, where that is given, is it certain that what was told
+        as done is durable.
+        """
+        at = 0
         for line in said.split("\n")[:-1]:
+            at += len(line) + 1
             word, name, fact = line.split(" ", 2)
-            if word == "will":
-                self._will[name] = fact
-            elif word == "broke":
+            if word == "broke":
                 self.last_words = fact
+            elif word == "will" or (sure is not None and at > sure):
+                self._may.setdefault(name, []).append(fact)
             else:
                 self._did[name] = fact
-                self._will.pop(name, None)
+                self._may.pop(name, None)
 
     def allowed(self, name: str) -> tuple[str, ...]:
-        """Return what may be found: what was written for sure, or what was being written."""
-        found = [each.get(name) for each in (self._did, self._will)]
-        return tuple(each for each in found if each is not None)
+        """Return what may be found: what was written for sure, or was being written."""
+        done = [self._did[name]] if name in self._did else []
+        return (*done, *self._may.get(name, ())) if done else ()
 
     def found(self, name: str, fact: str) -> None:
         """Take what was found as what is there."""
         self._did[name] = fact
-        self._will.pop(name, None)
+        self._may.pop(name, None)
 
 
 def broken(board: Board, sworn: Sworn) -> Iterator[str]:
@@ -148,4 +154,3 @@ def _store(board: Board) -> Iterator[str]:
                 yield f"{name} {release}: {error.message}"
         for left in (board.releases.root / name).glob(".staging-*"):
             yield f"{left}: left behind"
-

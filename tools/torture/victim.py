@@ -5,6 +5,7 @@ import random
 import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -46,19 +47,30 @@ class Victim:
                 os._exit(status)
         os.close(write)
         self.said = ""
+        self.sure: int | None = None
 
-    def wait(self, after_seconds: float | None = None, blow: Callable[[int], None] | None = None) -> int:
-        """Wait for its end, and strike it from outside after a while; return its exit code."""
+    def wait(
+        self, after_seconds: float | None = None, blow: Callable[[int], None] | None = None
+    ) -> int:
+        """Wait for its end, and strike it from outside after a while; return its exit code.
+
+        `sure` is how much of what it said had come before that blow: the kernel may tell a sync
+        that is under way of success while the power goes.
+        """
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         heard = bytearray()
+        due = None if after_seconds is None else time.monotonic() + after_seconds
         left = None if after_seconds is None else after_seconds * 1000
         while True:
             if not poll.poll(left):
                 left = None
                 if blow is not None:
+                    self.sure = len(heard)
                     blow(self.pid)
                 continue
+            if due is not None and left is not None:
+                left = max(0.0, (due - time.monotonic()) * 1000)
             data = os.read(self._read, 65536)
             if not data:
                 break
@@ -73,7 +85,11 @@ def _live(
     root: Path, what: str, action: failpoint.Action | None, write: int, work: Work | None
 ) -> int:
     """Do it; return the exit status."""
-    board = Board(root, lambda line: None if os.write(write, f"{line}\n".encode()) else None)
+
+    def say(line: str) -> None:
+        os.write(write, f"{line}\n".encode())
+
+    board = Board(root, say)
     failpoint.act_by(action)
     if work is not None:
         return DONE if work(board) else REFUSED
