@@ -44,7 +44,7 @@ def test_a_good_release_takes_over_and_no_request_is_lost(rolling: Rolling) -> N
     assert (row["state"], row["canary"]) == ("collected", {"good": 3, "slow": 0, "failed": 0})
     assert row["report"]["passed"] == row["report"]["cases"] == 1
     assert row["report"]["peak_bytes"] > 0
-    assert set(daemon.loaded()) == {"one"}
+    until(lambda: set(daemon.loaded()) == {"one"}, "the canary's worker to be gone")
     assert not client.socket.poll(0)  # nothing was answered twice
     history = rolling.admin.ask(History(expert="one"))
     assert isinstance(history, Reply)
