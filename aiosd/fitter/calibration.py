@@ -26,6 +26,10 @@ _Z_ONE = 1.644854
 _HAIR = 1e-9
 _GOLDEN = (math.sqrt(5.0) - 1) / 2
 _NEAR_ENOUGH = 0.02
+# The temperature that heads of a handful of texts were found to need (tools/eval, parts of lists
+# that are learned from), and how many measured texts of an expert weigh as much as that. Judged by
+# siblings, few texts seem harder than others will be: their own wording is what the sibling lacks.
+_USUAL, _AS_MUCH = 0.5, 30.0
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +78,7 @@ def calibrate(
         return Thresholds(), Measures()
     names = sorted({name for name in experts if name != BACKGROUND})
     right_place = np.array([names.index(name) for name in truth])
-    temperature = _temperature(scores, right_place, experts)
+    temperature = _shrunk(_temperature(scores, right_place, experts), len(truth) / len(names))
     found, _ = chances(scores, experts, temperature)
     said, best = found.argmax(axis=1), found.max(axis=1)
     right = said == right_place
@@ -135,6 +139,12 @@ def _temperature(scores: Floats, right: NDArray[np.int64], experts: Sequence[str
             right_side = low + _GOLDEN * (high - low)
             at_right = loss(right_side)
     return round(math.exp((low + high) / 2), 4)
+
+
+def _shrunk(temperature: float, each: float) -> float:
+    """Return the temperature between the usual and the measured one, by the texts of an expert."""
+    usual = 1.0 / (1.0 + (each / _AS_MUCH) ** 2)
+    return round(math.exp((1 - usual) * math.log(temperature) + usual * math.log(_USUAL)), 4)
 
 
 def _scope(margin: Floats) -> float:

@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.fitter.calibration import calibrate
+from aiosd.fitter.calibration import Floats, calibrate
+from aiosd.fitter.meanings import Comparisons, compare, vectors
 from aiosd.fitter.postings import pack, train_postings
 from aiosd.fitter.texts import (
     Example,
+    FOLDS,
     Route,
     Rows,
     TextsError,
@@ -25,6 +27,9 @@ from aiosd.policy.weights import MOST_IN_LANES
 
 # Texts to measure on where there are thousands of experts.
 MOST_MEASURED = 600
+# Up to so many weights to be learned of them (texts times routes) each text is judged once, by
+# five siblings; beyond, a fifth of them by one.
+FEW = 10_000
 
 
 class NothingError(Exception):
@@ -49,26 +54,101 @@ def fit(lessons: Sequence[Lesson], foreign: Sequence[str] | None = None) -> byte
         nobody = [Example(text, (BACKGROUND, "")) for text in foreign]
     routes = _routes(learned)
     many = len(routes) > MOST_IN_LANES
-    measured = _within(_some(measured) if many else measured, routes)
     number = {route: place for place, route in enumerate(routes)}
     examples = sorted([*_within(learned, routes), *nobody], key=lambda each: number[each.route])
-    truth = np.array([number[each.route] for each in examples], np.int64)
-    rows = rows_of(each.text for each in examples)
-    whole = judge = _learn(rows, truth, len(routes))
-    early = np.array([not each.late for each in examples])
-    if not early.all():
-        judge = _learn(rows.pick(early), truth[early], len(routes))
-    scores = logits(rows_of(each.text for each in measured), judge)
-    thresholds, measures = calibrate(scores, [each.route[0] for each in measured], routes)
+    taught = _Taught(
+        rows_of(each.text for each in examples),
+        None if many else _said(examples),
+        np.array([number[each.route] for each in examples], np.int64),
+        len(routes),
+    )
+    whole = taught.learn()
+    scores, truth = _judged(taught, examples, whole, _within(measured, routes), many=many)
+    thresholds, measures = calibrate(scores, truth, routes)
+    meaning = whole.meaning
     facts = HeadFacts(
         key=key_of(ordered),
         routes=routes,
-        scales=whole.scales,
-        biases=whole.biases,
+        scales=whole.lexical.scales,
+        biases=whole.lexical.biases,
         thresholds=thresholds,
         measures=measures,
+        meaning=meaning.facts if meaning else None,
     )
-    return encode_head(facts, pack(whole) if many else whole.table.tobytes())
+    weights = pack(whole.lexical) if many else whole.lexical.table.tobytes()
+    return encode_head(facts, weights + (meaning.pack() if meaning else b""))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What was learned: weights of places, and comparisons by meaning."""
+
+    lexical: Quantized
+    meaning: Comparisons | None
+
+    def scores(self, texts: Sequence[Example]) -> Floats:
+        """Return the scores (texts, routes) as the daemon computes them."""
+        found = logits(rows_of(each.text for each in texts), self.lexical)
+        if self.meaning is not None:
+            found += self.meaning.scores(_said(texts) or [])
+        return found
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """Texts to learn from, as rows: of places, and of words."""
+
+    rows: Rows
+    said: list[NDArray[np.int64]] | None
+    truth: NDArray[np.int64]
+    routes: int
+
+    def learn(self, chosen: NDArray[np.bool_] | None = None) -> _Model:
+        """Learn from all texts, or from some."""
+        rows, truth, said = self.rows, self.truth, self.said
+        if chosen is not None:
+            rows, truth = rows.pick(chosen), truth[chosen]
+            said = [each for each, mine in zip(said, chosen, strict=True) if mine] if said else said
+        known = vectors()
+        meaning = compare(known, said, truth, self.routes) if known and said is not None else None
+        return _Model(_learn(rows, truth, self.routes), meaning)
+
+
+def _said(texts: Sequence[Example]) -> list[NDArray[np.int64]] | None:
+    """Return the words of each text, where it is known what words mean."""
+    known = vectors()
+    return known.rows_of(each.text for each in texts) if known else None
+
+
+def _judged(
+    taught: _Taught,
+    examples: Sequence[Example],
+    whole: _Model,
+    measured: Sequence[Example],
+    *,
+    many: bool,
+) -> tuple[Floats, list[str]]:
+    """Return scores of texts that were not learned when they were scored, and whom each is for.
+
+    Files of calibration are judged by the whole. Of packages without one, each text is judged by a
+    sibling that learned four fifths of the others; of many texts a fifth is enough.
+    """
+    parts: list[Floats] = []
+    truth: list[str] = []
+    foreseen = _some(measured) if many else measured
+    if foreseen:
+        parts.append(whole.scores(foreseen))
+        truth += [each.route[0] for each in foreseen]
+    folds = np.array([-1 if each.fold is None else each.fold for each in examples])
+    few = len(examples) * taught.routes < FEW
+    for fold in range(FOLDS if few else 1):
+        left_out = folds == fold
+        judged = [each for each, out in zip(examples, left_out, strict=True) if out]
+        judged = _some(judged) if many else judged
+        if judged:
+            parts.append(taught.learn(~left_out).scores(judged))
+            truth += [each.route[0] for each in judged]
+    return np.concatenate([np.zeros((0, taught.routes)), *parts]), truth
 
 
 def _collect(lessons: Sequence[Lesson]) -> tuple[list[Example], list[Example]]:

@@ -42,12 +42,12 @@ class TextsError(Exception):
 class Example:
     """One text and whom it is for; the background's is for nobody.
 
-    A text is late if it is measured on, and learned only after that.
+    A text with a fold is measured on by a sibling that has not learned this fold.
     """
 
     text: str
     route: Route
-    late: bool = False
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,7 @@ def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int
 def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:
     """Return what is learned of a package, and what it is measured on.
 
-    Where a package brings no calibration file, a fifth of its texts (by their digests) is measured
-    on, and late.
+    Where a package brings no calibration file its own texts have folds, by their digests.
 
     Raises:
         TextsError: a file is missing, too large, or not what was declared.
@@ -157,8 +156,7 @@ def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:
     learned = _unlike(learned)[:MOST_TEXTS]
     if lesson.calibration is not None:
         return learned, _read(lesson.expert, lesson.calibration)[:MOST_TEXTS]
-    learned = [replace(each, late=_fold(each.text) == 0) for each in learned]
-    return learned, [each for each in learned if each.late]
+    return [replace(each, fold=_fold(each.text)) for each in learned], []
 
 
 def background(lessons: Sequence[Lesson], learned: Iterable[Example]) -> list[Example]:

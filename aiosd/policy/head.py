@@ -1,7 +1,7 @@
 """The joint text head: int8 weights of places for routes, evaluated without NumPy.
 
-A head is a file: a magic word, the length of a MessagePack header, the header, and the
-weights. It is a cache: made by `aiosd.fitter` from what the packages declare, safe to delete.
+A head is a file: a magic word, the length of a MessagePack header, the header, the weights, and the
+table of what words mean where there is one (`meaning.py`). It is a cache: made by `aiosd.fitter` from what the packages declare, safe to delete.
 """
 
 import math
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from aiosd.policy.lexical import grams, normal, places
+from aiosd.policy.lexical import grams, normal, seen, spoken
+from aiosd.policy.meaning import Meaning, MeaningFacts
 from aiosd.policy.weights import lay_out
 
-MAGIC = b"aiosd-head\x01\n"
+MAGIC = b"aiosd-head\x02\n"
 BACKGROUND = ""
 _LENGTH = struct.Struct("<I")
 
@@ -63,13 +64,15 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     biases: list[float]
     thresholds: Thresholds
     measures: Measures
+    meaning: MeaningFacts | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a head says of one text: its places, and the score of each route."""
+    """What a head says of one text: its places, its words' hashes, and the score of each route."""
 
     places: list[int]
+    words: list[int]
     logits: list[float]
     norm: float
 
@@ -77,8 +80,8 @@ class Scores:
 class Head:
     """A head in memory."""
 
-    def __init__(self, facts: HeadFacts, table: bytes) -> None:
-        """Lay out the table for adding (`weights.py`).
+    def __init__(self, facts: HeadFacts, table: bytes | memoryview) -> None:
+        """Lay out the weights for adding (`weights.py`); what words mean stays where it is.
 
         Raises:
             HeadError: sizes contradict each other.
@@ -86,8 +89,13 @@ class Head:
         count = len(facts.routes)
         if {len(facts.scales), len(facts.biases)} != {count}:
             raise HeadError(f"{count} routes, {len(facts.scales)} scales")
+        view = memoryview(table)
+        lexical = len(view) - (facts.meaning.size if facts.meaning else 0)
         try:
-            self._weights = lay_out(table, count)
+            if facts.meaning is not None and len(facts.meaning.counts) != count:
+                raise ValueError("meaning of other routes")
+            self._meaning = Meaning(facts.meaning, view[lexical:]) if facts.meaning else None
+            self._weights = lay_out(view[:lexical].tobytes(), count)
         except ValueError as error:
             raise HeadError(str(error)) from error
         self.facts = facts
@@ -98,7 +106,7 @@ class Head:
 
     def read(self, text: str) -> Scores:
         """Return the scores of a text."""
-        found = places(normal(text))
+        found, words = seen(normal(text))
         norm, facts = 1 / math.sqrt(len(found)) if found else 0.0, self.facts
         sums = self._weights.sums(found)
         if self._scale is not None:
@@ -109,7 +117,9 @@ class Head:
                 value * scale * norm + bias
                 for value, scale, bias in zip(sums, facts.scales, facts.biases, strict=True)
             ]
-        return Scores(found, logits, norm)
+        if self._meaning is not None:
+            logits = self._meaning.add_to(logits, words)
+        return Scores(found, words, logits, norm)
 
     def decided(
         self, text: str, scores: Scores, route: int, most: int = 5
@@ -117,14 +127,22 @@ class Head:
         """Return the n-grams that added most to a route's score, with what they added.
 
         N-grams in one place cannot be told apart; the longest one of the text stands for them.
+        A word that counts by what it means has `~` before it.
         """
         factor = self.facts.scales[route] * scores.norm
         weights = self._weights.of(scores.places, route)
         least = max(1, *sorted(weights)[-most:][:1]) if weights else 1
         told = [each for each in zip(weights, scores.places, strict=True) if each[0] >= least]
         best = sorted(told, reverse=True)[:most]
-        names = grams(normal(text), [place for _, place in best])
-        return [(names[place], weight * factor) for weight, place in best]
+        form = normal(text)
+        names = grams(form, [place for _, place in best])
+        said = [(names[place], weight * factor) for weight, place in best]
+        if self._meaning is not None:
+            shares = self._meaning.of(scores.words, route)
+            meant = dict(zip(spoken(form), shares, strict=False))
+            said += [(f"~{word}", share) for word, share in meant.items() if share > 0]
+            said.sort(key=lambda each: -each[1])
+        return said[:most]
 
 
 def encode_head(facts: HeadFacts, table: bytes) -> bytes:
