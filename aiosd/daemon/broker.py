@@ -346,8 +346,9 @@ class Broker:
         if pending is None:
             return
         self._energy.ended(request)
+        if pending.client.frontend.send(pending.client, pending.id, error_message(error)) is None:
+            return  # it goes on elsewhere
         self.counts.failed += 1
-        pending.client.frontend.send(pending.client, pending.id, error_message(error))
         self._events.publish(
             "request.failed", {"expert": pending.route.expert, "code": error.code.value}
         )

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ExpertFailedError, PackageError
 from aiosd.domain.footprint import Footprint
-from aiosd.domain.manifest import Manifest
+from aiosd.domain.manifest import Check, Manifest
 from aiosd.models.need import ram_need
 from aiosd.models.ram_need import RamNeed
+from aiosd.policy.cascade import MADE_UP
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.slots import ExpertFacts
 from aiosd.protocol.pipe import Base, LoadExpert
@@ -82,6 +83,7 @@ class Inventory:
         self.rules = rules
         self.catalogue = Catalogue()
         self.routes: dict[str, RouteFacts] = {}
+        self.checks: dict[str, Check] = {}
 
     def scan(self, layout: Layout, rules: LoadRules) -> Change:
         """Read all packages again; one that is bad hides no other."""
@@ -104,6 +106,11 @@ class Inventory:
             log.warning("refused %s: %s", refused.path, refused.reason)
         self.catalogue = Catalogue(usable, (*found.refused, *own), found.hidden)
         self.routes = {name: _route(installed) for name, installed in usable.items()}
+        self.checks = {
+            name: installed.manifest.check
+            for name, installed in usable.items()
+            if installed.manifest.check is not None
+        }
         return Change(
             added=sorted(usable.keys() - before.keys()),
             removed=sorted(before.keys() - usable.keys()),
@@ -114,6 +121,11 @@ class Inventory:
                 or _base_of(usable[name], usable) != _base_of(before[name], before)
             ),
         )
+
+    @property
+    def climbs(self) -> bool:
+        """Whether an answer can be in doubt: by a package's check, or as small models err."""
+        return bool(self.checks) or any(each.task in MADE_UP for each in self.routes.values())
 
     def find(self, name: str) -> Installed:
         """Return an installed expert.

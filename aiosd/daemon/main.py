@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import sdnotify
 
 from aiosd.daemon.broker import Broker
+from aiosd.daemon.cascade import Cascade
 from aiosd.daemon.control import ADMIN, Control
 from aiosd.daemon.control_groups import ControlGroups
 from aiosd.daemon.energy_keeper import EnergyKeeper
@@ -157,6 +158,7 @@ class Daemon:
         self._control.on_reload = self.reload
         layout = self._settings.layout()
         self._broker.routing.open(layout.success)
+        self._cascade = Cascade(self._loop, self._broker, self._inventory)
         self._fitting = Fitting(self._loop, environment, Heads(layout.heads), self._on_head)
 
     def _reach_up(self) -> None:
@@ -167,7 +169,7 @@ class Daemon:
             from aiosd.daemon.upward import Upward  # noqa: PLC0415 - see above
 
             self._upward = Upward(
-                self._loop, self._broker, self._control, self._inventory, self._events
+                self._loop, self._cascade, self._control, self._inventory, self._events
             )
         self._upward.apply(self._settings, self._environment, self._options.config)
 
@@ -275,6 +277,8 @@ class Daemon:
             self._telemetry.books.on_replaced(name)
         self._broker.routing.forget([*change.changed, *change.removed])
         self._fitting.want(lessons_of(self._inventory.catalogue.experts.values()))
+        if self._inventory.climbs and self._control.asks is self._broker:
+            self._control.asks = self._cascade
         effects = self.scheduler.on_catalogue(self._inventory.facts(), change.changed, now)
         self._broker.max_deadline_seconds = self._settings.wire.max_deadline_seconds
         self._broker.max_held_bytes = self._settings.queue_bytes

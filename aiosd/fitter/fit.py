@@ -11,8 +11,8 @@ from aiosd.fitter.calibration import Floats, calibrate
 from aiosd.fitter.meanings import Comparisons, compare, vectors
 from aiosd.fitter.postings import pack, train_postings
 from aiosd.fitter.texts import (
-    Example,
     FOLDS,
+    Example,
     Route,
     Rows,
     TextsError,

@@ -95,7 +95,8 @@ class Comparisons:
             if count:
                 found[:, route] += facts.nearest * lanes[:, first : first + count].max(axis=1)
             first += count
-        return found * step[:, None]
+        scores: NDArray[np.float64] = found * step[:, None]
+        return scores
 
     def pack(self) -> bytes:
         """Return the table as it lies in a head."""

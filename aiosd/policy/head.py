@@ -1,7 +1,8 @@
 """The joint text head: int8 weights of places for routes, evaluated without NumPy.
 
-A head is a file: a magic word, the length of a MessagePack header, the header, the weights, and the
-table of what words mean where there is one (`meaning.py`). It is a cache: made by `aiosd.fitter` from what the packages declare, safe to delete.
+A head is a file: a magic word, the length of a MessagePack header, the header, the weights, and
+where there is one the table of what words mean (`meaning.py`). It is a cache: made by
+`aiosd.fitter` from what the packages declare, safe to delete.
 """
 
 import math
@@ -92,9 +93,7 @@ class Head:
         view = memoryview(table)
         lexical = len(view) - (facts.meaning.size if facts.meaning else 0)
         try:
-            if facts.meaning is not None and len(facts.meaning.counts) != count:
-                raise ValueError("meaning of other routes")
-            self._meaning = Meaning(facts.meaning, view[lexical:]) if facts.meaning else None
+            self._meaning = Meaning(facts.meaning, view[lexical:], count) if facts.meaning else None
             self._weights = lay_out(view[:lexical].tobytes(), count)
         except ValueError as error:
             raise HeadError(str(error)) from error

@@ -46,7 +46,7 @@ def places(text: str) -> list[int]:
 
 
 def seen(text: str) -> tuple[list[int], list[int]]:
-    """Return the places of a text in normal form, and the hashes of its words, one after another."""
+    """Return the places of a text in normal form, and the hashes of its words in order."""
     if not text:
         return [], []
     mask, hashes = PLACES - 1, words(text)

@@ -52,19 +52,18 @@ class MeaningFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Meaning:
     """The table, as it lies in the head: sorted hashes of words, then their rows."""
 
-    def __init__(self, facts: MeaningFacts, table: memoryview) -> None:
+    def __init__(self, facts: MeaningFacts, table: memoryview, routes: int) -> None:
         """Take the table.
 
         Raises:
             ValueError: sizes contradict each other.
         """
-        if len(table) != facts.size or len(facts.means) != len(facts.counts):
+        if len(table) != facts.size or {len(facts.means), len(facts.counts)} != {routes}:
             raise ValueError(f"{len(table)} bytes of meaning, {facts.size} declared")
         self.facts = facts
         self._hashes = table[: 4 * facts.words].cast("I")
         self._rows = table[4 * facts.words :]
         self._known: dict[int, int] = {}
-        routes = len(facts.counts)
         ends = list(accumulate(facts.counts, initial=facts.dims + routes))
         self._spans = [slice(first, last) for first, last in pairwise(ends)]
         self._means = slice(facts.dims, facts.dims + routes)
