@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from aiosd.daemon.child import THREADS
 from aiosd.policy.head import Head, HeadError, decode_head
 from aiosd.policy.lessons import Lesson, key_of
+from aiosd.policy.weights import MOST_IN_LANES
 from aiosd.store.heads import Errand, Heads, errand
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class Fitting:
 
     def _start(self, key: str, lessons: list[Lesson]) -> None:
         """Start a fitter."""
-        job = errand(lessons)
+        pages = self._heads.pages() if len(lessons) >= MOST_IN_LANES else None
+        job = errand(lessons) if pages is None else errand(lessons, pages)
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 job.command,

@@ -42,6 +42,7 @@ RETRY_SECONDS = 1.0
 # What an answer's own signs weigh against somebody's word, which weighs 1.
 CHECKED = 0.25
 DISOWNED = 0.5
+_READY, _PARKED, _FAILED = ExpertState.READY, ExpertState.PARKED, ExpertState.FAILED
 # How an expert says itself that a text was not for it.
 _NONE = "none"
 
@@ -300,16 +301,17 @@ class Routing:
 
     def standing(self, expert: str) -> Standing:
         """Tell how an expert stands right now."""
+        # By place, not by name, and no set: this is asked of every expert for every text.
         slot = self._scheduler.slots[expert]
-        failed = slot.state is ExpertState.FAILED
+        state = slot.state
         return Standing(
-            slot.state in (ExpertState.READY, ExpertState.PARKED),
+            state is _READY or state is _PARKED,
             slot.need_bytes,
             self._energy.predict(expert),
-            rest_seconds=slot.budget.rest_seconds(self._now()) if failed else 0.0,
-            room_bytes=self._scheduler.ledger.room_bytes,
-            run_seconds=self.times.p95(expert),
-            load_seconds=slot.reload_seconds,
+            slot.budget.rest_seconds(self._now()) if state is _FAILED else 0.0,
+            self._scheduler.ledger.room_bytes,
+            self.times.p95(expert),
+            slot.reload_seconds,
         )
 
     def _or_learning(self, error: AiosdError) -> AiosdError:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from aiosd.fitter.calibration import Floats, calibrate
 from aiosd.fitter.meanings import Comparisons, compare, vectors
-from aiosd.fitter.postings import pack, train_postings
+from aiosd.fitter.pages import Page, form, forms_of, key_of_page, page_of
+from aiosd.fitter.postings import STEP, Ints, learn
 from aiosd.fitter.texts import (
-    FOLDS,
     Example,
     Route,
     Rows,
@@ -27,44 +27,47 @@ from aiosd.policy.weights import MOST_IN_LANES
 
 # Texts to measure on where there are thousands of experts.
 MOST_MEASURED = 600
-# Up to so many weights to be learned of them (texts times routes) each text is judged once, by
-# five siblings; beyond, a fifth of them by one.
-FEW = 10_000
+# The temperature that heads with vectors need (parts of CLINC150's list `train`, see tools/eval).
+USUAL = 0.5
 
 
 class NothingError(Exception):
     """There is nothing to learn."""
 
 
-def fit(lessons: Sequence[Lesson], foreign: Sequence[str] | None = None) -> bytes:
+def fit(
+    lessons: Sequence[Lesson],
+    foreign: Sequence[str] | None = None,
+    kept: dict[str, Page] | None = None,
+) -> bytes:
     """Return the head of these lessons; `foreign` replaces the background that comes along.
 
     A package whose file of texts is not what it declares is left out, and standard error says so.
+    `kept` are pages of packages by their keys; those that were made anew are added, and those of
+    packages that are not here are dropped. What is kept changes nothing but the time.
 
     Raises:
         NothingError: no package brings any text.
     """
     ordered = in_order(lessons)
+    if len(ordered) >= MOST_IN_LANES:
+        return _fit_many(ordered, foreign, {} if kept is None else kept)
     learned, measured = _collect(ordered)
     if not learned:
         raise NothingError("no package brings any text")
-    if foreign is None:
-        nobody = background(ordered, learned)
-    else:
-        nobody = [Example(text, (BACKGROUND, "")) for text in foreign]
+    nobody = _nobody(ordered, {form(each.text) for each in learned}, foreign)
     routes = _routes(learned)
-    many = len(routes) > MOST_IN_LANES
     number = {route: place for place, route in enumerate(routes)}
     examples = sorted([*_within(learned, routes), *nobody], key=lambda each: number[each.route])
     taught = _Taught(
         rows_of(each.text for each in examples),
-        None if many else _said(examples),
+        _said(examples),
         np.array([number[each.route] for each in examples], np.int64),
         len(routes),
     )
     whole = taught.learn()
-    scores, truth = _judged(taught, examples, whole, _within(measured, routes), many=many)
-    thresholds, measures = calibrate(scores, truth, routes)
+    scores, truth = _judged(taught, examples, whole, _within(measured, routes))
+    thresholds, measures = calibrate(scores, truth, routes, USUAL if whole.meaning else None)
     meaning = whole.meaning
     facts = HeadFacts(
         key=key_of(ordered),
@@ -75,8 +78,62 @@ def fit(lessons: Sequence[Lesson], foreign: Sequence[str] | None = None) -> byte
         measures=measures,
         meaning=meaning.facts if meaning else None,
     )
-    weights = pack(whole.lexical) if many else whole.lexical.table.tobytes()
-    return encode_head(facts, weights + (meaning.pack() if meaning else b""))
+    table = whole.lexical.table.tobytes()
+    return encode_head(facts, table + (meaning.pack() if meaning else b""))
+
+
+def _fit_many(
+    lessons: Sequence[Lesson], foreign: Sequence[str] | None, kept: dict[str, Page]
+) -> bytes:
+    """Return the head of hundreds of packages and more, each of one route: postings."""
+    pages: dict[str, Page] = {}
+    names: list[str] = []
+    measured: list[tuple[str, Ints]] = []
+    for lesson in lessons:
+        key = key_of_page(lesson)
+        page = kept.get(key)
+        if page is None or lesson.calibration is not None:
+            learned, foreseen = _collect([lesson])
+            if not learned:
+                continue
+            page = page_of(learned)
+            measured += [(lesson.expert, row) for row in rows_of(e.text for e in foreseen).split()]
+        pages[key] = page
+        names.append(lesson.expert)
+    if not names:
+        raise NothingError("no package brings any text")
+    kept.clear()
+    kept.update(pages)
+    nobody = page_of(_nobody(lessons, forms_of(pages.values()), foreign))
+    taught = list(pages.values())
+    whole, judge = learn(taught, nobody), learn(taught, nobody, early=True)
+    pairs = zip(names, taught, strict=True)
+    late = _some([(name, row) for name, page in pairs for row in page.late_rows()])
+    measured = _some(measured)
+    scores = [
+        head.scores([row for _, row in texts]) for head, texts in ((whole, measured), (judge, late))
+    ]
+    routes = [*((name, "") for name in names), (BACKGROUND, "")]
+    truth = [name for name, _ in (*measured, *late)]
+    thresholds, measures = calibrate(np.concatenate(scores), truth, routes)
+    facts = HeadFacts(
+        key=key_of(lessons),
+        routes=routes,
+        scales=[STEP] * len(routes),
+        biases=[0.0] * len(routes),
+        thresholds=thresholds,
+        measures=measures,
+    )
+    return encode_head(facts, whole.pack())
+
+
+def _nobody(
+    lessons: Sequence[Lesson], taken: set[bytes], foreign: Sequence[str] | None
+) -> list[Example]:
+    """Return the texts that are for nobody."""
+    if foreign is None:
+        return [each for each in background(lessons) if form(each.text) not in taken]
+    return [Example(text, (BACKGROUND, "")) for text in foreign]
 
 
 @dataclass(frozen=True)
@@ -111,7 +168,7 @@ class _Taught:
             said = [each for each, mine in zip(said, chosen, strict=True) if mine] if said else said
         known = vectors()
         meaning = compare(known, said, truth, self.routes) if known and said is not None else None
-        return _Model(_learn(rows, truth, self.routes), meaning)
+        return _Model(quantize(train(rows, truth, self.routes)), meaning)
 
 
 def _said(texts: Sequence[Example]) -> list[NDArray[np.int64]] | None:
@@ -121,33 +178,22 @@ def _said(texts: Sequence[Example]) -> list[NDArray[np.int64]] | None:
 
 
 def _judged(
-    taught: _Taught,
-    examples: Sequence[Example],
-    whole: _Model,
-    measured: Sequence[Example],
-    *,
-    many: bool,
+    taught: _Taught, examples: Sequence[Example], whole: _Model, foreseen: Sequence[Example]
 ) -> tuple[Floats, list[str]]:
     """Return scores of texts that were not learned when they were scored, and whom each is for.
 
-    Files of calibration are judged by the whole. Of packages without one, each text is judged by a
-    sibling that learned four fifths of the others; of many texts a fifth is enough.
+    Files of calibration are judged by the whole. Of packages without one, a fifth of their texts is
+    judged by a sibling that learned the others.
     """
     parts: list[Floats] = []
     truth: list[str] = []
-    foreseen = _some(measured) if many else measured
     if foreseen:
         parts.append(whole.scores(foreseen))
         truth += [each.route[0] for each in foreseen]
-    folds = np.array([-1 if each.fold is None else each.fold for each in examples])
-    few = len(examples) * taught.routes < FEW
-    for fold in range(FOLDS if few else 1):
-        left_out = folds == fold
-        judged = [each for each, out in zip(examples, left_out, strict=True) if out]
-        judged = _some(judged) if many else judged
-        if judged:
-            parts.append(taught.learn(~left_out).scores(judged))
-            truth += [each.route[0] for each in judged]
+    late = np.array([each.late for each in examples])
+    if late.any():
+        parts.append(taught.learn(~late).scores([each for each in examples if each.late]))
+        truth += [each.route[0] for each in examples if each.late]
     return np.concatenate([np.zeros((0, taught.routes)), *parts]), truth
 
 
@@ -166,14 +212,7 @@ def _collect(lessons: Sequence[Lesson]) -> tuple[list[Example], list[Example]]:
     return learned, measured
 
 
-def _learn(rows: Rows, truth: NDArray[np.int64], routes: int) -> Quantized:
-    """Return the int8 weights that these rows teach."""
-    if routes > MOST_IN_LANES:
-        return train_postings(rows, truth, routes)
-    return quantize(train(rows, truth, routes))
-
-
-def _some(measured: Sequence[Example]) -> list[Example]:
+def _some(measured: Sequence[tuple[str, Ints]]) -> list[tuple[str, Ints]]:
     """Return as many texts as thousands of experts can be measured on in a second, evenly drawn."""
     step = max(1, len(measured) // MOST_MEASURED)
     return list(measured[::step])

@@ -8,6 +8,7 @@ where there is one the table of what words mean (`meaning.py`). It is a cache: m
 import math
 import struct
 from dataclasses import dataclass
+from itertools import groupby
 
 import msgspec
 
@@ -85,7 +86,7 @@ class Head:
         """Lay out the weights for adding (`weights.py`); what words mean stays where it is.
 
         Raises:
-            HeadError: sizes contradict each other.
+            HeadError: sizes contradict each other, or routes are in no order.
         """
         count = len(facts.routes)
         if {len(facts.scales), len(facts.biases)} != {count}:
@@ -101,6 +102,14 @@ class Head:
         alike = len(set(facts.scales)) == 1 and not any(facts.biases)
         self._scale = facts.scales[0] if alike else None
         self.background = facts.routes.index((BACKGROUND, ""))
+        # Of each expert: where its routes lie.
+        self.spans = [
+            (expert, (group := list(places))[0][0], group[-1][0] + 1)
+            for expert, places in groupby(enumerate(facts.routes), lambda each: each[1][0])
+            if expert
+        ]
+        if len({expert for expert, _, _ in self.spans}) < len(self.spans):
+            raise HeadError("routes of one expert lie apart")
         self.experts = frozenset(expert for expert, _ in facts.routes if expert)
 
     def read(self, text: str) -> Scores:

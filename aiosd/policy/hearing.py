@@ -5,8 +5,9 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from math import exp
 
 from aiosd.domain.decision import Gate, Gram, Near
@@ -73,32 +74,46 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
 def _chances(
     head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the probability of each expert, given that it is any, and its likeliest sub-route.
-
-    Of thousands of experts only the likeliest are returned.
-    """
-    background, temperature = head.background, head.facts.thresholds.temperature
-    looked_at: Iterable[int] = range(len(logits))
-    rest = 0.0
+    """Return the probability of each expert, given that it is any, and its likeliest sub-route."""
     if len(logits) > MOST_IN_LANES:
-        ordered = sorted(logits)
-        heard, unheard = ordered[-_HEARD:], max(0, len(ordered) - _HEARD)
-        # What is not heard one by one weighs at most as much as the least that is.
-        rest = sum([exp((value - top) / temperature) for value in heard])
-        rest += unheard * exp((heard[0] - top) / temperature)
-        least = max(ordered[-_LIKELIEST], _AUDIBLE)
-        looked_at = [place for place, value in enumerate(logits) if value >= least]
-    best: dict[str, float] = {}
+        return _chances_of_many(head, logits, top, among)
+    cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
-    for place in looked_at:
+    for expert, first, last in head.spans:
+        if among is not None and expert not in among:
+            continue
+        if last - first == 1:
+            mass[expert] = exp((logits[first] - top) * cold)
+            parts[expert] = routes[first][1]
+        else:
+            mine = logits[first:last]
+            parts[expert] = routes[first + mine.index(max(mine))][1]
+            mass[expert] = sum([exp((value - top) * cold) for value in mine])
+    total = sum(mass.values())
+    if total <= 0:
+        return {}, {}
+    return {expert: value / total for expert, value in mass.items()}, parts
+
+
+def _chances_of_many(
+    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the same of the likeliest of thousands of experts, each of one route."""
+    background, temperature = head.background, head.facts.thresholds.temperature
+    found = nlargest(_HEARD, logits)
+    # What is not heard one by one weighs at most as much as the least that is.
+    rest = sum([exp((value - top) / temperature) for value in found])
+    rest += (len(logits) - len(found)) * exp((found[-1] - top) / temperature)
+    least = max(found[_LIKELIEST - 1], _AUDIBLE)
+    mass: dict[str, float] = {}
+    parts: dict[str, str] = {}
+    for place in [place for place, value in enumerate(logits) if value >= least]:
         expert, part = head.facts.routes[place]
         if place == background or (among is not None and expert not in among):
             continue
-        value = logits[place]
-        mass[expert] = mass.get(expert, 0.0) + exp((value - top) / temperature)
-        if value > best.get(expert, -math.inf):
-            best[expert], parts[expert] = value, part
+        mass[expert] = exp((logits[place] - top) / temperature)
+        parts[expert] = part
     total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
     if total <= 0:
         return {}, {}

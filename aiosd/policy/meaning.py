@@ -64,49 +64,52 @@ class Meaning:
         self._hashes = table[: 4 * facts.words].cast("I")
         self._rows = table[4 * facts.words :]
         self._known: dict[int, int] = {}
+        self._bytes = 2 * facts.width
         ends = list(accumulate(facts.counts, initial=facts.dims + routes))
-        self._spans = [slice(first, last) for first, last in pairwise(ends)]
-        self._means = slice(facts.dims, facts.dims + routes)
-        # Where no vector is longer than this nothing is known of a text.
-        self._least = 1
+        # Of each route: where its mean lies, where its prototypes lie, and what the mean counts.
+        self._routes = [
+            (facts.dims + route, first, last, weight)
+            for route, (weight, (first, last)) in enumerate(
+                zip(facts.means, pairwise(ends), strict=True)
+            )
+        ]
 
     def add_to(self, logits: list[float], words: Sequence[int]) -> list[float]:
         """Return the scores of each route with what the words (their hashes) mean added."""
-        lanes, length = self._sums(words)
-        if length < self._least:
+        lanes, offset, step = self._sums(words)
+        if not step:
             return logits
-        facts = self.facts
-        step = facts.scale / length
-        near = facts.nearest * step
+        near = self.facts.nearest * step
         return [
-            logit + near * (max(lanes[span]) if span.start < span.stop else 0) + mean * step * share
-            for logit, span, mean, share in zip(
-                logits, self._spans, facts.means, lanes[self._means], strict=True
-            )
+            logit
+            + weight * step * (lanes[mean] - offset)
+            + (near * (max(lanes[first:last]) - offset) if first < last else 0.0)
+            for logit, (mean, first, last, weight) in zip(logits, self._routes, strict=True)
         ]
 
     def of(self, words: Sequence[int], route: int) -> list[float]:
         """Return what each word adds to the score of a route: exact, once the nearest is known."""
-        lanes, length = self._sums(words)
-        if length < self._least:
+        lanes, _, step = self._sums(words)
+        if not step:
             return [0.0] * len(words)
-        facts, span = self.facts, self._spans[route]
-        step, places = facts.scale / length, range(span.start, span.stop)
-        nearest = max(places, key=lanes.__getitem__, default=None)
+        mean, first, last, weight = self._routes[route]
+        nearest = max(range(first, last), key=lanes.__getitem__, default=None)
         found = []
         for word in words:
             row = self._row_bytes(word)
-            if row is None:
-                found.append(0.0)
-                continue
-            share = facts.means[route] * _signed(row[facts.dims + route])
-            if nearest is not None:
-                share += facts.nearest * _signed(row[nearest])
+            share = 0.0
+            if row is not None:
+                share = weight * _signed(row[mean])
+                if nearest is not None:
+                    share += self.facts.nearest * _signed(row[nearest])
             found.append(share * step)
         return found
 
-    def _sums(self, words: Sequence[int]) -> tuple[list[int], float]:
-        """Return the sum of the words' rows, and the length of the sum of their vectors."""
+    def _sums(self, words: Sequence[int]) -> tuple[list[int], int, float]:
+        """Return the sum of the words' rows, by how much each is lifted, and one step's cosine.
+
+        A step of 0 says that nothing is known of the words.
+        """
         known, rows = self._known, []
         for word in words[:MOST_WORDS]:
             row = known.get(word)
@@ -115,12 +118,13 @@ class Meaning:
             if row:
                 rows.append(row)
         if not rows:
-            return [], 0.0
-        offset, width = _OFFSET * len(rows), self.facts.width
-        lanes = memoryview(sum(rows).to_bytes(2 * width, "little")).cast("H")
-        found = [lane - offset for lane in lanes]
-        vector = found[: self.facts.dims]
-        return found, math.sqrt(sum(map(mul, vector, vector)))
+            return [], 0, 0.0
+        offset, facts = _OFFSET * len(rows), self.facts
+        lanes = memoryview(sum(rows).to_bytes(self._bytes, "little")).cast("H").tolist()
+        vector = lanes[: facts.dims]
+        # The squares of what is lifted, less what the lift adds to them.
+        square = sum(map(mul, vector, vector)) - offset * (2 * sum(vector) - facts.dims * offset)
+        return lanes, offset, facts.scale / math.sqrt(square) if square > 0 else 0.0
 
     def _lay_out(self, word: int) -> int:
         """Return a word's row as the 16-bit lanes of one number, 0 for one that is not known."""

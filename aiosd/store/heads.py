@@ -74,6 +74,15 @@ class Heads:
         except OSError as error:
             log.warning("%s: %s; the head is made again after a restart", path, error.strerror)
 
+    def pages(self) -> int | None:
+        """Return a descriptor of what the fitter keeps from run to run; None where it may not."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return os.open(self.folder / "pages", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.warning("%s: %s; heads are made from the beginning", self.folder, error.strerror)
+            return None
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.head"
 
@@ -85,30 +94,37 @@ class Errand:
     command: list[str]
     lessons: int
     head: int
+    pages: int | None = None
 
     @property
-    def descriptors(self) -> tuple[int, int]:
-        """What the process must inherit; both belong to this side and are closed by `take`."""
-        return self.lessons, self.head
+    def descriptors(self) -> tuple[int, ...]:
+        """What the process must inherit; all belong to this side and are closed by `take`."""
+        more = () if self.pages is None else (self.pages,)
+        return self.lessons, self.head, *more
 
     def take(self) -> bytes:
         """Return what the fitter wrote, and close everything."""
+        if self.pages is not None:
+            os.close(self.pages)
         with os.fdopen(self.lessons, "rb"), os.fdopen(self.head, "rb") as head:
             head.seek(0)
             return head.read()
 
 
-def errand(lessons: Iterable[Lesson]) -> Errand:
+def errand(lessons: Iterable[Lesson], pages: int | None = None) -> Errand:
     """Return what to start for a head of these lessons.
 
-    Lessons and head travel in memory files, so that the fitter writes nowhere.
+    Lessons and head travel in memory files, and what is kept from run to run in an open one
+    (`pages`), so that the fitter opens nothing to write.
     """
     source = os.memfd_create("aiosd-lessons", 0)
     head = os.memfd_create("aiosd-head", 0)
     os.write(source, msgspec.msgpack.encode(in_order(lessons)))
     command = [sys.executable, "-P", "-m", "aiosd.fitter"]
     command += ["--lessons", str(source), "--head", str(head)]
-    return Errand(command, source, head)
+    if pages is not None:
+        command += ["--pages", str(pages)]
+    return Errand(command, source, head, pages)
 
 
 def _lesson(installed: Installed) -> Lesson:
