@@ -119,7 +119,7 @@ class Head:
         sums = self._weights.sums(found)
         if self._scale is not None:
             factor = self._scale * norm
-            logits = [value * factor for value in sums]
+            logits = [value and value * factor for value in sums]
         else:
             logits = [
                 value * scale * norm + bias

@@ -7,7 +7,6 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from heapq import nlargest
 from math import exp
 
 from aiosd.domain.decision import Gate, Gram, Near
@@ -50,7 +49,7 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
     key, logits, background = head.facts.key, scores.logits, head.background
-    top = max([*logits[:background], *logits[background + 1 :]], default=-math.inf)
+    top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
     chances, parts = _chances(head, logits, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
@@ -101,16 +100,20 @@ def _chances_of_many(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the same of the likeliest of thousands of experts, each of one route."""
     background, temperature = head.background, head.facts.thresholds.temperature
-    found = nlargest(_HEARD, logits)
+    # Most say nothing at all: only the others are put in order.
+    told = [place for place, value in enumerate(logits) if value]
+    told.sort(key=logits.__getitem__)
+    found = [logits[place] for place in told[-_HEARD:]]
     # What is not heard one by one weighs at most as much as the least that is.
+    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) / temperature)
     rest = sum([exp((value - top) / temperature) for value in found])
-    rest += (len(logits) - len(found)) * exp((found[-1] - top) / temperature)
-    least = max(found[_LIKELIEST - 1], _AUDIBLE)
+    rest += (len(logits) - len(found)) * unheard
     mass: dict[str, float] = {}
     parts: dict[str, str] = {}
-    for place in [place for place, value in enumerate(logits) if value >= least]:
+    for place in told[-_LIKELIEST:]:
         expert, part = head.facts.routes[place]
-        if place == background or (among is not None and expert not in among):
+        audible = logits[place] >= _AUDIBLE and place != background
+        if not audible or (among is not None and expert not in among):
             continue
         mass[expert] = exp((logits[place] - top) / temperature)
         parts[expert] = part
