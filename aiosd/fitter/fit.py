@@ -1,6 +1,7 @@
 """Lessons → head: learn, measure on what was not learned, then learn all of it."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from aiosd.policy.head import BACKGROUND, HeadFacts, encode_head
 from aiosd.policy.lessons import Lesson, in_order, key_of
 from aiosd.policy.weights import MOST_IN_LANES
 
+# Sub-routes with fewer texts each are not told apart.
+FEWEST_EACH = 4
 # Texts to measure on where there are thousands of experts.
 MOST_MEASURED = 600
 # The temperature that heads with vectors need (parts of CLINC150's list `train`, see tools/eval).
@@ -219,11 +222,20 @@ def _some(measured: Sequence[tuple[str, Ints]]) -> list[tuple[str, Ints]]:
 
 
 def _routes(learned: Sequence[Example]) -> list[Route]:
-    """Return the routes in order, the background last; one an expert where there are too many."""
-    routes = sorted({each.route for each in learned})
-    if len(routes) >= MOST_IN_LANES:
-        routes = sorted({(expert, "") for expert, _ in routes})
-    return [*routes, (BACKGROUND, "")]
+    """Return the routes in order, the background last.
+
+    An expert is one route if its sub-routes have too few texts each to tell them apart, and all are
+    where there are too many routes.
+    """
+    counts = Counter(each.route for each in learned)
+    parts = Counter(expert for expert, _ in counts)
+    texts = Counter(each.route[0] for each in learned)
+    many = len(counts) >= MOST_IN_LANES
+    routes = {
+        (expert, "" if many or texts[expert] < FEWEST_EACH * parts[expert] else part)
+        for expert, part in counts
+    }
+    return [*sorted(routes), (BACKGROUND, "")]
 
 
 def _within(examples: Sequence[Example], routes: Sequence[Route]) -> list[Example]:
