@@ -159,14 +159,14 @@ def encode_head(facts: HeadFacts, table: bytes) -> bytes:
     return MAGIC + _LENGTH.pack(len(header)) + header + table
 
 
-def decode_facts(data: bytes) -> tuple[HeadFacts, int]:
+def decode_facts(data: bytes | memoryview) -> tuple[HeadFacts, int]:
     """Return the header of a head, and where its table begins.
 
     Raises:
         HeadError: this is no head of this version.
     """
     start = len(MAGIC) + _LENGTH.size
-    if not data.startswith(MAGIC) or len(data) < start:
+    if len(data) < start or bytes(data[: len(MAGIC)]) != MAGIC:
         raise HeadError("no head of this version")
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     try:
@@ -175,11 +175,11 @@ def decode_facts(data: bytes) -> tuple[HeadFacts, int]:
         raise HeadError(str(error)) from error
 
 
-def decode_head(data: bytes) -> Head:
-    """Return the head in `data`.
+def decode_head(data: bytes | memoryview) -> Head:
+    """Return the head in `data`; what words mean is left there, and looked up word by word.
 
     Raises:
         HeadError: this is no head of this version, or a damaged one.
     """
     facts, start = decode_facts(data)
-    return Head(facts, data[start:])
+    return Head(facts, memoryview(data)[start:])

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import mmap
 import os
 import sys
 from collections.abc import Iterable
@@ -41,12 +42,17 @@ class Heads:
         self.folder = folder
 
     def read(self, key: str) -> Head | None:
-        """Return the head of that key, or None where there is none that can be read."""
+        """Return the head of that key, or None where there is none that can be read.
+
+        The file is mapped, not read: of megabytes of words only those that are said are in memory.
+        """
         try:
-            return decode_head(self._path(key).read_bytes())
+            with self._path(key).open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return decode_head(memoryview(mapped))
         except FileNotFoundError:
             return None
-        except (OSError, HeadError) as error:
+        except (OSError, ValueError, HeadError) as error:  # ValueError: an empty file
             log.warning("%s: %s; it is made anew", self._path(key), error)
             return None
 
