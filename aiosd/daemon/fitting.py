@@ -110,7 +110,7 @@ class Fitting:
             self._on_head(self._head, False)  # noqa: FBT003
             return
         self._heads.keep(job.key, data)
-        head = self._heads.read(job.key) or head  # mapped from its file, where it could be kept
+        head = self._heads.read(job.key) or head  # from its file, where it could be kept
         log.info(
             "text routing: %d routes, %.1f %% right of %d texts",
             len(head.facts.routes) - 1,

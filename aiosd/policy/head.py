@@ -13,7 +13,7 @@ from itertools import groupby
 import msgspec
 
 from aiosd.policy.lexical import grams, normal, seen, spoken
-from aiosd.policy.meaning import Meaning, MeaningFacts
+from aiosd.policy.meaning import Bytes, Meaning, MeaningFacts
 from aiosd.policy.weights import lay_out
 
 MAGIC = b"aiosd-head\x02\n"
@@ -82,8 +82,10 @@ class Scores:
 class Head:
     """A head in memory."""
 
-    def __init__(self, facts: HeadFacts, table: bytes | memoryview) -> None:
-        """Lay out the weights for adding (`weights.py`); what words mean stays where it is.
+    def __init__(self, facts: HeadFacts, data: Bytes, start: int = 0) -> None:
+        """Lay out the weights for adding (`weights.py`), from `start` on.
+
+        What words mean stays where it is.
 
         Raises:
             HeadError: sizes contradict each other, or routes are in no order.
@@ -91,11 +93,11 @@ class Head:
         count = len(facts.routes)
         if {len(facts.scales), len(facts.biases)} != {count}:
             raise HeadError(f"{count} routes, {len(facts.scales)} scales")
-        view = memoryview(table)
-        lexical = len(view) - (facts.meaning.size if facts.meaning else 0)
+        meant = facts.meaning
+        end = max(start, len(data) - (meant.size if meant else 0))
         try:
-            self._meaning = Meaning(facts.meaning, view[lexical:], count) if facts.meaning else None
-            self._weights = lay_out(view[:lexical].tobytes(), count)
+            self._meaning = Meaning(meant, data, end, count) if meant else None
+            self._weights = lay_out(bytes(data[start:end]), count)
         except ValueError as error:
             raise HeadError(str(error)) from error
         self.facts = facts
@@ -159,7 +161,7 @@ def encode_head(facts: HeadFacts, table: bytes) -> bytes:
     return MAGIC + _LENGTH.pack(len(header)) + header + table
 
 
-def decode_facts(data: bytes | memoryview) -> tuple[HeadFacts, int]:
+def decode_facts(data: Bytes) -> tuple[HeadFacts, int]:
     """Return the header of a head, and where its table begins.
 
     Raises:
@@ -168,18 +170,18 @@ def decode_facts(data: bytes | memoryview) -> tuple[HeadFacts, int]:
     start = len(MAGIC) + _LENGTH.size
     if len(data) < start or bytes(data[: len(MAGIC)]) != MAGIC:
         raise HeadError("no head of this version")
-    (length,) = _LENGTH.unpack_from(data, len(MAGIC))
+    (length,) = _LENGTH.unpack(data[len(MAGIC) : start])
     try:
         return msgspec.msgpack.decode(data[start : start + length], type=HeadFacts), start + length
     except msgspec.DecodeError as error:
         raise HeadError(str(error)) from error
 
 
-def decode_head(data: bytes | memoryview) -> Head:
+def decode_head(data: Bytes) -> Head:
     """Return the head in `data`; what words mean is left there, and looked up word by word.
 
     Raises:
         HeadError: this is no head of this version, or a damaged one.
     """
     facts, start = decode_facts(data)
-    return Head(facts, memoryview(data)[start:])
+    return Head(facts, data, start)

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from operator import mul
+from typing import Protocol
 
 import msgspec
 
@@ -49,22 +50,36 @@ class MeaningFacts(msgspec.Struct, frozen=True, kw_only=True):
         return self.words * (4 + self.width)
 
 
-class Meaning:
-    """The table, as it lies in the head: sorted hashes of words, then their rows."""
+class Bytes(Protocol):
+    """What a head is made of: bytes, or a file that is read as they are asked for."""
 
-    def __init__(self, facts: MeaningFacts, table: memoryview, routes: int) -> None:
-        """Take the table.
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview:
+        """Return some of them; only from and to, no steps."""
+
+
+class Meaning:
+    """The table, as it lies in the head: sorted hashes of words, then their rows.
+
+    Of megabytes of rows only those are held that were asked for lately.
+    """
+
+    def __init__(self, facts: MeaningFacts, data: Bytes, start: int, routes: int) -> None:
+        """Take the table from `start` on.
 
         Raises:
             ValueError: sizes contradict each other.
         """
-        if len(table) != facts.size or {len(facts.means), len(facts.counts)} != {routes}:
-            raise ValueError(f"{len(table)} bytes of meaning, {facts.size} declared")
+        size = len(data) - start
+        if size != facts.size or {len(facts.means), len(facts.counts)} != {routes}:
+            raise ValueError(f"{size} bytes of meaning, {facts.size} declared")
         self.facts = facts
-        self._hashes = table[: 4 * facts.words].cast("I")
-        self._rows = table[4 * facts.words :]
+        self._data, self._rows = data, start + 4 * facts.words
+        self._hashes = memoryview(bytes(data[start : self._rows])).cast("I")
         self._known: dict[int, int] = {}
-        self._bytes = 2 * facts.width
+        self._width, self._bytes = facts.width, 2 * facts.width
         ends = list(accumulate(facts.counts, initial=facts.dims + routes))
         # Of each route: where its mean lies, where its prototypes lie, and what the mean counts.
         self._routes = [
@@ -131,20 +146,20 @@ class Meaning:
         raw, row = self._row_bytes(word), 0
         if raw is not None:
             lanes = bytearray(2 * len(raw))
-            lanes[::2] = raw.tobytes().translate(_LIFTED)
+            lanes[::2] = raw.translate(_LIFTED)
             row = int.from_bytes(lanes, "little")
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[word] = row
         return row
 
-    def _row_bytes(self, word: int) -> memoryview | None:
+    def _row_bytes(self, word: int) -> bytes | None:
         """Return a word's row as it lies in the table."""
         place = bisect_left(self._hashes, word)
         if place == len(self._hashes) or self._hashes[place] != word:
             return None
-        width = self.facts.width
-        return self._rows[place * width : (place + 1) * width]
+        start = self._rows + place * self._width
+        return bytes(self._data[start : start + self._width])
 
 
 def _signed(byte: int) -> int:

@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-import mmap
 import os
 import sys
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,15 +44,13 @@ class Heads:
     def read(self, key: str) -> Head | None:
         """Return the head of that key, or None where there is none that can be read.
 
-        The file is mapped, not read: of megabytes of words only those that are said are in memory.
+        The file stays open: of megabytes of words only those that are said are read.
         """
         try:
-            with self._path(key).open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return decode_head(memoryview(mapped))
+            return decode_head(Opened(self._path(key)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, HeadError) as error:  # ValueError: an empty file
+        except (OSError, HeadError) as error:
             log.warning("%s: %s; it is made anew", self._path(key), error)
             return None
 
@@ -91,6 +89,27 @@ class Heads:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.head"
+
+
+class Opened:
+    """A file as bytes that are read when they are asked for; it stays open as long as this is."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        first, last, _ = part.indices(self._size)
+        return os.pread(self._descriptor, max(0, last - first), first)
 
 
 @dataclass(frozen=True)

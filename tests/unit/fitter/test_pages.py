@@ -105,3 +105,19 @@ def test_the_state_folder_lends_a_place_to_keep_pages_in(tmp_path: Path) -> None
     os.close(descriptor)
     (tmp_path / "file").write_text("")
     assert Heads(tmp_path / "file").pages() is None
+
+
+def test_a_head_in_a_file_is_read_word_by_word_and_says_the_same(tmp_path: Path) -> None:
+    data = fit(CROWD[:3])
+    heads = Heads(tmp_path)
+    heads.keep("k", data)
+    opened = heads.read("k")
+    assert opened is not None
+    text = "please show me the light"
+    assert opened.read(text) == decode_head(data).read(text)
+    (tmp_path / "k.head").unlink()
+    assert opened.read("another word") == decode_head(data).read("another word")
+    assert heads.read("k") is None
+    for damaged in (b"", data[:-1], data[:9]):
+        (tmp_path / "k.head").write_bytes(damaged)
+        assert heads.read("k") is None

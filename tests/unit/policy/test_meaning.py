@@ -62,7 +62,7 @@ def test_words_explain_what_they_added_to_the_last_bit() -> None:
     head = decode_head(data)
     text = "pay cash at the bank"
     words = seen(normal(text))[1]
-    meaning = Meaning(made.facts, memoryview(made.pack()), len(ROUTES))
+    meaning = Meaning(made.facts, made.pack(), 0, len(ROUTES))
     for route, score in enumerate(head.read(text).logits):
         assert sum(meaning.of(words, route)) == pytest.approx(score, abs=1e-9)
     told = explain(head, text, hear(head, text), "money")
@@ -93,7 +93,7 @@ def test_a_table_that_is_not_whole_is_found_out() -> None:
         with pytest.raises(HeadError):
             decode_head(damaged)
     with pytest.raises(ValueError, match="bytes of meaning"):
-        Meaning(made.facts, memoryview(made.pack()), len(ROUTES) + 1)
+        Meaning(made.facts, made.pack(), 0, len(ROUTES) + 1)
 
 
 def test_many_texts_of_a_route_are_stood_for_by_some_and_always_the_same() -> None:
