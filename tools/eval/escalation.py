@@ -25,6 +25,8 @@ from tools.eval.text import dev_heads
 Floats = NDArray[np.float64]
 FOLDS = 5
 ESCALATED = 0.05
+# From this on it is likelier that nobody here answers rightly.
+DOUBTED = 0.5
 Curves = dict[str, dict[str, Floats]]
 
 
@@ -153,19 +155,23 @@ def _judged(
 
 
 def _at_the_mark(name: str, rows: Sequence[Outcome], scores: Floats) -> Iterator[Row]:
-    """Yield what is handled on the board, rightly and wrongly, with 5 % going up."""
+    """Yield what is handled here, with 5 % going up, and with what the head itself doubts."""
     count = len(rows)
-    up = np.zeros(count, np.bool_)
-    up[np.argsort(-scores, kind="stable")[: math.floor(ESCALATED * count)]] = True
+    forced = np.zeros(count, np.bool_)
+    forced[np.argsort(-scores, kind="stable")[: math.floor(ESCALATED * count)]] = True
     small = np.array([row.small for row in rows])
-    least = 0.95 if name.startswith("narrow") else None
-    right, strange = int((small & ~up).sum()), np.array([row.topic == NOBODY for row in rows])
-    yield share(f"{name}: handled and right here, 5 % up", right, count, "5 folds", least)
-    yield share(f"{name}: wrong here", int((~small & ~up).sum()), count, "5 folds")
-    yield share(f"{name}: up without need", int((small & up).sum()), count, "5 folds")
-    if strange.any():
-        caught = int((strange & up).sum())
-        yield share(f"{name}: out of scope sent up", caught, int(strange.sum()), "5 folds")
+    strange = np.array([row.topic == NOBODY for row in rows])
+    for how, up in (("5 % up", forced), ("its own gates", scores > DOUBTED)):
+        narrow = name.startswith("narrow") and up is not forced
+        yield share(f"{name}, {how}: sent up", int(up.sum()), count, "5 folds")
+        right = int((small & ~up).sum())
+        least = 0.95 if narrow else None
+        yield share(f"{name}, {how}: handled and right here", right, count, "5 folds", least)
+        yield share(f"{name}, {how}: wrong here", int((~small & ~up).sum()), count, "5 folds")
+        yield share(f"{name}, {how}: up without need", int((small & up).sum()), count, "5 folds")
+        if strange.any():
+            caught, all_of = int((strange & up).sum()), int(strange.sum())
+            yield share(f"{name}, {how}: out of scope sent up", caught, all_of, "5 folds")
 
 
 def run(
