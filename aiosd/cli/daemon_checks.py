@@ -11,6 +11,7 @@ from pathlib import Path
 from aiosd.cli.check import Check, fail, ok, warn
 from aiosd.cli.look import Body, rows_of, word
 from aiosd.cli.render import size, span
+from aiosd.cli.uplink_checks import uplink_checks
 from aiosd.client import Client
 from aiosd.client.address import Address
 from aiosd.client.patience import Patience
@@ -39,12 +40,15 @@ def daemon_checks(layout: Layout, address: Address) -> Iterator[Check]:
     try:
         with Client(address.folder, patience=PATIENCE) as client:
             status, listed = client.status(), client.list()
+            operator = os.access(address.admin, os.R_OK | os.W_OK)
+            uplink = list(uplink_checks(client.uplink if operator else None))
     except AiosdError as error:
         yield settings_check(layout.settings)
         yield from absent_checks(layout, error)
         return
     yield settings_check(Path(str(status.get("config_path") or layout.settings)))
     yield from present_checks(status, listed)
+    yield from uplink
 
 
 def engine_checks() -> Iterator[Check]:

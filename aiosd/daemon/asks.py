@@ -1,11 +1,12 @@
 """Who takes the requests: the broker, or what stands before it while there is a way up."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from aiosd.daemon.frontend import Client
 from aiosd.domain.errors import InvalidError
 from aiosd.protocol.codec import Envelope
-from aiosd.protocol.messages import ReleaseVerb, Reply, Run, Uplink
+from aiosd.protocol.messages import Answer, ReleaseVerb, Reply, Run, Uplink
 
 
 class Asks(Protocol):
@@ -23,6 +24,20 @@ class Asks(Protocol):
 
     def on_gone(self, client: Client) -> None:
         """Stop everything that a client wanted who cannot be reached any more."""
+
+
+class Relay:
+    """Stands in for a frontend: leads the broker's answers past who stands before it."""
+
+    def __init__(self, name: str, on_answer: Callable[[Answer], bool | None]) -> None:
+        """Take the frontend's name, for the queues of its client."""
+        self.name = name
+        self._on_answer = on_answer
+
+    def send(self, client: Client, request: bytes, answer: Answer) -> bool | None:
+        """Take an answer of the broker; False if the client is gone, None if it goes on."""
+        del client, request
+        return self._on_answer(answer)
 
 
 def no_uplink(client: Client, request: bytes, verb: Uplink) -> None:

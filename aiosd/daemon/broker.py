@@ -341,8 +341,9 @@ class Broker:
         if self.detours is not None:
             self.detours.on_end(request, pending)
         self._energy.ended(request)
+        if pending.client.frontend.send(pending.client, pending.id, error_message(error)) is None:
+            return  # it goes on elsewhere
         self.counts.failed += 1
-        pending.client.frontend.send(pending.client, pending.id, error_message(error))
         self._events.publish(
             "request.failed", {"expert": pending.route.expert, "code": error.code.value}
         )

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from aiosd.daemon.admission import deadline_of
-from aiosd.daemon.asks import Asks
+from aiosd.daemon.asks import Asks, Relay
 from aiosd.daemon.frontend import Client
-from aiosd.daemon.outbound import Open, Outbound
+from aiosd.daemon.outbound import Open, Outbound, marked
 from aiosd.domain.errors import (
     AiosdError,
     CancelledError,
@@ -27,6 +27,7 @@ from aiosd.policy.escalation import (
     Asker,
     EscalationRules,
     Question,
+    doubtful,
     is_last_resort,
     kind_of,
     permit,
@@ -34,27 +35,15 @@ from aiosd.policy.escalation import (
 )
 from aiosd.policy.refusals import stopping
 from aiosd.protocol.codec import Envelope
-from aiosd.protocol.messages import Answer, Chunk, Error, Run, error_message, error_of
+from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message, error_of
 
 
 class Local(Asks, Protocol):
     """Who answers here; `Broker` does."""
 
-    max_deadline_seconds: float
-
-
-class Relay:
-    """Stands in for a frontend: leads the broker's answers past the escalation."""
-
-    def __init__(self, name: str, on_answer: Callable[[Answer], bool]) -> None:
-        """Take the frontend's name, for the queues of its client."""
-        self.name = name
-        self._on_answer = on_answer
-
-    def send(self, client: Client, request: bytes, answer: Answer) -> bool:
-        """Take an answer of the broker; False if the client is gone."""
-        del client, request
-        return self._on_answer(answer)
+    @property
+    def max_deadline_seconds(self) -> float:
+        """The longest deadline that a request may have."""
 
 
 class Escalation:
@@ -147,7 +136,7 @@ class Escalation:
             self._forget(one)
             raise
 
-    def _on_answer(self, one: Open, answer: Answer) -> bool:
+    def _on_answer(self, one: Open, answer: Answer) -> bool | None:
         """The broker answers: let it through, or go up instead."""
         if isinstance(answer, Error) and not one.chunks:
             error = error_of(answer)
@@ -157,7 +146,15 @@ class Escalation:
                 except AiosdError as refused:
                     answer = error_message(refused)
                 else:
-                    return True
+                    return None
+        elif isinstance(answer, End) and answer.outcome.doubt and kind_of(question_of(one)):
+            one.best = answer.outcome
+            try:
+                self._go_up(one, doubtful(answer.outcome))
+            except AiosdError as refused:
+                answer = End(outcome=marked(one.best, refused))
+            else:
+                return None
         if isinstance(answer, Chunk):
             one.chunks += 1
         else:
@@ -172,8 +169,7 @@ class Escalation:
         Raises:
             AiosdError: it may not, or cannot; with why nobody here answered.
         """
-        run = one.run
-        question = Question(run.options.privacy, run.expert, run.task, type_of(run.input))
+        question = question_of(one)
         if local is not None and kind_of(question) is None:
             raise local  # nothing up there could do it either
         why = "asked for by name" if local is None else local.message
@@ -216,3 +212,9 @@ class Escalation:
     def _see_whether_drained(self) -> None:
         if self.stopping and not self._open:
             self.drained.set()
+
+
+def question_of(one: Open) -> Question:
+    """Return what is looked at of a request."""
+    run = one.run
+    return Question(run.options.privacy, run.expert, run.task, type_of(run.input))

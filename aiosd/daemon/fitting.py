@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from aiosd.daemon.child import THREADS
 from aiosd.policy.head import Head, HeadError, decode_head
 from aiosd.policy.lessons import Lesson, key_of
+from aiosd.policy.weights import MOST_IN_LANES
 from aiosd.store.heads import Errand, Heads, errand
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class Fitting:
 
     def _start(self, key: str, lessons: list[Lesson]) -> None:
         """Start a fitter."""
-        job = errand(lessons)
+        pages = self._heads.pages() if len(lessons) >= MOST_IN_LANES else None
+        job = errand(lessons) if pages is None else errand(lessons, pages)
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 job.command,
@@ -108,6 +110,7 @@ class Fitting:
             self._on_head(self._head, False)  # noqa: FBT003
             return
         self._heads.keep(job.key, data)
+        head = self._heads.read(job.key) or head  # from its file, where it could be kept
         log.info(
             "text routing: %d routes, %.1f %% right of %d texts",
             len(head.facts.routes) - 1,

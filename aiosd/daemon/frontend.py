@@ -35,8 +35,11 @@ class Answers(Protocol):
     def name(self) -> str:
         """The socket's name."""
 
-    def send(self, client: "Client", request: bytes, answer: Answer) -> bool:
-        """Send an answer; False if the client is gone or reads nothing."""
+    def send(self, client: "Client", request: bytes, answer: Answer) -> bool | None:
+        """Send an answer; False if the client is gone or reads nothing.
+
+        None if the request goes on elsewhere: this was not its end.
+        """
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -10,9 +10,10 @@ import msgspec
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ExpertFailedError, PackageError
 from aiosd.domain.footprint import Footprint
-from aiosd.domain.manifest import Manifest
+from aiosd.domain.manifest import Check, Manifest
 from aiosd.models.need import ram_need
 from aiosd.models.ram_need import RamNeed
+from aiosd.policy.cascade import MADE_UP
 from aiosd.policy.router import RouteFacts
 from aiosd.policy.slots import ExpertFacts
 from aiosd.protocol.pipe import Base, LoadExpert
@@ -89,6 +90,7 @@ class Inventory:
         self.trials: dict[str, Installed] = {}
         self.routes: dict[str, RouteFacts] = {}
         self.named: dict[str, RouteFacts] = {}
+        self.checks: dict[str, Check] = {}
 
     def scan(self, layout: Layout, rules: LoadRules) -> Change:
         """Read all packages again; one that is bad hides no other."""
@@ -112,6 +114,7 @@ class Inventory:
         self.catalogue = Catalogue(usable, (*found.refused, *own), found.hidden)
         self.routes = {name: _route(installed) for name, installed in usable.items()}
         self._name()
+        self._note_checks()
         return _change(before, usable)
 
     def try_out(self, alias: str, installed: Installed) -> None:
@@ -161,7 +164,21 @@ class Inventory:
         self.catalogue = Catalogue(experts, catalogue.refused, catalogue.hidden)
         self.routes = {**self.routes, name: _route(installed)}
         self._name()
+        self._note_checks()
         return _change(before, experts)
+
+    def _note_checks(self) -> None:
+        """Note whose answers can be checked."""
+        self.checks = {
+            name: installed.manifest.check
+            for name, installed in self.catalogue.experts.items()
+            if installed.manifest.check is not None
+        }
+
+    @property
+    def climbs(self) -> bool:
+        """Whether an answer can be in doubt: by a package's check, or as small models err."""
+        return bool(self.checks) or any(each.task in MADE_UP for each in self.routes.values())
 
     def find(self, name: str) -> Installed:
         """Return an installed expert, or a release that is tried out beside one.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import sdnotify
 
 from aiosd.daemon.broker import Broker
+from aiosd.daemon.cascade import Cascade
 from aiosd.daemon.control import ADMIN, Control
 from aiosd.daemon.control_groups import ControlGroups
 from aiosd.daemon.energy_keeper import EnergyKeeper
@@ -167,10 +168,12 @@ class Daemon:
         self._control.on_releases = lambda *verb: self._follow_releases().on_verb(*verb)
         layout = self._settings.layout()
         self._broker.routing.open(layout.success)
+        self._cascade = Cascade(self._loop, self._broker, self._inventory)
         self._fitting = Fitting(self._loop, environment, Heads(layout.heads), self._on_head)
         self._stock = Stock(
             self._loop, self._broker, self._inventory, self._telemetry, self._fitting
         )
+        self._stock.on_change = self._climb
 
     def _reach_up(self) -> None:
         """Open the way up, or close it, as the owner says; who wants none does not import it."""
@@ -180,7 +183,7 @@ class Daemon:
             from aiosd.daemon.upward import Upward  # noqa: PLC0415 - see above
 
             self._upward = Upward(
-                self._loop, self._broker, self._control, self._inventory, self._events
+                self._loop, self._cascade, self._control, self._inventory, self._events
             )
         self._upward.apply(self._settings, self._environment, self._options.config)
 
@@ -258,6 +261,11 @@ class Daemon:
     def _take_stock(self) -> Change:
         """Scan the packages and tell everybody what changed."""
         return self._stock.take(self._settings, self._load_rules())
+
+    def _climb(self) -> None:
+        """Let answers be looked at from the first package on whose answers can be in doubt."""
+        if self._inventory.climbs and self._control.asks is self._broker:
+            self._control.asks = self._cascade
 
     def _follow_releases(self) -> "Rollouts":
         """Drive the releases that come by updates; who has none imports nothing of it."""

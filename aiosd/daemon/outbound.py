@@ -12,6 +12,7 @@ from aiosd.daemon.frontend import Client
 from aiosd.domain.errors import (
     AiosdError,
     BusyError,
+    CancelledError,
     DeadlineError,
     ExpertFailedError,
     NoRouteError,
@@ -19,7 +20,7 @@ from aiosd.domain.errors import (
 from aiosd.domain.inputs import ChatInput, Input, TextInput, Turn
 from aiosd.domain.request import Outcome, Usage
 from aiosd.policy.escalation import NAME, Asker, Permit, unanswered
-from aiosd.protocol.messages import Chunk, End, Error, Run, error_message, error_of
+from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message, error_of
 from aiosd.protocol.pipe import Failed, Piece
 from aiosd.protocol.uplink import Answered, Ask
 
@@ -58,6 +59,7 @@ class Open(msgspec.Struct):
     number: int = 0
     permit: Permit | None = None
     local: AiosdError | None = None
+    best: Outcome | None = None
     chunks: int = 0
     sent_at: float | None = None
     timer: asyncio.TimerHandle | None = None
@@ -216,10 +218,13 @@ class Outbound:
         self._next()
 
     def _end(self, one: Open, error: AiosdError) -> None:
-        """Send the end of a request that is not answered."""
+        """Send the end of a request that is not answered: the answer from here, if there is one."""
         self._forget(one)
         self.failed += 1
-        one.client.frontend.send(one.client, one.id, error_message(error))
+        answer: Answer = error_message(error)
+        if one.best is not None and not isinstance(error, CancelledError):
+            answer = End(outcome=marked(one.best, error))
+        one.client.frontend.send(one.client, one.id, answer)
 
     def _forget(self, one: Open) -> None:
         """Take a request off the books, and say so."""
@@ -241,6 +246,11 @@ def turns_of(value: Input) -> list[Turn]:
             return value.messages
         case _:
             raise NoRouteError("the uplink answers texts and chats only", nearest=[])
+
+
+def marked(best: Outcome, error: AiosdError) -> Outcome:
+    """Return the best answer from here, with why nobody better was asked."""
+    return msgspec.structs.replace(best, doubt=f"{best.doubt}; the uplink: {error.message}")
 
 
 def outcome_of(one: Open, leave: Permit, answered: Answered) -> Outcome:

@@ -7,7 +7,7 @@ head, the success table and the running times, and asks the world how experts st
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +22,10 @@ from aiosd.domain.errors import AiosdError, BusyError, NoRouteError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import ChatInput, Input, TextInput, type_of
 from aiosd.domain.request import Options
+from aiosd.policy.cascade import MADE_UP
 from aiosd.policy.chance import draw
 from aiosd.policy.deciding import EXPLORED, Knowledge, decide
+from aiosd.policy.feasible import feasible
 from aiosd.policy.head import Head
 from aiosd.policy.hearing import Hearing, explain, hear
 from aiosd.policy.record import Record
@@ -40,6 +42,7 @@ RETRY_SECONDS = 1.0
 # What an answer's own signs weigh against somebody's word, which weighs 1.
 CHECKED = 0.25
 DISOWNED = 0.5
+_READY, _PARKED, _FAILED = ExpertState.READY, ExpertState.PARKED, ExpertState.FAILED
 # How an expert says itself that a text was not for it.
 _NONE = "none"
 
@@ -111,6 +114,32 @@ class Routing:
         decision, _ = decide(wanted, self._installed.routes, self.standing, knowledge.known)
         decision = knowledge.explained(decision)
         return replace(decision, micros=(time.perf_counter() - began) * 1e6)
+
+    def above(self, run: Run, asked: Sequence[str]) -> str | None:
+        """Return who else could answer a text, larger than who answered last and is in doubt.
+
+        Of a request that names no task only experts that the text may be meant for are asked, or
+        those that make up an answer as the last one did.
+        """
+        text, routes = text_of(run.input) or "", self._installed.routes
+        last = routes.get(asked[-1])
+        if last is None:
+            return None
+        meant: Collection[str] = ()
+        if run.task is None and last.task not in MADE_UP and self.head is not None:
+            meant = hear(self.head, text).meant
+        others = [
+            facts
+            for name, facts in routes.items()
+            if name not in asked
+            and facts.task == last.task
+            and (run.task is not None or last.task in MADE_UP or name in meant)
+        ]
+        wanted = self._wanted(run.input, last.task, run.options, len(text.encode()))
+        left, _ = feasible(wanted, others, self.standing)
+        least = self.standing(asked[-1]).need_bytes
+        larger = [(now.need_bytes, facts.expert) for facts, now in left if now.need_bytes > least]
+        return min(larger)[1] if larger else None
 
     # ── learning ──────────────────────────────────────────────────────────────────────────────
 
@@ -272,16 +301,17 @@ class Routing:
 
     def standing(self, expert: str) -> Standing:
         """Tell how an expert stands right now."""
+        # By place, not by name, and no set: this is asked of every expert for every text.
         slot = self._scheduler.slots[expert]
-        failed = slot.state is ExpertState.FAILED
+        state = slot.state
         return Standing(
-            slot.state in (ExpertState.READY, ExpertState.PARKED),
+            state is _READY or state is _PARKED,
             slot.need_bytes,
             self._energy.predict(expert),
-            rest_seconds=slot.budget.rest_seconds(self._now()) if failed else 0.0,
-            room_bytes=self._scheduler.ledger.room_bytes,
-            run_seconds=self.times.p95(expert),
-            load_seconds=slot.reload_seconds,
+            slot.budget.rest_seconds(self._now()) if state is _FAILED else 0.0,
+            self._scheduler.ledger.room_bytes,
+            self.times.p95(expert),
+            slot.reload_seconds,
         )
 
     def _or_learning(self, error: AiosdError) -> AiosdError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.fitting import Fitting
@@ -33,6 +34,7 @@ class Stock:
         self._telemetry = telemetry
         self._fitting = fitting
         self._pinned: set[str] = set()
+        self.on_change: Callable[[], None] = lambda: None
 
     def take(self, settings: Settings, rules: LoadRules) -> Change:
         """Scan the packages, tell everybody what changed, and load who is always to be there."""
@@ -70,5 +72,6 @@ class Stock:
             self._telemetry.books.on_replaced(name)
         self._broker.routing.forget([*change.changed, *change.removed])
         self._fitting.want(lessons_of(self._inventory.catalogue.experts.values()))
+        self.on_change()
         facts, now = self._inventory.facts(), self._loop.time()
         return self._broker.scheduler.on_catalogue(facts, change.changed, now)

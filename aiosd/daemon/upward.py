@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiosd.daemon.asks import no_uplink
-from aiosd.daemon.broker import Broker
 from aiosd.daemon.control import Control
-from aiosd.daemon.escalation import Escalation
+from aiosd.daemon.escalation import Escalation, Local
 from aiosd.daemon.events import Events
 from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
@@ -38,14 +37,14 @@ class Upward:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        broker: Broker,
+        local: Local,
         control: Control,
         inventory: Inventory,
         events: Events,
     ) -> None:
         """Change nothing yet."""
         self._loop = loop
-        self._broker = broker
+        self._local = local
         self._control = control
         self._inventory = inventory
         self._events = events
@@ -53,7 +52,7 @@ class Upward:
         self._link: Link | None = None
         self._off_file = Path()
         self._looks: dict[int, tuple[Callable[[dict[str, object]], None], asyncio.TimerHandle]] = {}
-        self._escalation = Escalation(loop, broker, self._is_local_only)
+        self._escalation = Escalation(loop, local, self._is_local_only)
         self.drained = self._escalation.drained
 
     def apply(
@@ -69,7 +68,7 @@ class Upward:
         self._settings = uplink
         self._let_go(BusyError("the uplink's settings changed", retry_after_seconds=1.0))
         if not uplink.on:
-            self._control.asks, self._control.on_uplink = self._broker, no_uplink
+            self._control.asks, self._control.on_uplink = self._local, no_uplink
             return
         layout = settings.layout()
         self._off_file = layout.state / "uplink.off"

@@ -116,6 +116,22 @@ class Routing(_Table, frozen=True, kw_only=True):
     calibration: FileName | None = None
 
 
+class Check(_Table, frozen=True, kw_only=True):
+    """What tells an answer that stands from a doubtful one, and how well that was measured to work.
+
+    `kind` is "score" (the first label's, at least `least`), "margin" (the first label's over the
+    second's, at least `least`), "grammar" (the answer parses) or "agreement" (another expert of the
+    task says the same). Of `passed` answers that it let through, on data that nothing was learned
+    from, `wrong` were wrong; `data` says which. A check that is too often wrong is not used.
+    """
+
+    kind: Literal["score", "margin", "grammar", "agreement"]
+    least: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    passed: Annotated[int, Meta(ge=1)]
+    wrong: Annotated[int, Meta(ge=0)]
+    data: str
+
+
 class SelfTestCase(_Table, frozen=True, kw_only=True):
     """One question with what the answer must hold.
 
@@ -179,6 +195,7 @@ class Manifest(_Table, frozen=True, kw_only=True):
     prompt: Prompt | None = None
     needs: Needs = Needs()
     routing: Routing = Routing()
+    check: Check | None = None
     privacy: Privacy = Privacy.LOCAL
     self_test: SelfTest = SelfTest()
     card: Card = Card()

@@ -102,7 +102,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a successful answer: who answered, why, what, and what it cost.
 
-    `decision` is there if the request asked for it and named no expert.
+    `decision` is there if the request asked for it and named no expert; `doubt` if a check that was
+    measured says that the answer may well be wrong, and nobody better could be asked.
     """
 
     expert: str
@@ -112,3 +113,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     cold: bool
     usage: Usage
     decision: Decision | msgspec.UnsetType = msgspec.UNSET
+    doubt: str | msgspec.UnsetType = msgspec.UNSET

@@ -6,6 +6,7 @@ Started by the daemon, and by aiosctl to foresee what a package would change; ne
 import argparse
 import os
 import sys
+from io import BytesIO
 
 import msgspec
 
@@ -24,6 +25,7 @@ def main() -> int:
     )
     parser.add_argument("--lessons", type=int, required=True, metavar="FD")
     parser.add_argument("--head", type=int, required=True, metavar="FD")
+    parser.add_argument("--pages", type=int, metavar="FD", help="what is kept from run to run")
     options = parser.parse_args()
     os.nice(_NICE)
     with os.fdopen(options.lessons, "rb") as source:
@@ -31,15 +33,21 @@ def main() -> int:
         lessons = msgspec.msgpack.decode(source.read(), type=list[Lesson])
     try:
         from aiosd.fitter.fit import NothingError, fit  # noqa: PLC0415 - NumPy may be missing
+        from aiosd.fitter.pages import read_pages, write_pages  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         print(f"text routing is off: {error}", file=sys.stderr)  # noqa: T201 - the log
         return NO_NUMPY
-    try:
-        data = fit(lessons)
-    except NothingError:
-        return NOTHING
-    with os.fdopen(options.head, "wb") as target:
-        target.write(data)
+    with os.fdopen(options.pages, "r+b") if options.pages else BytesIO() as book:
+        kept = read_pages(book)
+        known = kept.keys() | set()
+        try:
+            data = fit(lessons, kept=kept)
+        except NothingError:
+            return NOTHING
+        with os.fdopen(options.head, "wb") as target:
+            target.write(data)
+        if kept.keys() != known:
+            write_pages(book, kept)
     return 0
 
 

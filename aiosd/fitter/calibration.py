@@ -26,6 +26,8 @@ _Z_ONE = 1.644854
 _HAIR = 1e-9
 _GOLDEN = (math.sqrt(5.0) - 1) / 2
 _NEAR_ENOUGH = 0.02
+# How many measured texts of an expert weigh as much as what is usual.
+_AS_MUCH = 30.0
 
 Floats = NDArray[np.float64]
 
@@ -43,19 +45,17 @@ def wilson_low(good: int, count: int) -> float:
 def chances(scores: Floats, experts: Sequence[str], temperature: float) -> tuple[Floats, list[str]]:
     """Return the probability of each expert, given that it is any of them, and the experts.
 
-    `experts` names the expert of each route; the background's is left out.
+    `experts` names the expert of each route, in order; the background's is left out.
     """
-    names = sorted({name for name in experts if name != BACKGROUND})
     inside = [place for place, name in enumerate(experts) if name != BACKGROUND]
-    raised = np.exp(
-        (scores[:, inside] - scores[:, inside].max(axis=1, keepdims=True)) / temperature
-    )
-    place_of = {name: place for place, name in enumerate(names)}
-    found = np.zeros((len(scores), len(names)))
-    for column, place in enumerate(inside):
-        found[:, place_of[experts[place]]] += raised[:, column]
+    own = scores[:, inside]
+    raised = np.exp((own - own.max(axis=1, keepdims=True)) / temperature)
+    names = [experts[place] for place in inside]
+    firsts = [at for at, name in enumerate(names) if not at or name != names[at - 1]]
+    apart = len(firsts) == len(names)
+    found = raised if apart else np.add.reduceat(raised, firsts, axis=1)
     found /= found.sum(axis=1, keepdims=True)
-    return found, names
+    return found, [names[first] for first in firsts]
 
 
 def margins(scores: Floats, experts: Sequence[str]) -> Floats:
@@ -66,15 +66,20 @@ def margins(scores: Floats, experts: Sequence[str]) -> Floats:
 
 
 def calibrate(
-    scores: Floats, truth: Sequence[str], routes: Sequence[Route]
+    scores: Floats, truth: Sequence[str], routes: Sequence[Route], usual: float | None = None
 ) -> tuple[Thresholds, Measures]:
-    """Return the thresholds for scores of texts of known experts, and what they measure."""
+    """Return the thresholds for scores of texts of known experts, and what they measure.
+
+    `usual` is the temperature that such heads were found to need, taken where texts are few.
+    """
     experts = [expert for expert, _ in routes]
     if not len(scores):
         return Thresholds(), Measures()
     names = sorted({name for name in experts if name != BACKGROUND})
     right_place = np.array([names.index(name) for name in truth])
     temperature = _temperature(scores, right_place, experts)
+    if usual is not None:
+        temperature = _shrunk(temperature, usual, len(truth) / len(names))
     found, _ = chances(scores, experts, temperature)
     said, best = found.argmax(axis=1), found.max(axis=1)
     right = said == right_place
@@ -135,6 +140,16 @@ def _temperature(scores: Floats, right: NDArray[np.int64], experts: Sequence[str
             right_side = low + _GOLDEN * (high - low)
             at_right = loss(right_side)
     return round(math.exp((low + high) / 2), 4)
+
+
+def _shrunk(temperature: float, usual: float, each: float) -> float:
+    """Return what lies between the usual and the measured one, by the texts of an expert.
+
+    Judged by siblings, few texts seem harder than others will be: their own wording is what the
+    sibling lacks.
+    """
+    share = 1.0 / (1.0 + (each / _AS_MUCH) ** 2)
+    return round(math.exp((1 - share) * math.log(temperature) + share * math.log(usual)), 4)
 
 
 def _scope(margin: Floats) -> float:

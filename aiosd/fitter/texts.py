@@ -42,7 +42,7 @@ class TextsError(Exception):
 class Example:
     """One text and whom it is for; the background's is for nobody.
 
-    A text is late if it is measured on, and learned only after that.
+    A late text is measured on by a sibling that has not learned it.
     """
 
     text: str
@@ -91,6 +91,10 @@ class Rows:
         starts = np.concatenate([[0], np.cumsum(counts[chosen])])
         return Rows(self.places[np.repeat(chosen, counts)], starts)
 
+    def split(self) -> list[NDArray[np.int64]]:
+        """Return the places of each row."""
+        return np.split(self.places.astype(np.int64), self.starts[1:-1]) if len(self) else []
+
     def width(self, rows: NDArray[np.int64]) -> int:
         """Return how many places these rows have together."""
         return int((self.starts[rows + 1] - self.starts[rows]).sum())
@@ -119,7 +123,8 @@ def _keys(forms: Sequence[str]) -> NDArray[np.int64]:
         if not form.isascii():
             found = np.array(places(form), np.int64)
         keys.append(found + (row << BITS))
-    return np.unique(np.concatenate(keys))
+    found = np.sort(np.concatenate(keys))
+    return found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
 
 
 def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -145,8 +150,7 @@ def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int
 def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:
     """Return what is learned of a package, and what it is measured on.
 
-    Where a package brings no calibration file, a fifth of its texts (by their digests) is measured
-    on, and late.
+    Where a package brings no calibration file a fifth of its texts is late, by their digests.
 
     Raises:
         TextsError: a file is missing, too large, or not what was declared.
@@ -157,17 +161,15 @@ def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:
     learned = _unlike(learned)[:MOST_TEXTS]
     if lesson.calibration is not None:
         return learned, _read(lesson.expert, lesson.calibration)[:MOST_TEXTS]
-    learned = [replace(each, late=_fold(each.text) == 0) for each in learned]
-    return learned, [each for each in learned if each.late]
+    return [replace(each, late=_fold(each.text) == 0) for each in learned], []
 
 
-def background(lessons: Sequence[Lesson], learned: Iterable[Example]) -> list[Example]:
+def background(lessons: Sequence[Lesson]) -> list[Example]:
     """Return the texts that are for nobody: what is refused, and a list that comes along."""
-    taken = {normal(each.text) for each in learned}
     refused = [text for lesson in lessons for text in lesson.refuses]
     came = BACKGROUND_FILE.read_text(encoding="utf-8").splitlines()
     texts = [*refused, *(line for line in came if line and not line.startswith("#"))]
-    kept = {normal(text): text for text in texts if normal(text) not in taken}
+    kept = {normal(text): text for text in texts}
     return [Example(text, (BACKGROUND, "")) for text in kept.values()]
 
 

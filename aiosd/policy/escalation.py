@@ -12,7 +12,7 @@ import msgspec
 
 from aiosd.domain.errors import AiosdError, Detail, ErrorCode, NoRouteError, RefusedPrivacyError
 from aiosd.domain.inputs import InputType
-from aiosd.domain.request import Privacy
+from aiosd.domain.request import Outcome, Privacy
 
 # The name by which a request asks for the uplink outright.
 NAME = "uplink"
@@ -95,6 +95,12 @@ def permit(
     if local_only:
         raise _refused("the package that it was meant for is local", "package")
     return Permit(kind, asker, why)
+
+
+def doubtful(outcome: Outcome) -> NoRouteError:
+    """Say that an answer from here is in doubt: a reason to go up, as if there were none."""
+    why = f"{outcome.expert} answered, but: {outcome.doubt}"
+    return NoRouteError(why, expert=outcome.expert)
 
 
 def unanswered(local: AiosdError | None, up: AiosdError) -> AiosdError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from aiosd.domain.decision import Reason, Removed
+from aiosd.domain.decision import Kind, Reason, Removed
 from aiosd.domain.inputs import InputType
 from aiosd.domain.request import Privacy
 from aiosd.policy.route_facts import RouteFacts, Standing, Wanted
@@ -54,11 +54,11 @@ def _declared(wanted: Wanted, facts: RouteFacts) -> Removed | None:
         return Removed(
             expert=name, reason=Reason.SIZE, found=wanted.input_bytes, limit=facts.max_bytes
         )
-    if facts.privacy is Privacy.UPLINK and wanted.privacy is Privacy.LOCAL:
+    if facts.kind is Kind.UPLINK and wanted.privacy is Privacy.LOCAL:
         return Removed(
             expert=name,
             reason=Reason.PRIVACY,
-            found=facts.privacy.value,
+            found=facts.kind.value,
             limit=wanted.privacy.value,
         )
     return None

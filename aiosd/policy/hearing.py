@@ -5,7 +5,7 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import exp
 
@@ -49,7 +49,7 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
     key, logits, background = head.facts.key, scores.logits, head.background
-    top = max([*logits[:background], *logits[background + 1 :]], default=-math.inf)
+    top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
     chances, parts = _chances(head, logits, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
@@ -73,32 +73,50 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
 def _chances(
     head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the probability of each expert, given that it is any, and its likeliest sub-route.
-
-    Of thousands of experts only the likeliest are returned.
-    """
-    background, temperature = head.background, head.facts.thresholds.temperature
-    looked_at: Iterable[int] = range(len(logits))
-    rest = 0.0
+    """Return the probability of each expert, given that it is any, and its likeliest sub-route."""
     if len(logits) > MOST_IN_LANES:
-        ordered = sorted(logits)
-        heard, unheard = ordered[-_HEARD:], max(0, len(ordered) - _HEARD)
-        # What is not heard one by one weighs at most as much as the least that is.
-        rest = sum([exp((value - top) / temperature) for value in heard])
-        rest += unheard * exp((heard[0] - top) / temperature)
-        least = max(ordered[-_LIKELIEST], _AUDIBLE)
-        looked_at = [place for place, value in enumerate(logits) if value >= least]
-    best: dict[str, float] = {}
+        return _chances_of_many(head, logits, top, among)
+    cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
-    for place in looked_at:
-        expert, part = head.facts.routes[place]
-        if place == background or (among is not None and expert not in among):
+    for expert, first, last in head.spans:
+        if among is not None and expert not in among:
             continue
-        value = logits[place]
-        mass[expert] = mass.get(expert, 0.0) + exp((value - top) / temperature)
-        if value > best.get(expert, -math.inf):
-            best[expert], parts[expert] = value, part
+        if last - first == 1:
+            mass[expert] = exp((logits[first] - top) * cold)
+            parts[expert] = routes[first][1]
+        else:
+            mine = logits[first:last]
+            parts[expert] = routes[first + mine.index(max(mine))][1]
+            mass[expert] = sum([exp((value - top) * cold) for value in mine])
+    total = sum(mass.values())
+    if total <= 0:
+        return {}, {}
+    return {expert: value / total for expert, value in mass.items()}, parts
+
+
+def _chances_of_many(
+    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the same of the likeliest of thousands of experts, each of one route."""
+    background, temperature = head.background, head.facts.thresholds.temperature
+    # Most say nothing at all: only the others are put in order.
+    told = [place for place, value in enumerate(logits) if value]
+    told.sort(key=logits.__getitem__)
+    found = [logits[place] for place in told[-_HEARD:]]
+    # What is not heard one by one weighs at most as much as the least that is.
+    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) / temperature)
+    rest = sum([exp((value - top) / temperature) for value in found])
+    rest += (len(logits) - len(found)) * unheard
+    mass: dict[str, float] = {}
+    parts: dict[str, str] = {}
+    for place in told[-_LIKELIEST:]:
+        expert, part = head.facts.routes[place]
+        audible = logits[place] >= _AUDIBLE and place != background
+        if not audible or (among is not None and expert not in among):
+            continue
+        mass[expert] = exp((logits[place] - top) / temperature)
+        parts[expert] = part
     total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
     if total <= 0:
         return {}, {}

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-# Another number for every change of features, losses, background or thresholds.
-RECIPE = 2
+# Another number for every change of features, losses, background, thresholds or word vectors.
+RECIPE = 3
 
 
 class TextFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,12 +42,32 @@ def normal(text: str) -> str:
 
 def places(text: str) -> list[int]:
     """Return the places of a text in normal form, each once, in no order that means anything."""
+    return seen(text)[0]
+
+
+def seen(text: str) -> tuple[list[int], list[int]]:
+    """Return the places of a text in normal form, and the hashes of its words in order."""
     if not text:
-        return []
-    mask = PLACES - 1
-    found = {(value ^ (value >> BITS)) & mask for value in words(text)}
+        return [], []
+    mask, hashes = PLACES - 1, words(text)
+    found = {(value ^ (value >> BITS)) & mask for value in hashes}
     found.update(*_characters(f" {text} "))
-    return list(found)
+    return list(found), alone(hashes)
+
+
+def alone(hashes: list[int]) -> list[int]:
+    """Return the hashes of the words alone, of what `words` returns."""
+    return hashes[:1] + hashes[1::2]
+
+
+def spoken(text: str) -> list[str]:
+    """Return the words of a text in normal form, in the order of `alone`."""
+    return _WORD.findall(text)
+
+
+def hash_of(word: str) -> int:
+    """Return the hash of a word in normal form, as `alone` has it."""
+    return _fold(_AT_WORD, word)
 
 
 def grams(text: str, wanted: Iterable[int]) -> dict[int, str]:
@@ -59,7 +79,7 @@ def grams(text: str, wanted: Iterable[int]) -> dict[int, str]:
         return {}
     spaced = f" {text} "
     lanes = list(enumerate(_characters(spaced), SHORTEST))[::-1]
-    spoken = [_place(value) for value in words(text)]
+    said = [_place(value) for value in words(text)]
     found: dict[int, str] = {}
     for place in wanted:
         for size, lane in lanes:
@@ -68,8 +88,8 @@ def grams(text: str, wanted: Iterable[int]) -> dict[int, str]:
                 found[place] = spaced[start : start + size]
                 break
         else:
-            if place in spoken:
-                found[place] = _word_names(text)[spoken.index(place)]
+            if place in said:
+                found[place] = _word_names(text)[said.index(place)]
     return found
 
 

@@ -106,7 +106,7 @@ def refusal(
 
     if reason is Reason.PRIVACY:
         return RefusedPrivacyError(
-            f"only {', '.join(names)} could answer, and a request to it may leave the board",
+            f"only {', '.join(names)} could answer, and a request to it leaves the board",
             nearest=names,
         )
     if reason in _FOR_NOW:

@@ -2,19 +2,25 @@
 
 import msgspec
 
-from aiosd.domain.decision import Decision
+from aiosd.domain.decision import Decision, Kind
 from aiosd.domain.inputs import InputType
 from aiosd.domain.request import Privacy
 
 
 class RouteFacts(msgspec.Struct, frozen=True):
-    """What routing looks at of one expert; `privacy` is where a request to it may come to."""
+    """What routing looks at of one expert.
+
+    `kind` is where its worker runs; a request for the board alone is never routed beyond it.
+    `privacy` is the package's word on a request that it cannot answer: whether that may go up then,
+    if the request and the owner say so too. Its own worker is walled in whatever that word is.
+    """
 
     expert: str
     task: str
     input_type: InputType
     max_bytes: int
     privacy: Privacy = Privacy.LOCAL
+    kind: Kind = Kind.LOCAL
 
 
 class Wanted(msgspec.Struct, frozen=True):

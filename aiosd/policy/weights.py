@@ -44,10 +44,14 @@ class Lanes:
 
     def sums(self, places: Sequence[int]) -> list[int]:
         """Return the sum over the places for each route."""
-        rows = self._rows
-        found = [-_OFFSET * len(places)] * self._routes
-        for start in range(0, len(places), _CHUNK):
-            total = sum([rows[place] for place in places[start : start + _CHUNK]])
+        row, count = self._rows.__getitem__, len(places)
+        if count <= _CHUNK:
+            lanes = memoryview(sum(map(row, places)).to_bytes(self._width, "little")).cast("H")
+            offset = _OFFSET * count
+            return [lane - offset for lane in lanes]
+        found = [-_OFFSET * count] * self._routes
+        for start in range(0, count, _CHUNK):
+            total = sum(map(row, places[start : start + _CHUNK]))
             lanes = memoryview(total.to_bytes(self._width, "little")).cast("H")
             found = [one + other for one, other in zip(found, lanes, strict=True)]
         return found

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,12 @@ class Heads:
         self.folder = folder
 
     def read(self, key: str) -> Head | None:
-        """Return the head of that key, or None where there is none that can be read."""
+        """Return the head of that key, or None where there is none that can be read.
+
+        The file stays open: of megabytes of words only those that are said are read.
+        """
         try:
-            return decode_head(self._path(key).read_bytes())
+            return decode_head(Opened(self._path(key)))
         except FileNotFoundError:
             return None
         except (OSError, HeadError) as error:
@@ -74,8 +78,38 @@ class Heads:
         except OSError as error:
             log.warning("%s: %s; the head is made again after a restart", path, error.strerror)
 
+    def pages(self) -> int | None:
+        """Return a descriptor of what the fitter keeps from run to run; None where it may not."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return os.open(self.folder / "pages", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.warning("%s: %s; heads are made from the beginning", self.folder, error.strerror)
+            return None
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.head"
+
+
+class Opened:
+    """A file as bytes that are read when they are asked for; it stays open as long as this is."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        first, last, _ = part.indices(self._size)
+        return os.pread(self._descriptor, max(0, last - first), first)
 
 
 @dataclass(frozen=True)
@@ -85,30 +119,37 @@ class Errand:
     command: list[str]
     lessons: int
     head: int
+    pages: int | None = None
 
     @property
-    def descriptors(self) -> tuple[int, int]:
-        """What the process must inherit; both belong to this side and are closed by `take`."""
-        return self.lessons, self.head
+    def descriptors(self) -> tuple[int, ...]:
+        """What the process must inherit; all belong to this side and are closed by `take`."""
+        more = () if self.pages is None else (self.pages,)
+        return self.lessons, self.head, *more
 
     def take(self) -> bytes:
         """Return what the fitter wrote, and close everything."""
+        if self.pages is not None:
+            os.close(self.pages)
         with os.fdopen(self.lessons, "rb"), os.fdopen(self.head, "rb") as head:
             head.seek(0)
             return head.read()
 
 
-def errand(lessons: Iterable[Lesson]) -> Errand:
+def errand(lessons: Iterable[Lesson], pages: int | None = None) -> Errand:
     """Return what to start for a head of these lessons.
 
-    Lessons and head travel in memory files, so that the fitter writes nowhere.
+    Lessons and head travel in memory files, and what is kept from run to run in an open one
+    (`pages`), so that the fitter opens nothing to write.
     """
     source = os.memfd_create("aiosd-lessons", 0)
     head = os.memfd_create("aiosd-head", 0)
     os.write(source, msgspec.msgpack.encode(in_order(lessons)))
     command = [sys.executable, "-P", "-m", "aiosd.fitter"]
     command += ["--lessons", str(source), "--head", str(head)]
-    return Errand(command, source, head)
+    if pages is not None:
+        command += ["--pages", str(pages)]
+    return Errand(command, source, head, pages)
 
 
 def _lesson(installed: Installed) -> Lesson:

@@ -151,8 +151,8 @@ def test_an_expert_for_which_there_is_no_room_is_stood_in_for_if_its_package_let
     daemon.signal(signal.SIGHUP)
     until(lambda: isinstance(client.ask(asked), End), "the package's new word")
     sent = len(server.asked)
-    # The router takes such a package at its word too: it is nothing for a request that stays here.
-    assert error(client.ask(Run(input=TextInput(text="x y")))).code == "refused_privacy"
+    # Its worker is here: requests that must stay ask it too, and stay, whatever it says.
+    assert error(client.ask(Run(input=TextInput(text="x y")))).code == "over_ram"
     assert len(server.asked) == sent
 
 

@@ -15,7 +15,9 @@ from aiosd.cli.doctor import report
 from aiosd.cli.failure import Exit
 from aiosd.cli.main import main
 from aiosd.cli.render import Paper
+from aiosd.cli.uplink_checks import uplink_checks
 from aiosd.client.address import find_address, unreachable
+from aiosd.domain.errors import NoRouteError
 from aiosd.domain.inputs import ChatInput, JsonInput, SeriesInput, TextInput
 from aiosd.protocol import messages
 from aiosd.store.layout import Layout
@@ -263,6 +265,50 @@ def test_doctor_sees_a_daemon_that_answers(daemon: FakeDaemon, tmp_path: Path) -
     assert checks["ram cap"].found.startswith("512 MiB")
     assert "unknown field" in checks["refused"].found
     assert checks["settings"].verdict is Verdict.OK
+
+
+UP: dict[str, object] = {
+    "on": True,
+    "allow": ["auto"],
+    "users": "*",
+    "endpoints": [{"name": "a", "model": "m", "address": "x:1", "state": "ready"}],
+    "today": {"requests": 1, "requests_per_day": 9, "money": 0.0, "money_per_day": 0.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "verdict", "says"),
+    [
+        ({}, "uplink a", Verdict.OK, "m at x:1"),
+        ({"on": False, "why": "so it is set"}, "uplink", Verdict.OK, "nothing leaves the board"),
+        ({"allow": []}, "uplink", Verdict.WARN, "no kind of request"),
+        ({"users": []}, "uplink", Verdict.WARN, "nobody"),
+        ({"why": "it crashed"}, "uplink", Verdict.WARN, "it crashed"),
+        ({"today": {"damaged": True}}, "uplink budget", Verdict.WARN, "damaged"),
+        (
+            {"today": {"requests": 9, "requests_per_day": 9}},
+            "uplink budget",
+            Verdict.WARN,
+            "used up for today: requests",
+        ),
+        ({"endpoints": [{"name": "a", "problem": "no key"}]}, "uplink a", Verdict.FAIL, "no key"),
+        ({"endpoints": [{"name": "a", "state": "resting"}]}, "uplink a", Verdict.WARN, "resting"),
+    ],
+)
+def test_doctor_sees_how_the_uplink_stands(
+    change: dict[str, object], name: str, verdict: Verdict, says: str
+) -> None:
+    check = found(uplink_checks(lambda: {**UP, **change}))[name]
+    assert check.verdict is verdict
+    assert says in check.found
+
+
+def test_doctor_says_that_only_operators_may_look_at_the_uplink() -> None:
+    def broken() -> dict[str, object]:
+        raise NoRouteError("no", nearest=[])
+
+    assert found(uplink_checks(None))["uplink"].verdict is Verdict.OK
+    assert found(uplink_checks(broken))["uplink"].verdict is Verdict.WARN
 
 
 def test_doctor_sees_that_no_daemon_answers(tmp_path: Path) -> None:

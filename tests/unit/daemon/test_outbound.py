@@ -370,3 +370,80 @@ async def test_a_chat_goes_up_as_it_is() -> None:
     assert stage.broker.runs == []
     assert stage.link.sent[0].turns == turns
     assert stage.link.sent[0].kind == "uplink"
+
+
+# ── the best answer from here ────────────────────────────────────────────────────────────────
+
+DOUBTED = Outcome(
+    expert="a", release=1, why="", output={"text": "391"}, cold=False, usage=Usage(), doubt="sums"
+)
+
+
+async def test_what_goes_up_is_no_failed_request_here() -> None:
+    stage = Stage()
+    stage.ask()
+    client, ident, _ = stage.broker.runs[-1]
+    assert client.frontend.send(client, ident, error_message(NO_ROUTE)) is None
+    stage.outbound.link = None
+    stage.ask(b"2")
+    client, ident, _ = stage.broker.runs[-1]
+    assert client.frontend.send(client, ident, error_message(NO_ROUTE)) is True
+
+
+async def test_an_answer_in_doubt_goes_up_and_what_comes_from_there_is_given() -> None:
+    stage = Stage()
+    stage.ask()
+    stage.here(End(outcome=DOUBTED))
+    assert stage.answers() == []
+    stage.outbound.on_answered(answered(stage.link.sent[0].id))
+    (end,) = stage.answers()
+    assert isinstance(end, End)
+    assert end.outcome.expert == "uplink"
+    assert "a answered, but: sums" in end.outcome.why
+    assert not stage.escalation._open
+
+
+async def test_if_the_uplink_cannot_the_answer_from_here_is_given_and_marked() -> None:
+    stage = Stage()
+    stage.ask()
+    stage.here(End(outcome=DOUBTED))
+    stage.outbound.on_failed(
+        Failed(id=stage.link.sent[0].id, code="no_route", message="over budget", details={})
+    )
+    stage.outbound.link = None
+    stage.ask(b"2")
+    stage.here(End(outcome=DOUBTED))
+    stage.ask(b"3")
+    shy = Outcome(
+        expert="shy", release=1, why="", output={}, cold=False, usage=Usage(), doubt="sums"
+    )
+    stage.outbound.link = stage.link
+    stage.here(End(outcome=shy))
+    for ident, why in ((b"1", "over budget"), (b"2", "switched off"), (b"3", "is local")):
+        (end,) = stage.answers(ident)
+        assert isinstance(end, End)
+        assert isinstance(end.outcome.doubt, str)
+        assert end.outcome.doubt.startswith("sums; the uplink: ")
+        assert why in end.outcome.doubt
+    assert len(stage.link.sent) == 1
+    assert not stage.escalation._open
+
+
+async def test_a_task_that_no_chat_endpoint_can_do_keeps_its_doubtful_answer() -> None:
+    stage = Stage()
+    options = Options(privacy=Privacy.UPLINK)
+    run = Run(task="text.classify", input=TextInput(text="x"), options=options)
+    stage.ask(run=run)
+    stage.here(End(outcome=DOUBTED))
+    assert stage.answers() == [End(outcome=DOUBTED)]
+    assert stage.link.sent == []
+
+
+async def test_who_cancels_while_a_doubtful_answer_is_up_gets_no_answer() -> None:
+    stage = Stage()
+    stage.ask()
+    stage.here(End(outcome=DOUBTED))
+    stage.escalation.on_cancel(stage.client, b"1")
+    (end,) = stage.answers()
+    assert isinstance(end, Error)
+    assert end.code == "cancelled"

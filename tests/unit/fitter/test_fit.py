@@ -90,6 +90,14 @@ def test_examples_have_sub_routes_and_calibration_is_never_learned(tmp_path: Pat
     assert head.facts.measures.experts["lamp"].count == 2
 
 
+def test_sub_routes_of_a_text_or_two_are_heard_as_one(tmp_path: Path) -> None:
+    texts = "".join(f"{room}\tturn on the light in the {room}\n" for room in ROOMS)
+    lesson = Lesson(expert="lamp", examples=write(tmp_path / "examples.tsv", texts))
+    head = decode_head(fit([lesson, MONEY]))
+    assert head.facts.routes == [("lamp", ""), ("money", ""), ("", "")]
+    assert hear(head, "turn on the light in the hall").chances["lamp"] > 0.8
+
+
 def test_a_file_that_is_not_what_was_declared_leaves_only_its_package_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

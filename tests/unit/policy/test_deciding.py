@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.domain.decision import Gate, Reason
+from aiosd.domain.decision import Gate, Kind, Reason
 from aiosd.domain.errors import (
     AiosdError,
     DeadlineError,
@@ -118,7 +118,7 @@ def test_what_an_expert_declares_rules_it_out_without_asking_how_it_stands() -> 
         return READY
 
     large = {**ALL, "lamp": RouteFacts("lamp", TASK, InputType.TEXT, 5)}
-    away = {**large, "far": RouteFacts("far", TASK, InputType.TEXT, 1000, Privacy.UPLINK)}
+    away = {**large, "far": RouteFacts("far", TASK, InputType.TEXT, 1000, kind=Kind.UPLINK)}
     decision, _ = decide(wanted(TASK), away, standing)
     assert asked == ["money"]
     assert {each.expert: each.reason for each in decision.removed} == {
@@ -132,12 +132,20 @@ def test_what_an_expert_declares_rules_it_out_without_asking_how_it_stands() -> 
 
 
 def test_a_private_request_is_refused_where_only_one_that_may_leave_the_board_could() -> None:
-    far = {"far": RouteFacts("far", TASK, InputType.TEXT, 1000, Privacy.UPLINK)}
+    far = {"far": RouteFacts("far", TASK, InputType.TEXT, 1000, kind=Kind.UPLINK)}
     for knowledge in (heard("far", chances={"far": 1.0}), Knowledge()):
         found = error_of(decide(wanted(TASK), far, stand(), knowledge))
         assert isinstance(found, RefusedPrivacyError)
     allowed = decide(wanted(TASK, privacy=Privacy.UPLINK), far, stand())
     assert allowed.decision.winner == "far"
+
+
+def test_a_package_whose_requests_may_go_up_answers_those_that_must_stay_here() -> None:
+    bold = {"bold": RouteFacts("bold", TASK, InputType.TEXT, 1000, Privacy.UPLINK)}
+    for privacy in Privacy:
+        decision, failed = decide(wanted(TASK, privacy=privacy), bold, stand())
+        assert (decision.winner, failed) == ("bold", None)
+        assert decision.removed == ()
 
 
 @given(
@@ -148,7 +156,7 @@ def test_a_private_request_is_refused_where_only_one_that_may_leave_the_board_co
 def test_whatever_a_text_sounds_like_a_private_request_never_goes_to_one_that_may_leave(
     meant: list[str], share: float, chance: float
 ) -> None:
-    far = RouteFacts("far", TASK, InputType.TEXT, 1000, Privacy.UPLINK)
+    far = RouteFacts("far", TASK, InputType.TEXT, 1000, kind=Kind.UPLINK)
     shares = {"far": share, "lamp": (1 - share) / 2, "money": (1 - share) / 2}
     knowledge = heard(*meant, chances=shares, chance=chance)
     for task in (None, TASK):
