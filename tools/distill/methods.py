@@ -1,0 +1,81 @@
+"""The methods by name: what each does, whose idea it is, and which students it fits."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+MethodName = Literal[
+    "logit-matching",
+    "patient",
+    "sequence-level",
+    "error-matching",
+    "curriculum",
+    "paraphrase",
+    "quantize-calibrated",
+    "prune",
+]
+_CLASSIFIERS = ("text-classifier", "convolution")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: in a sentence, its source, the students it fits, and who carries it out."""
+
+    does: str
+    source: str
+    students: tuple[str, ...]
+    by: str
+
+
+METHODS: dict[MethodName, Method] = {
+    "logit-matching": Method(
+        "The student matches the teacher's softened probabilities, T² times their divergence, "
+        "mixed with the loss on the labels.",
+        "G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015",
+        (*_CLASSIFIERS, "causal-lm"),
+        "tools/distill/students/loss.py, tools/distill/students/causal.py",
+    ),
+    "sequence-level": Method(
+        "The student learns the text that the teacher writes, as if it were the truth.",
+        "Y. Kim, A. M. Rush: Sequence-Level Knowledge Distillation, 2016",
+        ("causal-lm",),
+        "tools/distill/language.py",
+    ),
+    "error-matching": Method(
+        "A series student errs on a window as much as the teacher does, on ordinary windows and on "
+        "such with a fault put in.",
+        "after P. Bergmann et al.: Uninformed Students, 2020 (what a teacher gives, by regression)",
+        ("series",),
+        "tools/distill/anomaly.py",
+    ),
+    "patient": Method(
+        "Teacher and student see the same changed inputs, far from the data too, for long: the "
+        "student copies the function, not the labels.",
+        "L. Beyer et al.: Knowledge Distillation: A Good Teacher Is Patient and Consistent, 2022",
+        _CLASSIFIERS,
+        "tools/distill/variants.py",
+    ),
+    "curriculum": Method(
+        "Examples of which the teacher is sure come first, the hard ones later.",
+        "Y. Bengio et al.: Curriculum Learning, 2009",
+        _CLASSIFIERS,
+        "tools/distill/curriculum.py",
+    ),
+    "paraphrase": Method(
+        "More texts of the same kind, made from those that are there, labelled by the teacher.",
+        "X. Jiao et al.: TinyBERT, 2020 (augmentation by the teacher's own words)",
+        ("text-classifier",),
+        "tools/distill/variants.py",
+    ),
+    "quantize-calibrated": Method(
+        "int8 after training; temperature and thresholds are set on what the int8 file gives.",
+        "B. Jacob et al.: Quantization and Training of Neural Networks, 2018; C. Guo et al. 2017",
+        _CLASSIFIERS,
+        "tools/train/tflite.py, tools/distill/calibrating.py",
+    ),
+    "prune": Method(
+        "The smallest weights go, a little at a time while it learns.",
+        "M. Zhu, S. Gupta: To prune, or not to prune, 2017",
+        _CLASSIFIERS,
+        "tools/distill/students/loop.py",
+    ),
+}

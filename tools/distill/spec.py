@@ -1,0 +1,69 @@
+"""What students there are and the sizes a recipe gives them; no code, so that no PyTorch."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from aiosd.domain.pre_steps import SurfaceFact
+
+Width = Annotated[int, Meta(ge=1, le=65_536)]
+
+
+class Student(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all students share: the key `kind` says which it is."""
+
+    @property
+    def kind(self) -> str:
+        """The name in the recipe."""
+        return str(self.__struct_config__.tag)
+
+
+class TextClassifier(Student, frozen=True, kw_only=True, tag_field="kind", tag="text-classifier"):
+    """Hashed n-grams → `hidden` units → labels; TFLite int8. `hidden` 0 is one linear layer."""
+
+    bits: Annotated[int, Meta(ge=8, le=18)] = 14
+    chars: list[int] = msgspec.field(default_factory=lambda: [2, 5])
+    words: list[int] = msgspec.field(default_factory=lambda: [1, 2])
+    hidden: Annotated[int, Meta(ge=0, le=4096)] = 128
+    lower: bool = True
+    digits: Literal["keep", "zero"] = "keep"
+    surface: list[SurfaceFact] = msgspec.field(default_factory=list)
+    surface_scale: float = 0.1
+
+
+class Convolution(Student, frozen=True, kw_only=True, tag_field="kind", tag="convolution"):
+    """Depthwise separable convolutions over a picture or a spectrogram; TFLite int8."""
+
+    channels: Width = 64
+    blocks: Annotated[int, Meta(ge=1, le=12)] = 4
+
+
+class Autoencoder(Student, frozen=True, kw_only=True, tag_field="kind", tag="series"):
+    """Features of a window of a series and the error of an autoencoder on it; TFLite.
+
+    The teacher is made here too: `teacher_members` wider ones, whose errors are averaged.
+    """
+
+    teacher_hidden: Width = 64
+    teacher_code: Width = 4
+    teacher_members: Annotated[int, Meta(ge=1, le=16)] = 4
+
+
+class CausalLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="causal-lm"):
+    """A small model of llama architecture with its teacher's tokenizer; GGUF.
+
+    The teacher writes `texts` texts of at most `length` tokens to learn from.
+    """
+
+    width: Width = 64
+    layers: Annotated[int, Meta(ge=1, le=64)] = 2
+    heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    feed_forward: Width = 192
+    context: Annotated[int, Meta(ge=32, le=8192)] = 256
+    quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
+    texts: Annotated[int, Meta(ge=1)] = 2000
+    length: Annotated[int, Meta(ge=8)] = 200
+
+
+StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm
