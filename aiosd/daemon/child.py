@@ -38,7 +38,7 @@ class Child:
         self.end, far = socket.socketpair()
         with far:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", module, "--fd", str(far.fileno()), *arguments],
+                [sys.executable, "-P", "-m", module, "--fd", str(far.fileno()), *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[far.fileno()],
                 env={**environment, **THREADS},

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 # Where all connections receive: what came is taken apart before anybody receives again. Some sixty
 # usual messages fit: after these the other connections get their turn.
 _BUFFER = memoryview(bytearray(8192))
+# What waits for one who does not read takes no more than this, however few messages it is.
+_UNSENT_BYTES = 32 << 20
 # struct ucred of unix(7): pid, uid, gid.
 _CREDENTIALS = struct.Struct("3i")
 
@@ -61,6 +63,7 @@ class Connection:
         self._end: socket.socket | None = end
         self._owner = owner
         self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
         self.paused = False
         loop.add_reader(end, self._on_readable)
         self._reply()
@@ -85,13 +88,17 @@ class Connection:
                 return False  # its end is read in a moment
             if sent == len(data):
                 return True  # the usual case
-            self._unsent.append(memoryview(data)[sent:])
+            self._keep(memoryview(data)[sent:])
             self._loop.add_writer(end, self._on_writable)
             return True
-        if len(self._unsent) >= most:
+        if len(self._unsent) >= most or self._unsent_bytes + len(data) > _UNSENT_BYTES:
             return False
-        self._unsent.append(memoryview(data))
+        self._keep(memoryview(data))
         return True
+
+    def _keep(self, data: memoryview) -> None:
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
 
     def pause(self) -> None:
         """Read nothing until `resume`."""
@@ -105,14 +112,13 @@ class Connection:
             self.paused, self.begun_at = False, self._loop.time()
             self._loop.add_reader(self._end, self._on_readable)
 
-    def close(self, linger_seconds: float = 0.0) -> None:
-        """Close, once what was sent has gone or after `linger_seconds`; no callback follows."""
+    def close(self, until: float = 0.0) -> None:
+        """Close, once what was sent has gone or at `until` (monotonic); no callback follows."""
         end, self._end = self._end, None
         if end is None:
             return
         self._loop.remove_reader(end)
         self._loop.remove_writer(end)
-        until = time.monotonic() + linger_seconds
         with contextlib.suppress(OSError):
             while self._unsent and (left := until - time.monotonic()) > 0:
                 end.settimeout(left)
@@ -185,6 +191,7 @@ class Connection:
             while self._unsent:
                 data = self._unsent[0]
                 sent = end.send(data)
+                self._unsent_bytes -= sent
                 if sent < len(data):
                     self._unsent[0] = data[sent:]
                     return

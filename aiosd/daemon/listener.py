@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 from aiosd.daemon.connection import Connection
@@ -42,6 +43,7 @@ class Listener:
         self._unfinished: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
+        self._full = False
         self._say_frames: Callable[[Connection, list[Buffer]], None] | None = None
         self._say_too_large: Callable[[Connection, Sequence[Buffer], TooLargeError], None] | None
         self._say_closed: Callable[[Connection], None] | None = None
@@ -66,10 +68,7 @@ class Listener:
             connection.wire.bounds = bounds
 
     def close(self, linger_seconds: float = 0.0) -> None:
-        """Stop, after what was sent has gone or after `linger_seconds` for each who does not read.
-
-        No callback follows.
-        """
+        """Stop, after what was sent has gone or after `linger_seconds`; no callback follows."""
         if self._end is None:
             return
         for timer in (self._timer, self._again):
@@ -78,8 +77,9 @@ class Listener:
         self._loop.remove_reader(self._end)
         self._end.close()
         self._end = None
+        until = time.monotonic() + linger_seconds
         for connection in self.connections:
-            connection.close(linger_seconds)
+            connection.close(until)
         self.connections.clear()
         self._unfinished.clear()
 
@@ -153,10 +153,13 @@ class Listener:
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
             return
         except OSError as error:
-            log.warning("%s: nobody can connect now: %s", self.name, error.strerror)
+            if not self._full:
+                log.warning("%s: nobody can connect now: %s", self.name, error.strerror)
+            self._full = True
             self._loop.remove_reader(self._end)
             self._again = self._loop.call_later(AGAIN_SECONDS, self._accept_again)
             return
+        self._full = False
         wire = Wire(self._kind, self._peers, self.bounds)
         name = f"{self.name}:{next(self._numbers)}"
         self.connections.add(Connection(self._loop, end, name, wire, self))

@@ -106,7 +106,7 @@ def errand(lessons: Iterable[Lesson]) -> Errand:
     source = os.memfd_create("aiosd-lessons", 0)
     head = os.memfd_create("aiosd-head", 0)
     os.write(source, msgspec.msgpack.encode(in_order(lessons)))
-    command = [sys.executable, "-m", "aiosd.fitter"]
+    command = [sys.executable, "-P", "-m", "aiosd.fitter"]
     command += ["--lessons", str(source), "--head", str(head)]
     return Errand(command, source, head)
 

@@ -187,13 +187,23 @@ def _fence(read: Sequence[Path], devices: Sequence[Path], gaps: list[str]) -> in
     if not abi:
         gaps.append("landlock: this kernel has none, or it is switched off")
         return 0
-    readable = [*read, *map(Path, (*_SYSTEM_PATHS, *_READ_DEVICES)), *_interpreter_paths()]
-    writable = [*map(Path, _WRITE_DEVICES), *devices]
+    readable: tuple[str | Path, ...] = (*read, *_ALWAYS_READ)
+    writable: tuple[str | Path, ...] = (*_WRITE_DEVICES, *devices)
     done = _try("landlock", gaps, lambda: landlock.fence(abi, read=readable, write=writable))
     return abi if done else 0
 
 
-def _interpreter_paths() -> Iterable[Path]:
-    """Yield where this interpreter finds itself and its modules, some of which load late."""
-    for name in (sys.prefix, sys.base_prefix, *sys.path):
-        yield Path(name or ".").absolute()
+def outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths that exist and lie below none of the others, links followed; never all."""
+    real = {os.path.realpath(path) for path in paths if Path(path or ".").exists()} - {os.sep}
+    return tuple(
+        path for path in sorted(real) if not any(str(each) in real for each in Path(path).parents)
+    )
+
+
+# Where the interpreter finds itself and its modules is here too: some of them load late. Found out
+# at import, so that a host pays once for all the workers it forks.
+_PACKAGE = str(Path(__file__).parents[1])
+_ALWAYS_READ = outermost(
+    (*_SYSTEM_PATHS, *_READ_DEVICES, sys.prefix, sys.base_prefix, *sys.path, _PACKAGE)
+)

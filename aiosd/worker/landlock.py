@@ -55,7 +55,7 @@ def version() -> int:
         raise
 
 
-def fence(abi: int, *, read: Iterable[Path], write: Iterable[Path]) -> None:
+def fence(abi: int, *, read: Iterable[str | Path], write: Iterable[str | Path]) -> None:
     """Leave this thread reading below `read` and reading and writing `write`, and nothing else.
 
     Nothing can be executed, made, renamed or removed anywhere; from version 4 on no TCP, from
@@ -87,7 +87,7 @@ def fence(abi: int, *, read: Iterable[Path], write: Iterable[Path]) -> None:
         os.close(ruleset)
 
 
-def _add(ruleset: int, path: Path, rights: int) -> None:
+def _add(ruleset: int, path: str | Path, rights: int) -> None:
     """Allow `rights` at and below `path`, if it exists.
 
     Raises:

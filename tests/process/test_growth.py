@@ -23,7 +23,7 @@ def held(daemon: DaemonProcess, expert: str) -> int:
 @pytest.mark.parametrize("hosts", ["on", "off"])
 def test_one_that_has_grown_is_found_while_it_answers(daemon: DaemonProcess, hosts: str) -> None:
     daemon.install("greedy", mebibytes=8)
-    client = daemon.start(engines={"hosts": hosts}).client()
+    client = daemon.start(engines={"hosts": hosts}, stop={"drain_seconds": 0.3}).client()
     grow(client, 200)
     running = client.run("greedy", "!sleep 60")
     until(lambda: held(daemon, "greedy") > 200 * MIB, "the growth to be in the books")

@@ -70,7 +70,7 @@ def test_who_speaks_no_tls_where_tls_is_meant_hears_nothing() -> None:
     with FakeOpenai() as server:
         place = place_of(server.url.replace("http:", "https:"))
         with pytest.raises(NetError, match="tls:"):
-            send(post(place))
+            send(post(place, patience=Patience(0.5, 5.0, 5.0)))
         assert server.asked == []
 
 

@@ -129,6 +129,31 @@ def test_before_loading_files_are_fenced_already(repo: Path, tmp_path: Path) -> 
 
 
 @needs_landlock
+@pytest.mark.parametrize("here", ["", "/"])
+def test_a_daemon_that_was_started_in_the_root_opens_nothing_more_to_its_workers(
+    repo: Path, tmp_path: Path, here: str
+) -> None:
+    """`python -m` puts the working folder into the path of modules: under systemd that is `/`."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "secret").write_text("of another user")
+    code = f"""
+        import importlib
+        from aiosd.worker import confine
+        folder = Path(sys.argv[1])
+        os.chdir("/")
+        sys.path.insert(0, {here!r})
+        importlib.reload(confine)
+        walls = confine.confine_at_start([folder / "package"])
+        attempt("secret", (folder / "secret").read_text)
+        attempt("late import", lambda: __import__("aiosd.worker.pace"))
+        finish(walls)
+    """
+    answers = run(repo, code, tmp_path)
+    assert answers["secret"] == "EACCES"
+    assert answers["late import"] == "done"
+
+
+@needs_landlock
 def test_a_device_of_the_engine_stays_writable(repo: Path, tmp_path: Path) -> None:
     device = tmp_path / "gpu"
     device.write_text("")
