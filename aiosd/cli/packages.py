@@ -91,7 +91,7 @@ def _install_packed(options: argparse.Namespace, client: Client, paper: Paper) -
     from aiosd.store.releases import Releases  # noqa: PLC0415
 
     releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
-    with releases.busy():
+    with releases.alone():
         staged = bring(options.folder, releases, allow_older=options.allow_older)
         name, release = staged.manifest.name, staged.manifest.release
         try:
@@ -138,14 +138,23 @@ def _report(
 
 def remove(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Remove an installed expert, and let the daemon see it."""
+    from aiosd.store.garbage import expel  # noqa: PLC0415
     from aiosd.store.install import remove as remove_package  # noqa: PLC0415 -- as in main
+    from aiosd.store.releases import Releases  # noqa: PLC0415
 
     shifts, _ = _foreseen(options.experts_dir, None, options.name)
     remove_package(options.name, options.experts_dir)
     if not paper.as_json:
         collisions.show(shifts, paper, options.name)
     facts: dict[str, object] = {"expert": options.name, **collisions.as_facts(shifts)}
-    return _finish(options, client, paper, facts, f"removed {options.name}")
+    text = f"removed {options.name}"
+    releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
+    if releases.installed(options.name):
+        try:
+            facts["freed_bytes"] = expel(releases, options.name)
+        except (PackageError, OSError) as error:
+            text += f"; its files stay until: aiosctl store gc ({error})"
+    return _finish(options, client, paper, facts, text)
 
 
 def _source(folder: Path) -> Installed:

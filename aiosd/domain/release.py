@@ -5,6 +5,7 @@ is otherwise what `expert.toml` says. `docs/package-format.md` describes it for 
 """
 
 import unicodedata
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -134,6 +135,7 @@ class Release(_Table, frozen=True, kw_only=True):
         Raises:
             ValueError: it contradicts itself.
         """
+        datetime.fromisoformat(self.created)
         package = self.package
         if (package.name, package.release, package.licence) != (
             self.name,

@@ -31,8 +31,10 @@ def chunk_bytes(size: int) -> int:
     return wanted
 
 
-def index_file(path: Path, chunk: int = 0) -> tuple[str, ChunkIndex]:
-    """Return the sha256 of a file and how it is cut, into chunks of `chunk` bytes if that is given.
+def index_file(path: Path, *, chunk: int = 0, coarser: int = 1) -> tuple[str, ChunkIndex]:
+    """Return the sha256 of a file and how it is cut; an index `coarser` so many times is smaller.
+
+    Only chunks of one size are found in each other's files: `chunk` is that of the release before.
 
     Raises:
         PackageError: it cannot be read, or changes meanwhile.
@@ -40,8 +42,8 @@ def index_file(path: Path, chunk: int = 0) -> tuple[str, ChunkIndex]:
     try:
         with path.open("rb") as file:
             total = os.fstat(file.fileno()).st_size
-            size = chunk or chunk_bytes(total)
-            spans = spans_of(_marks(path, file.read(8)), total)
+            size = min((chunk or chunk_bytes(total)) * coarser, MOST_CHUNK)
+            spans = spans_of(_marks(path, file.read(8)), total, least=LEAST_SPAN * coarser)
             file.seek(0)
             whole = hashlib.sha256()
             hashes: list[bytes] = []
@@ -61,17 +63,20 @@ def index_file(path: Path, chunk: int = 0) -> tuple[str, ChunkIndex]:
     return whole.hexdigest(), index
 
 
-def spans_of(marks: Iterable[int], size: int) -> list[int]:
-    """Return the lengths of the spans that `marks` divide a file of that size into."""
+def spans_of(marks: Iterable[int], size: int, *, least: int = LEAST_SPAN) -> list[int]:
+    """Return the lengths of the spans that `marks` divide a file of that size into.
+
+    Neighbours are joined as long as they stay within `least` bytes together.
+    """
     inside = sorted({mark for mark in marks if 0 < mark < size})
     lengths = [end - begin for begin, end in itertools.pairwise([0, *inside, size])]
     spans: list[int] = []
     joined = 0
     for length in lengths:
-        if joined and joined + length > LEAST_SPAN:
+        if joined and joined + length > least:
             spans.append(joined)
             joined = 0
-        if length > LEAST_SPAN:
+        if length > least:
             spans.append(length)
         else:
             joined += length

@@ -137,7 +137,7 @@ def take_inventory(releases: Releases, *, now: float, keep: Iterable[Key] = ()) 
         releases=held,
         blobs={sha256: status.st_size for sha256, status in found},
         orphans=tuple(
-            Loose(sha256, status.st_size, status.st_ctime)
+            Loose(sha256, status.st_size, status.st_mtime)
             for sha256, status in found
             if sha256 not in used
         ),
@@ -181,6 +181,33 @@ def collect(
         _sweep_folders(releases)
         reach("collect.done")
     return found
+
+
+def expel(releases: Releases, name: str) -> int:
+    """Delete all releases of an expert that was removed, and blobs that they alone had.
+
+    Returns the bytes that were freed.
+
+    Raises:
+        PackageError: the expert is not removed, or somebody fetches, stages or collects.
+        OSError: the disk says no.
+    """
+    with releases.alone():
+        if (releases.experts / name).is_symlink():
+            raise PackageError(f"{releases.experts / name}: it is active; remove the expert first")
+        held = take_inventory(releases, now=0.0).releases
+        others = [each for each in held if each.name != name]
+        freed: dict[str, int] = {}
+        own = 0
+        for each in held:
+            if each.name == name:
+                releases.forget(name, each.release)
+                freed |= _alone(each, others)
+                own += each.own_bytes
+        for sha256 in freed:
+            releases.blobs.delete(sha256)
+        _sweep_folders(releases)
+    return own + sum(freed.values())
 
 
 def _alone(held: Held, others: Iterable[Held]) -> dict[str, int]:

@@ -23,7 +23,7 @@ def is_packed(source: Path) -> bool:
 
 
 def bring(source: Path, releases: Releases, *, allow_older: bool = False) -> Installed:
-    """Bring a packed release into the store; nothing serves it yet. The caller is `busy()`.
+    """Bring a packed release into the store; nothing serves it yet. The caller is `alone()`.
 
     No signature is asked for: whoever may install a plain folder may install this.
 

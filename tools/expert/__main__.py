@@ -85,6 +85,10 @@ def _add_source(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     packed = _verb(verbs, "pack", _pack, "make the manifest and the blobs of a release")
     packed.add_argument("folder", type=Path, metavar="FOLDER")
     packed.add_argument("--out", type=Path, required=True, metavar="DIR", help="where they go")
+    packed.add_argument(
+        "--like", type=Path, metavar="DIR",
+        help="the packed release before: chunks of its size are found on boards that have it",
+    )  # fmt: skip
     packed.add_argument("--security-floor", type=int, default=0, metavar="N")
     packed.add_argument("--percent", type=int, default=100, metavar="P", help="share of all boards")
     packed.add_argument("--arch", action="append", default=[], help="such as aarch64 (repeatable)")
@@ -185,6 +189,7 @@ def _pack(options: argparse.Namespace) -> int:
         arch=tuple(options.arch),
         aiosd=options.aiosd,
         power_watts=options.power_watts,
+        like=options.like,
     )
     # The same source packs to the same bytes where this is set (reproducible-builds.org).
     now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())

@@ -1,7 +1,6 @@
 """A package in source becomes what is published: `manifest.json` and blobs, nothing to unpack."""
 
 import base64
-import json
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,9 +8,9 @@ from pathlib import Path
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import Manifest
-from aiosd.domain.release import MAX_CHUNKS, ChunkIndex
-from aiosd.models.chunks import MOST_CHUNK, chunk_bytes, index_file
-from aiosd.protocol.release_json import MAX_BYTES, NAME, encode_release
+from aiosd.domain.release import HASH_BYTES, MAX_CHUNKS, MAX_SPANS, ChunkIndex
+from aiosd.models.chunks import index_file
+from aiosd.protocol.release_json import MAX_BYTES, NAME, decode_release, encode_release
 from aiosd.store.blobs import Blobs
 from aiosd.store.durable import make_folders, replace_file
 from aiosd.store.layout import MANIFEST
@@ -21,17 +20,19 @@ from tools.expert.lint import check
 
 # A file this small is fetched whole: its index would be as large as what it could save.
 LEAST_INDEXED = 16_384
+COARSEST = 4**10
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What is said of a release beside its package."""
+    """What is said of a release beside its package; `like` is the packed release before it."""
 
     security_floor: int = 0
     percent: int = 100
     arch: tuple[str, ...] = ()
     aiosd: str = ""
     power_watts: float = 0.0
+    like: Path | None = None
 
 
 def pack(folder: Path, out: Path, terms: Terms, now: float) -> dict[str, object]:
@@ -68,32 +69,42 @@ def package_table(folder: Path) -> dict[str, object]:
 
 
 def _manifest_json(folder: Path, manifest: Manifest, terms: Terms, now: float) -> bytes:
-    """Return the manifest, with indexes as fine as its limit lets them be."""
+    """Return the manifest, with indexes as fine as its limit lets them be.
+
+    Raises:
+        PublisherError: it does not fit even with the coarsest.
+    """
+    before = _chunk_sizes(terms.like) if terms.like else {}
     coarser = 1
     while True:
         indexes = {
-            file.path: _index(folder / file.path, file.size, coarser) for file in manifest.files
+            file.path: index_file(
+                folder / file.path, chunk=before.get(file.path, 0), coarser=coarser
+            )[1]
+            for file in manifest.files
+            if file.size >= LEAST_INDEXED
         }
-        tree = _tree(folder, manifest, terms, now, indexes)
+        counts = [(len(index.spans), len(index.hashes)) for index in indexes.values()]
+        fits = all(spans <= MAX_SPANS and size <= MAX_CHUNKS * HASH_BYTES for spans, size in counts)
         try:
-            return encode_release(tree, path=f"{folder.name}/{NAME}")
+            if fits:
+                tree = _tree(folder, manifest, terms, now, indexes)
+                return encode_release(tree, path=f"{folder.name}/{NAME}")
         except PackageError as error:
-            held = [index for index in indexes.values() if index is not None]
-            if f"limit of {MAX_BYTES}" not in error.message or all(
-                index.size >= MOST_CHUNK for index in held
-            ):
+            if f"limit of {MAX_BYTES}" not in error.message or coarser >= COARSEST:
                 raise PublisherError(error.message) from error
-        coarser *= 2
+        coarser *= 4
 
 
-def _index(path: Path, size: int, coarser: int) -> ChunkIndex | None:
-    """Return how a file is cut; None for a small one."""
-    if size < LEAST_INDEXED:
-        return None
-    chunk = min(chunk_bytes(size) * coarser, MOST_CHUNK)
-    while size // chunk > MAX_CHUNKS // 2:
-        chunk = min(chunk * 2, MOST_CHUNK)
-    return index_file(path, chunk)[1]
+def _chunk_sizes(packed: Path) -> dict[str, int]:
+    """Return the size of the chunks of each file of a packed release.
+
+    Raises:
+        PackageError: it is none.
+    """
+    path = packed / NAME
+    release = decode_release(path.read_bytes(), path=str(path))
+    return {file.path: file.chunks.size for file in release.files if file.chunks is not None}
 
 
 def _tree(
@@ -101,7 +112,7 @@ def _tree(
     manifest: Manifest,
     terms: Terms,
     now: float,
-    indexes: dict[str, ChunkIndex | None],
+    indexes: dict[str, ChunkIndex],
 ) -> dict[str, object]:
     """Return the tree of the manifest; what is empty is left out."""
     files: list[dict[str, object]] = []
@@ -112,7 +123,7 @@ def _tree(
             "sha256": file.sha256,
             "role": file.role,
         }
-        index = indexes[file.path]
+        index = indexes.get(file.path)
         if index is not None:
             entry["chunks"] = {
                 "size": index.size,
@@ -138,18 +149,3 @@ def _tree(
         "requires": {key: value for key, value in requires.items() if value},
         "rollout": {"percent": terms.percent},
     }
-
-
-def read_packed(folder: Path) -> dict[str, object]:
-    """Return the tree of a packed release.
-
-    Raises:
-        PublisherError: there is none.
-    """
-    try:
-        tree = json.loads((folder / NAME).read_bytes())
-    except (OSError, ValueError) as error:
-        raise PublisherError(f"{folder}: no packed release ({error}); see: pack") from error
-    if not isinstance(tree, dict):
-        raise PublisherError(f"{folder}: {NAME} holds no map")
-    return tree

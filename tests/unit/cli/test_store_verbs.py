@@ -27,7 +27,9 @@ def ctl(releases: Releases, tmp_path: Path) -> Ctl:
 
     def run(*words: str) -> int:
         where = ["--experts-dir", str(releases.experts), "--socket-dir", str(tmp_path / "run")]
-        return main([*words, *where, *(["--no-reload"] if words[0] == "install" else [])])
+        return main(
+            [*words, *where, *(["--no-reload"] if words[0] in {"install", "remove"} else [])]
+        )
 
     return run
 
@@ -129,6 +131,21 @@ def test_gc_says_what_it_frees(
     assert (found["releases"], found["freed_bytes"]) == (["one/1"], 9)
     assert found["over_bytes"] == found["left_bytes"] - 1
     assert releases.installed("one") == [2, 3]
+
+
+def test_removing_an_expert_frees_its_files(
+    ctl: Ctl, releases: Releases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ctl("install", str(pack(tmp_path / "packed")))
+    capsys.readouterr()
+    with releases.busy():
+        assert ctl("remove", "one") == Exit.OK
+    assert "its files stay until: aiosctl store gc" in capsys.readouterr().out
+    ctl("install", str(pack(tmp_path / "packed")))
+    capsys.readouterr()
+    assert ctl("remove", "one", "--json") == Exit.OK
+    assert json.loads(capsys.readouterr().out)["freed_bytes"] == 1109
+    assert releases.names() == []
 
 
 def test_verify_names_what_is_damaged(

@@ -170,7 +170,7 @@ def test_long_texts_and_many_numbers_are_not_held(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
 def test_a_spoilt_model_passes_or_is_refused_but_never_crashes(

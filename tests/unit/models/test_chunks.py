@@ -19,10 +19,10 @@ TENSORS = [
 ]
 
 
-def index(folder: Path, data: bytes, chunk: int = 0) -> ChunkIndex:
+def index(folder: Path, data: bytes, coarser: int = 1) -> ChunkIndex:
     path = folder / "file"
     path.write_bytes(data)
-    digest, found = index_file(path, chunk)
+    digest, found = index_file(path, coarser=coarser)
     assert digest == hashlib.sha256(data).hexdigest()
     at = 0
     for start, length, part in found.chunks():
@@ -56,6 +56,13 @@ def test_a_longer_name_in_a_tflite_file_fetches_no_buffer(tmp_path: Path) -> Non
     found = plan({"old": index(tmp_path, old)}, index(tmp_path, new))
     assert found.fetch_bytes < 2_000
     assert found.copy_bytes >= 80_000
+
+
+def test_a_coarser_index_is_smaller_and_of_the_same_file(tmp_path: Path) -> None:
+    data = gguf(small_pairs(), TENSORS)
+    fine, coarse = index(tmp_path, data), index(tmp_path, data, coarser=8)
+    assert len(coarse.hashes) < len(fine.hashes)
+    assert len(coarse.spans) < len(fine.spans)
 
 
 def test_other_files_are_one_span(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ SPOILERS: list[tuple[str, Callable[[Tree], object]]] = [
     ("name", lambda t: t.update(name="../one")),
     ("security_floor", lambda t: t.update(security_floor=2)),
     ("created", lambda t: t.update(created="yesterday")),
+    ("month", lambda t: t.update(created="2026-13-01T00:00:00Z")),
     ("percent", lambda t: t.update(rollout={"percent": 101})),
     ("files stand", lambda t: package(t).update(files=files(t))),
     ("unknown field", lambda t: package(t).update(code="import os")),

@@ -14,6 +14,7 @@ from aiosd.store.garbage import (
     Inventory,
     Loose,
     collect,
+    expel,
     plan_collection,
     take_inventory,
 )
@@ -124,6 +125,23 @@ def test_a_removed_expert_leaves_nothing(releases: Releases) -> None:
     assert list(releases.blobs.held()) == []
     assert [path.name for path in releases.root.iterdir()] == [".lock"]
     assert list((releases.blobs.root / "sha256").iterdir()) == []
+
+
+def test_an_expert_that_is_removed_takes_its_files_with_it(releases: Releases) -> None:
+    for number in (1, 2):
+        stage(releases, "one", number)
+        releases.activate("one", number)
+    stage(releases, "two", 1)
+    releases.activate("two", 1)
+    with pytest.raises(PackageError, match="active"):
+        expel(releases, "one")
+    releases.deactivate("one")
+    assert expel(releases, "one") == len("one 1") + len("one 2")
+    assert releases.names() == ["two"]
+    assert releases.open("two", 1).manifest.name == "two"
+    releases.deactivate("two")
+    assert expel(releases, "two") == 1000 + len("two 1")
+    assert list(releases.blobs.held()) == []
 
 
 def test_downloads_that_nobody_goes_on_with_are_deleted(releases: Releases) -> None:

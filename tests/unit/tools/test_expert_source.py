@@ -9,10 +9,13 @@ import pytest
 from gguf_writer import Tensor, gguf, small_pairs
 from tiny_models import doubler
 
+from aiosd.domain.release import ChunkIndex
 from aiosd.policy.delta import plan
-from aiosd.protocol.release_json import MAX_BYTES, decode_release
+from aiosd.protocol import release_json
+from aiosd.protocol.release_json import decode_release
 from aiosd.store.packages import read_manifest
 from tools.expert import lint, template
+from tools.expert import pack as packing
 from tools.expert.__main__ import main
 from tools.expert.faults import PublisherError
 from tools.expert.pack import Terms, pack
@@ -157,20 +160,52 @@ def test_a_packed_release_holds_what_the_source_says(repo: Path, tmp_path: Path)
     assert (tmp_path / "again" / "manifest.json").read_bytes() == data
 
 
-def test_an_index_grows_coarser_until_the_manifest_fits(tmp_path: Path) -> None:
-    tensors = [
-        Tensor(f"t{number}", (2048,), bytes([number % 251]) * 8192) for number in range(6000)
-    ]
+def test_an_index_grows_coarser_until_the_manifest_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = [Tensor(f"t{number}", (1280,), bytes(5120)) for number in range(64)]
     (tmp_path / "model.gguf").write_bytes(gguf(small_pairs(), tensors))
     folder = tmp_path / "mine"
     template.make(folder, "text.generate", model=tmp_path / "model.gguf", licence="MIT")
-    facts = pack(folder, tmp_path / "out", Terms(), NOW)
-    assert isinstance(facts["manifest_bytes"], int)
-    assert facts["manifest_bytes"] <= MAX_BYTES
-    release = decode_release((tmp_path / "out" / "manifest.json").read_bytes())
-    index = release.files[0].chunks
-    assert index is not None
-    assert plan({"same": index}, index).fetch_bytes == 0
+    whole = pack(folder, tmp_path / "whole", Terms(), NOW)["manifest_bytes"]
+    assert isinstance(whole, int)
+    for limit in (whole - 1, whole // 2):
+        out = tmp_path / str(limit)
+        monkeypatch.setattr(release_json, "MAX_BYTES", limit)
+        monkeypatch.setattr(packing, "MAX_BYTES", limit)
+        pack(folder, out, Terms(), NOW)
+        data = (out / "manifest.json").read_bytes()
+        assert len(data) <= limit
+        index = decode_release(data).files[0].chunks
+        assert index is not None
+        assert plan({"same": index}, index).fetch_bytes == 0
+    monkeypatch.setattr(release_json, "MAX_BYTES", 400)
+    monkeypatch.setattr(packing, "MAX_BYTES", 400)
+    with pytest.raises(PublisherError, match="limit of 400"):
+        pack(folder, tmp_path / "out", Terms(), NOW)
+
+
+def test_a_later_release_is_cut_as_the_one_before_though_it_grew(tmp_path: Path) -> None:
+    def packed(release: int, count: int, like: Path | None) -> ChunkIndex:
+        data = bytes(range(251)) * 200
+        tensors = [Tensor(f"t{n}", (12_550,), bytes([n]) + data[1:]) for n in range(count)]
+        model = tmp_path / f"{release}" / "model.gguf"
+        model.parent.mkdir()
+        model.write_bytes(gguf(small_pairs(), tensors))
+        folder = tmp_path / f"source-{release}" / "mine"
+        template.make(folder, "text.generate", model=model, licence="MIT")
+        out = tmp_path / f"packed-{release}"
+        pack(folder, out, Terms(like=like), NOW)
+        index = decode_release((out / "manifest.json").read_bytes()).files[0].chunks
+        assert index is not None
+        return index
+
+    old = packed(1, 83, None)
+    alone = packed(2, 85, None)
+    alike = packed(3, 85, tmp_path / "packed-1")
+    assert (old.size, alone.size, alike.size) == (4096, 8192, 4096)
+    fetched = plan({"old": old}, alike).fetch_bytes
+    assert fetched < 0.05 * sum(alike.spans) < plan({"old": old}, alone).fetch_bytes
 
 
 def test_nothing_is_packed_while_there_are_errors(
