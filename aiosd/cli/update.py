@@ -1,6 +1,7 @@
 """`aiosctl update`: what is on offer, fetch it now, how far it has come and why, give it up."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -8,17 +9,21 @@ from contextlib import closing
 from pathlib import Path
 
 from aiosd.cli.failure import Exit, UsageError
+from aiosd.cli.look import rows_of, word
 from aiosd.cli.render import Paper, span
 from aiosd.client import Client
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.rollout import Rollout, State
+from aiosd.domain.update import CLOCK_SLACK_SECONDS
 from aiosd.store.layout import Layout
 from aiosd.store.update_settings import Own, read_own
+
+Facts = dict[str, object]
 
 ACTIONS = ("check", "run", "status", "cancel")
 # Up to here a release is the updater's; from then on the daemon's, which must hear of it.
 _OURS = (State.PLANNED, State.FETCHING, State.VERIFIED)
-_NEXT = {
+_NEXT: dict[str, str] = {
     State.PLANNED: "waits to be fetched",
     State.FETCHING: "is being fetched, or was when the updater stopped",
     State.VERIFIED: "is all here, not yet staged",
@@ -56,7 +61,7 @@ def update(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
         return _updater(options, as_json=paper.as_json)
     own = read_own(options.config or Layout().settings, must_exist=options.config is not None)
     if options.action == "status":
-        return _status(own, options.experts, paper)
+        return _status(own, options.experts, client, paper)
     return _cancel(own, options.experts, client, paper)
 
 
@@ -76,35 +81,25 @@ def _updater(options: argparse.Namespace, *, as_json: bool) -> Exit:
                 continue  # the terminal has told the child too, which ends in order
 
 
-def _status(own: Own, names: list[str], paper: Paper) -> Exit:
+def _status(own: Own, names: list[str], client: Client, paper: Paper) -> Exit:
     """Print where every release is, and why."""
-    from aiosd.store.ledger import Ledger  # noqa: PLC0415 - sqlite3, which no other verb needs
-
-    rows: list[Rollout] = []
-    holds: list[str] = []
-    floor = 0.0
-    if _exists(own.layout.ledger):
-        with closing(Ledger(own.layout.ledger)) as ledger:
-            rows = [row for row in ledger.rows() if not names or row.name in names]
-            holds = [name for name in ledger.holds() if not names or name in names]
-            floor = ledger.time_floor()
-    now = time.time()
+    try:
+        facts, holds, floor = _of_ledger(own)
+    except PermissionError:
+        # The ledger is the daemon's; operators may ask it.
+        facts, holds, floor = _of_daemon(client)
+    facts = [each for each in facts if not names or each["expert"] in names]
+    holds = [name for name in holds if not names or name in names]
+    trusted = time.time() >= floor - CLOCK_SLACK_SECONDS
     if paper.as_json:
-        paper.document(
-            {
-                "url": own.update.url,
-                "channel": own.update.channel,
-                "clock_trusted": now >= floor,
-                "holds": holds,
-                "experts": [_facts(row, now) for row in rows],
-            }
-        )
+        where = {"url": own.update.url, "channel": own.update.channel}
+        paper.document({**where, "clock_trusted": trusted, "holds": holds, "experts": facts})
         return Exit.OK
     source = f"{own.update.url}, channel {own.update.channel}" if own.update.on else "off"
     paper.facts({"updates": source, **({"held": holds} if holds else {})})
-    if now < floor:
+    if not trusted:
         paper.line("clock_untrusted: this board's clock is before a time that has been; set it")
-    if not rows:
+    if not facts:
         paper.line("no release has come over the air yet")
         return Exit.OK
     paper.line()
@@ -112,24 +107,57 @@ def _status(own: Own, names: list[str], paper: Paper) -> Exit:
         ("EXPERT", "REL", "STATE", "FOR", "TRIES", "WHAT"),
         [
             (
-                row.name,
-                str(row.release),
-                str(row.state),
-                span(max(0.0, now - row.since)),
-                str(row.attempts),
-                _NEXT[row.state],
+                word(each, "expert"),
+                word(each, "release"),
+                word(each, "state"),
+                span(_age(each)),
+                word(each, "attempts"),
+                _NEXT.get(word(each, "state"), ""),
             )
-            for row in rows
+            for each in facts
         ],
         right="REL,TRIES",
     )
-    for row in rows:
-        if row.reason:
-            paper.line(f"{row.name} {row.release}: {row.reason}")
+    for each in facts:
+        if each["reason"]:
+            paper.line(f"{each['expert']} {each['release']}: {each['reason']}")
     return Exit.OK
 
 
-def _facts(row: Rollout, now: float) -> dict[str, object]:
+def _of_ledger(own: Own) -> tuple[list[Facts], list[str], float]:
+    """Return the rows, who is held, and the latest time that has been.
+
+    Raises:
+        PermissionError: nobody but its owner may look.
+        ConfigError: the ledger is damaged.
+    """
+    from aiosd.store.ledger import Ledger, LedgerError  # noqa: PLC0415 - sqlite3, for this verb
+
+    path = own.layout.ledger
+    if not path.exists():
+        return [], [], 0.0
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(path)
+    try:
+        with closing(Ledger(path)) as ledger:
+            rows = [_facts(row) for row in ledger.rows()]
+            return rows, ledger.holds(), ledger.time_floor()
+    except LedgerError as error:
+        raise ConfigError(error.reason, path=str(error.path)) from error
+
+
+def _of_daemon(client: Client) -> tuple[list[Facts], list[str], float]:
+    """Return the same from the daemon, which keeps its time to itself."""
+    body = client.rollouts()
+    holds = body.get("holds")
+    facts = [
+        {**row, "seconds_left": _left(row.get("deadline")), "reason": row.get("reason") or ""}
+        for row in rows_of(body, "rollouts")
+    ]
+    return facts, [str(name) for name in holds] if isinstance(holds, list) else [], 0.0
+
+
+def _facts(row: Rollout) -> Facts:
     """Return what programs may want to know of a release."""
     return {
         "expert": row.name,
@@ -137,55 +165,53 @@ def _facts(row: Rollout, now: float) -> dict[str, object]:
         "state": str(row.state),
         "reason": row.reason,
         "since": row.since,
-        "seconds_left": max(0.0, row.deadline - now) if row.deadline else None,
+        "seconds_left": _left(row.deadline),
         "attempts": row.attempts,
         "old_release": row.old_release,
         "manifest_sha256": row.sha256,
     }
 
 
+def _left(deadline: object) -> float | None:
+    """Return how long a state may still last."""
+    if not isinstance(deadline, int | float) or not deadline:
+        return None
+    return max(0.0, deadline - time.time())
+
+
+def _age(facts: Facts) -> float | None:
+    since = facts.get("since")
+    return max(0.0, time.time() - since) if isinstance(since, int | float) else None
+
+
 def _cancel(own: Own, names: list[str], client: Client, paper: Paper) -> Exit:
     """Give a release up that is not committed yet."""
-    from aiosd.policy.rollout import advance  # noqa: PLC0415 - as above
+    from aiosd.policy.rollout import advance  # noqa: PLC0415 - for this verb alone
     from aiosd.policy.rollout_events import Cancelled  # noqa: PLC0415
-    from aiosd.store.ledger import Ledger  # noqa: PLC0415
+    from aiosd.store.ledger import Ledger, LedgerError  # noqa: PLC0415
 
     if len(names) != 1:
         raise UsageError("say which expert: aiosctl update cancel EXPERT")
-    name = names[0]
-    if not _exists(own.layout.ledger):
-        raise UsageError(f"nothing is on its way for {name}")
-    with closing(Ledger(own.layout.ledger)) as ledger:
-        row = ledger.row(name)
-        if row is None or row.ended:
-            raise UsageError(f"nothing is on its way for {name}")
-        if row.state not in _OURS:
-            # The daemon has it in its hands.
-            facts = client.cancel_release(name)
-            if paper.as_json:
-                paper.document(facts)
-            else:
-                paper.line(f"release {row.release} of {name} is given up")
-            return Exit.OK
-        row, _ = advance(row, Cancelled("cancelled by aiosctl"), time.time())
-        ledger.put(row)
-    if paper.as_json:
-        paper.document(_facts(row, time.time()))
-    else:
-        paper.line(f"release {row.release} of {name} is given up; the next run may offer it again")
-    return Exit.OK
-
-
-def _exists(ledger: Path) -> bool:
-    """Tell whether there is a ledger.
-
-    Raises:
-        ConfigError: nobody may look but its owner.
-    """
+    (name,) = names
     try:
-        return ledger.exists()
-    except PermissionError as error:
-        raise ConfigError(
-            "only the user aiosd and root may look: sudo -u aiosd aiosctl update ...",
-            path=str(ledger),
-        ) from error
+        if not own.layout.ledger.exists():
+            raise UsageError(f"nothing is on its way for {name}")
+        with closing(Ledger(own.layout.ledger)) as ledger:
+            row = ledger.row(name)
+            if row is None or row.ended:
+                raise UsageError(f"nothing is on its way for {name}")
+            if row.state in _OURS:
+                row, _ = advance(row, Cancelled("cancelled by aiosctl"), time.time())
+                ledger.put(row)
+            else:
+                client.cancel_release(name)  # the daemon has it in its hands
+    except (LedgerError, PermissionError):
+        # The ledger is the daemon's, which gives up what operators ask it to.
+        facts = client.cancel_release(name)
+    else:
+        facts = _facts(row)
+    if paper.as_json:
+        paper.document(facts)
+    else:
+        paper.line(f"what was on its way for {name} is given up; the next run may offer it again")
+    return Exit.OK

@@ -53,6 +53,10 @@ class Fault(StrEnum):
     LOCKED = "locked"  # another updater runs
 
 
+# A clock may be so far behind the latest time that has been. Boards without a clock of their own
+# begin with what fake-hwclock kept, once an hour, and time servers set clocks back by seconds.
+CLOCK_SLACK_SECONDS = 3600.0
+
 # Trying again later may help; the others need somebody: the publisher, the owner, or the network.
 PASSING = frozenset(
     {

@@ -30,7 +30,7 @@ from tuf.api.metadata import Metadata, Root, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import TargetFile, Updater, UpdaterConfig
 
-from aiosd.domain.update import Fault, UpdateError
+from aiosd.domain.update import CLOCK_SLACK_SECONDS, Fault, UpdateError
 from aiosd.store.durable import replace_file, sync_folder
 from aiosd.update.fetcher import Fetcher, Reader
 
@@ -157,7 +157,8 @@ class Trust:
         Raises:
             UpdateError: it is before a time that has been.
         """
-        now, floor = self._now(), max(self._memory.time_floor(), self._built)
+        now = self._now()
+        floor = max(self._memory.time_floor() - CLOCK_SLACK_SECONDS, self._built)
         if now < floor:
             raise UpdateError(
                 Fault.CLOCK_UNTRUSTED,

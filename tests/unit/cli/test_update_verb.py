@@ -126,6 +126,31 @@ def test_what_the_daemon_has_is_given_up_by_the_daemon(
     assert "unreachable" in capsys.readouterr().err
 
 
+def test_operators_who_may_not_read_the_ledger_ask_the_daemon(
+    ctl: Ctl,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(tmp_path, row(name="hidden"))
+    told = {"expert": "one", "release": 3, "state": "canary", "attempts": 0, "since": 1.0}
+    body = {"rollouts": [{**told, "reason": None, "deadline": 5.0}], "holds": ["one"]}
+    monkeypatch.setattr(verb.os, "access", lambda *_: False)
+    monkeypatch.setattr(verb.Client, "rollouts", lambda _self: body)
+    assert ctl("status") == Exit.OK
+    out = capsys.readouterr().out
+    assert "answers its first requests" in out
+    assert "hidden" not in out
+
+
+def test_a_damaged_ledger_is_said(
+    ctl: Ctl, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "releases.db").write_bytes(b"no database" * 1000)
+    assert ctl("status") == Exit.PACKAGE
+    assert "releases.db" in capsys.readouterr().err
+
+
 def test_wrong_settings_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text('[update]\nwindow = ["at night"]\n')

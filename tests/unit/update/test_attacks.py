@@ -380,6 +380,13 @@ def test_attack_clock_set_back_is_untrusted_and_the_experts_serve_on(attacked: B
     assert attacked.one().result == "staged"
 
 
+def test_a_clock_that_lost_less_than_an_hour_is_trusted(attacked: Board) -> None:
+    attacked.wall -= 3500.0
+    assert attacked.one().result == "waiting"
+    attacked.wall -= 200.0
+    assert attacked.fault() is Fault.CLOCK_UNTRUSTED
+
+
 def test_attack_clock_set_back_before_this_code_was_written_is_untrusted(tmp_path: Path) -> None:
     with updating(tmp_path) as board:
         board.wall = trust.BUILT - 1
@@ -478,7 +485,8 @@ def test_attack_redirect_to_a_file_or_another_host_stops_the_update(
     attacked: Board, path: str, to: str
 ) -> None:
     offer(attacked)
-    attacked.mirror.mischief = on(path, lambda handler: handler.answer(302, b"", {"Location": to}))
+    elsewhere = on(path, lambda handler: handler.answer(302, b"", {"Location": to}), times=1)
+    attacked.mirror.mischief = elsewhere
     assert attacked.fault() is Fault.REDIRECTED
 
 

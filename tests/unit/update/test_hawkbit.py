@@ -1,12 +1,17 @@
 """A hawkBit server that says which releases a board should have, and is believed nothing else."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from fakes.mirror import Handler, Mirror
 from fakes.updating import Board
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.rollout import Rollout, State
@@ -15,6 +20,8 @@ from aiosd.net.exchange import Exchange
 from aiosd.update.__main__ import main
 from aiosd.update.hawkbit import Deployment, Hawkbit, hawkbit_of
 
+WORDS = "_links deploymentBase cancelAction href id deployment chunks name version stopId download"
+KEYS = st.sampled_from(WORDS.split())
 CONTROLLER = "DEFAULT/controller/v1/board"
 
 
@@ -157,6 +164,30 @@ def test_an_answer_that_is_none_is_refused(
     assert caught.value.fault is fault
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60)
+@given(base=JSON, order=JSON)
+def test_whatever_a_server_says_is_a_deployment_or_an_error(base: object, order: object) -> None:
+    class Says:
+        place = SimpleNamespace(path="/t/controller/v1/d")
+        path_of = staticmethod(Exchange("http://127.0.0.1").path_of)
+
+        def ask(self, method: str, path: str, body: object = None) -> bytes:
+            del body
+            said = base if path == self.place.path else order
+            return b"" if method == "POST" else json.dumps(said).encode()
+
+    with contextlib.suppress(UpdateError):
+        found = Hawkbit(cast("Exchange", Says())).poll()
+        assert found is None or found.wanted
+
+
 def test_a_refused_token_is_not_repeated(server: tuple[FakeHawkbit, Mirror]) -> None:
     _, mirror = server
     with pytest.raises(UpdateError) as caught:
@@ -195,12 +226,13 @@ def test_what_is_told_is_what_the_ledger_says(
     assert status["details"]
 
 
-def settings(board: Board, mirror: Mirror) -> list[str]:
+def configure(board: Board, mirror: Mirror) -> list[str]:
     root, token, path = (board.root / name for name in ("root.json", "token", "aiosd.toml"))
     root.write_bytes(board.bootstrap)
     token.write_text("secret\n")
     path.write_text(
         f'[paths]\nexperts = ["{board.layout.experts[0]}"]\nstate = "{board.layout.state}"\n'
+        f'sockets = "{board.root}/run"\n'
         f'[update]\nurl = "{board.mirror.url}"\nroot = "{root}"\nreserve = "0"\n'
         f'hawkbit = "{mirror.url}/{CONTROLLER}"\nhawkbit_token_file = "{token}"\n'
     )
@@ -214,10 +246,10 @@ def test_a_managed_board_takes_the_release_that_is_wanted_and_no_other(
     board.repository.publish("one", 2)
     board.repository.publish("one", 3)
     fake.base = {"_links": {}}
-    assert main(settings(board, mirror)) == 0
+    assert main(configure(board, mirror)) == 0
     assert board.releases.installed("one") == [1]
     fake.wants(mirror.url, ("one", "2"))
-    assert main(settings(board, mirror)) == 0
+    assert main(configure(board, mirror)) == 0
     assert board.releases.installed("one") == [1, 2]
     assert fake.told[-1][1]["status"]["details"] == ["one: staged"]  # type: ignore[index]
 
@@ -227,7 +259,7 @@ def test_hawkbit_cannot_make_a_board_take_what_nobody_signed(
 ) -> None:
     fake, mirror = server
     fake.wants(mirror.url, ("one", "9"))
-    assert main(settings(board, mirror)) == 0
+    assert main(configure(board, mirror)) == 0
     assert board.releases.installed("one") == [1]
     assert fake.told[-1][1]["status"]["result"]["finished"] == "none"  # type: ignore[index]
 
