@@ -147,7 +147,11 @@ class Rollouts:
             raise BusyError("the daemon is starting", retry_after_seconds=1.0)
         task = self._group.create_task(self._answer(client, request, verb))
         self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asked.discard(task)
+        self._rest()
 
     async def _answer(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
         """Do what a verb says, and tell how that went."""
@@ -315,6 +319,12 @@ class Rollouts:
         self.swap.detours.watchers.pop(name, None)
         if not self._tasks and not self.swap.detours.seats:
             self._broker.detours = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """Where nobody asks and nothing goes on, need nothing."""
+        if not self._tasks and not self._asked:
+            self.desk.rest()
 
     def _on_rest(self, expert: str, reason: str) -> None:
         """An expert rests after failures: on trial, that is the new release's end."""
