@@ -201,6 +201,7 @@ class Rollouts:
     async def _on_rollback(self, name: str) -> Body:
         """Go back to the release before, and tell when that serves."""
         journey = await self._known(name)
+        await self._check_floor(journey.row)
         try:
             task = await self._turn(journey, RolledBack("rolled back by the operator"))
         except TransitionError:
@@ -214,6 +215,22 @@ class Rollouts:
             await asyncio.wait([task])
         active = await self.desk.do(lambda: self.desk.releases.active(name))
         return {**_told(journey.row), "active": active}
+
+    async def _check_floor(self, row: Rollout) -> None:
+        """Refuse to go back to what the publisher has ruled out; a failing release may still.
+
+        Raises:
+            InvalidError: the release before is below the security floor of the present one.
+        """
+        published = await self.desk.do(lambda: self.desk.releases.release(row.name, row.release))
+        floor = published.security_floor if published else 0
+        if row.old_release and row.old_release < floor:
+            raise InvalidError(
+                f"release {row.release} of {row.name} says that none below {floor} is safe, and "
+                f"{row.old_release} is what was there before; to install it all the same: "
+                "aiosctl install --allow-older",
+                field="expert",
+            )
 
     async def _on_cancel(self, name: str) -> Body:
         """Give a release up."""

@@ -109,6 +109,16 @@ def test_the_operator_goes_back_and_the_release_is_not_kept(rolling: Rolling) ->
     assert other.code == "invalid"
 
 
+def test_the_operator_does_not_go_back_below_the_security_floor(rolling: Rolling) -> None:
+    rolling.stage(2, security_floor=2)
+    rolling.daemon.start(rollout={"canary_requests": 0})
+    rolling.reach("collected")
+    answer = rolling.admin.ask(Rollback(expert="one"))
+    assert isinstance(answer, Error)
+    assert "none below 2 is safe" in answer.message
+    assert release_of(rolling.daemon.client().say("one", "x")) == 2
+
+
 def test_a_hold_stops_a_canary_and_lets_it_begin_again(rolling: Rolling) -> None:
     daemon = rolling.daemon.start(rollout=CANARY)
     client = daemon.client()
