@@ -283,6 +283,7 @@ class Daemon:
                 self._environment,
                 lambda: self._power.cap_watts,
                 self._telemetry.predict,
+                self._workers.held_now,
             )
             made = make_rollouts(
                 self._loop, self._broker, self._inventory, self._events, (layout, board)
