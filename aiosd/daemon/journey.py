@@ -50,6 +50,7 @@ class Journey:
         self._rules = rules
         self._news: asyncio.Queue[Event] = asyncio.Queue()
         self._waited = 0.0
+        self._deadline: tuple[float, float | None] | None = None
         self.slow_seconds: float | None = None
         self.on_state: Callable[[Rollout], None] = lambda _row: None
         self.trial_seconds = TRIAL_SECONDS
@@ -82,9 +83,8 @@ class Journey:
         """
         event: Event | None
         while True:
-            left = seconds_left(self.row, time.time(), self._rules())
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout_at(self._until()):
                     event = await self._step(effects)
             except TimeoutError:
                 event = Expired()
@@ -95,6 +95,14 @@ class Journey:
             if event is None:
                 return
             effects = await self.note(event)
+
+    def _until(self) -> float | None:
+        """Return when the state must have ended, by the loop's clock, which never leaps."""
+        now = asyncio.get_running_loop().time()
+        if self._deadline is None or self._deadline[0] != self.row.deadline:
+            left = seconds_left(self.row, time.time(), self._rules())
+            self._deadline = (self.row.deadline, now + left if left is not None else None)
+        return self._deadline[1]
 
     async def note(self, event: Event) -> list[Effect]:
         """Write down what an event makes of the row; return what is to be done.

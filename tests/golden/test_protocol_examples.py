@@ -22,6 +22,7 @@ from aiosd.protocol.messages import (
     Ping,
     Reply,
     Run,
+    Staged,
     Uplink,
     Verb,
 )
@@ -37,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "run-stream": Run(task="text.generate", input=TextInput(text="Say hi"), options=STREAMED),
     "cancel": Cancel(),
     "unpin": Pin(expert="spam", pinned=False),
+    "staged": Staged(expert="digits", release=3),
     "uplink-log": Uplink(action="log"),
 }
 OUTCOME = Outcome(

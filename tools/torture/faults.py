@@ -21,8 +21,11 @@ WAYS = ("kill", "eio", "enospc", CUT)
 class Faults:
     """Makes one board for each scene, and fails copies of it."""
 
-    def __init__(self, folder: Path, tally: Tally, disk: Disk | None) -> None:
-        """Play every scene once to see what it reaches."""
+    def __init__(
+        self, folder: Path, tally: Tally, disk: Disk | None, *, again: bool = True
+    ) -> None:
+        """Play every scene once to see what it reaches; `again`, also after each failure."""
+        self._repeats = again
         self._folder = folder
         self._tally = tally
         self._disk = disk
@@ -80,6 +83,8 @@ class Faults:
             self._note(name, way, f"recovery failed: {back.said[-400:]}")
         for fault in unmended(Board(root)):
             self._note(name, way, f"after recovery: {fault}")
+        if not self._repeats:
+            return
         again = Victim(root, scene.name, None, scene.play)
         code = again.wait()
         # What removes something, or puts something there for the first time, may be done already.
