@@ -14,6 +14,7 @@ from aiosd.daemon.sockets import TakenError
 from aiosd.daemon.surroundings import look_around
 from aiosd.daemon.version import own_version
 from aiosd.domain.errors import ConfigError
+from aiosd.store import failpoint
 from aiosd.store.layout import Layout
 
 # sysexits(3): a configuration error, which restarting cannot mend; and "try again later".
@@ -29,11 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = Options(options.config or Layout().settings, config_given=options.config is not None)
     try:
+        failpoint.arm(environment_variables().get(failpoint.VARIABLE, ""))
         if options.check:
             return _check(chosen)
         with asyncio.Runner(loop_factory=DirectLoop) as runner:
             return runner.run(_serve(chosen))
-    except ConfigError as error:
+    except (ConfigError, failpoint.WrongOrderError) as error:
         print(f"aiosd: {error}", file=sys.stderr)  # noqa: T201 - before there is a journal
         return EX_CONFIG
     except TakenError as error:

@@ -42,6 +42,7 @@ from aiosd.policy.effects import (
     Settle,
 )
 from aiosd.policy.queues import Ticket
+from aiosd.policy.refusals import removed
 from aiosd.policy.router import Route, Wanted, route
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.codec import Envelope
@@ -287,8 +288,7 @@ class Broker:
         """Hand a request to its worker."""
         pending = self._requests[effect.request]
         self._energy.started(effect.request, effect.expert, pending.name)
-        pending.queue_seconds = effect.queue_seconds
-        pending.load_seconds = effect.load_seconds
+        pending.queue_seconds, pending.load_seconds = effect.queue_seconds, effect.load_seconds
         options = pending.run.options
         request = RunRequest(
             id=effect.request,
@@ -354,13 +354,14 @@ class Broker:
         ticket = detours.again(request, pending, error) if pending else None
         if ticket is not None:
             self._energy.ended(request)
-            # Not at once: the scheduler's present effects are not carried out yet.
-            self._loop.call_soon(self._queue, ticket)
+            self._loop.call_soon(self._queue, ticket)  # present effects are carried out first
         return ticket is not None
 
     def _queue(self, ticket: Ticket) -> None:
         """Let a request wait for another worker, unless it has ended meanwhile."""
-        if ticket.id in self._requests:
+        if ticket.expert not in self.scheduler.slots:
+            self._end(ticket.id, removed(ticket.expert))
+        elif ticket.id in self._requests:
             self.perform(self.scheduler.on_request(ticket, self._loop.time()))
 
     def _forget(self, request: int) -> Pending | None:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from aiosd.daemon.energy_keeper import EnergyKeeper
 from aiosd.daemon.events import Events
 from aiosd.daemon.facts import Facts
 from aiosd.daemon.fitting import Fitting
-from aiosd.daemon.frontend import Frontend
+from aiosd.daemon.frontend import Client, Frontend
 from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.levers import ClockKeeper, PowerHelper
@@ -42,6 +43,7 @@ from aiosd.policy.governor import SPARE_SHARE, Ledger
 from aiosd.policy.head import Head
 from aiosd.policy.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
+from aiosd.protocol.messages import ReleaseVerb
 from aiosd.store.footprints import Footprints
 from aiosd.store.heads import Heads
 
@@ -165,7 +167,7 @@ class Daemon:
     def _open_routing(self, environment: Mapping[str, str]) -> None:
         """Take up what the router has learned; the rest is learned when packages are known."""
         self._control.on_reload = self.reload
-        self._control.on_releases = lambda *verb: self._follow_releases().on_verb(*verb)
+        self._control.on_releases = self._on_releases
         layout = self._settings.layout()
         self._broker.routing.open(layout.success)
         self._cascade = Cascade(self._loop, self._broker, self._inventory)
@@ -267,6 +269,17 @@ class Daemon:
         if self._inventory.climbs and self._control.asks is self._broker:
             self._control.asks = self._cascade
 
+    def _on_releases(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
+        """Hand on a verb about releases; the first one has to wait for imports, nobody else has."""
+        if self._rollouts is None and self._tasks is not None:
+            self._tasks.create_task(self._on_first(client, request, verb))
+        else:
+            self._follow_releases().on_verb(client, request, verb)
+
+    async def _on_first(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
+        await asyncio.to_thread(import_module, "aiosd.daemon.rollouts")
+        self._follow_releases().on_verb(client, request, verb)
+
     def _follow_releases(self) -> "Rollouts":
         """Drive the releases that come by updates; who has none imports nothing of it."""
         if self._rollouts is None:
@@ -278,6 +291,7 @@ class Daemon:
                 self._environment,
                 lambda: self._power.cap_watts,
                 self._telemetry.predict,
+                self._workers.held_now,
             )
             made = make_rollouts(
                 self._loop, self._broker, self._inventory, self._events, (layout, board)

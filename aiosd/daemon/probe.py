@@ -51,6 +51,7 @@ class Board:
     environment: Mapping[str, str]
     cap_watts: Callable[[], float]
     predict: Callable[[str], float | None]
+    held_now: Callable[[str], int]
 
 
 def alias_of(name: str, release: int) -> str:
@@ -89,12 +90,13 @@ class Probe:
         alias = alias_of(row.name, row.release)
         await self._load(alias)
         verdict = await self.check(row)
+        held = await self._desk.do(lambda: self._board.held_now(alias))
         collisions = await self._collisions(installed)
         slot = self._broker.scheduler.slots[alias]
         return Report(
             passed=verdict.cases - len(verdict.failures),
             cases=verdict.cases,
-            peak_bytes=slot.peak_bytes,
+            peak_bytes=max(slot.peak_bytes, held),
             load_ms=slot.reload_seconds * 1e3,
             run_ms=verdict.run_ms,
             joules=self._board.predict(alias) or 0.0,

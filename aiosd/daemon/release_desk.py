@@ -29,7 +29,7 @@ class ReleaseDesk:
         self._loop = loop
         self._path = layout.ledger
         self._ledger: Ledger | None = None
-        self._thread = ThreadPoolExecutor(1, "releases")
+        self._thread: ThreadPoolExecutor | None = None
         self._slow: ThreadPoolExecutor | None = None
         self.releases = Releases(layout)
         self.budget_bytes: int | None = None
@@ -52,6 +52,8 @@ class ReleaseDesk:
 
         What was begun is done to its end, though nobody may wait for it any more.
         """
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "releases")
         return await self._loop.run_in_executor(self._thread, work)
 
     async def aside(self, work: Callable[[], Found]) -> Found:
@@ -68,11 +70,24 @@ class ReleaseDesk:
         """
         await self.do(lambda: self.ledger.put(row))
 
+    def rest(self) -> None:
+        """Let go of threads and ledger once what was asked for is done; they come back in need."""
+        ledger, self._ledger = self._ledger, None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            if ledger is not None:
+                thread.submit(ledger.close)
+            thread.shutdown(wait=False)
+        if self._slow is not None:
+            self._slow.shutdown(wait=False)
+            self._slow = None
+
     def close(self) -> None:
-        """Wait for what is being done, and let go of the ledger."""
-        self._thread.shutdown()
+        """Wait for what is being done, and let go of everything."""
+        if self._thread is not None:
+            self._thread.shutdown()
         if self._slow is not None:
             self._slow.shutdown(wait=False, cancel_futures=True)
         if self._ledger is not None:
             self._ledger.close()
-            self._ledger = None
+        self._thread = self._slow = self._ledger = None

@@ -147,7 +147,11 @@ class Rollouts:
             raise BusyError("the daemon is starting", retry_after_seconds=1.0)
         task = self._group.create_task(self._answer(client, request, verb))
         self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asked.discard(task)
+        self._rest()
 
     async def _answer(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
         """Do what a verb says, and tell how that went."""
@@ -197,6 +201,7 @@ class Rollouts:
     async def _on_rollback(self, name: str) -> Body:
         """Go back to the release before, and tell when that serves."""
         journey = await self._known(name)
+        await self._check_floor(journey.row)
         try:
             task = await self._turn(journey, RolledBack("rolled back by the operator"))
         except TransitionError:
@@ -210,6 +215,22 @@ class Rollouts:
             await asyncio.wait([task])
         active = await self.desk.do(lambda: self.desk.releases.active(name))
         return {**_told(journey.row), "active": active}
+
+    async def _check_floor(self, row: Rollout) -> None:
+        """Refuse to go back to what the publisher has ruled out; a failing release may still.
+
+        Raises:
+            InvalidError: the release before is below the security floor of the present one.
+        """
+        published = await self.desk.do(lambda: self.desk.releases.release(row.name, row.release))
+        floor = published.security_floor if published else 0
+        if row.old_release and row.old_release < floor:
+            raise InvalidError(
+                f"release {row.release} of {row.name} says that none below {floor} is safe, and "
+                f"{row.old_release} is what was there before; to install it all the same: "
+                "aiosctl install --allow-older",
+                field="expert",
+            )
 
     async def _on_cancel(self, name: str) -> Body:
         """Give a release up."""
@@ -315,6 +336,12 @@ class Rollouts:
         self.swap.detours.watchers.pop(name, None)
         if not self._tasks and not self.swap.detours.seats:
             self._broker.detours = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """Where nobody asks and nothing goes on, need nothing."""
+        if not self._tasks and not self._asked:
+            self.desk.rest()
 
     def _on_rest(self, expert: str, reason: str) -> None:
         """An expert rests after failures: on trial, that is the new release's end."""

@@ -36,6 +36,7 @@ from aiosd.protocol.pipe import (
     RunRequest,
     WorkerReady,
 )
+from aiosd.sensors.memory import read_process
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,12 @@ class Workers:
     def held(self, pss: int, own: int) -> int:
         """Return what a worker counts in the books: see `Ledger`."""
         return pss if self._hosts is None else own
+
+    def held_now(self, expert: str) -> int:
+        """Return what a loaded expert's worker holds at this moment; takes milliseconds."""
+        worker = self.workers.get(expert)
+        memory = read_process(worker.ready.pid) if worker and worker.ready else None
+        return self.held(memory.pss_bytes, memory.own_bytes) if memory else 0
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` everything from now on."""

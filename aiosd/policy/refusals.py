@@ -1,6 +1,12 @@
 """Why a request ends without an answer, in words and numbers for whoever must act."""
 
-from aiosd.domain.errors import BusyError, DeadlineError, ExpertFailedError, OverRamError
+from aiosd.domain.errors import (
+    BusyError,
+    DeadlineError,
+    ExpertFailedError,
+    OverRamError,
+    UnknownExpertError,
+)
 from aiosd.domain.expert import ExpertState
 from aiosd.policy.governor import Ledger
 from aiosd.policy.queues import Ticket
@@ -47,6 +53,11 @@ def overgrown(slot: Slot, held_bytes: int, ledger: Ledger) -> OverRamError:
         have_bytes=reserved,
         cap_bytes=ledger.cap_bytes,
     )
+
+
+def removed(expert: str) -> UnknownExpertError:
+    """Say that an expert is not installed any more."""
+    return UnknownExpertError(f"expert {expert!r} was removed", expert=expert)
 
 
 def crashed(expert: str, reason: str) -> ExpertFailedError:

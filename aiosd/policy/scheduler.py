@@ -7,14 +7,14 @@ them waits, logs or looks at the world.
 from collections.abc import Iterable
 
 from aiosd.domain.allowance import Allowance
-from aiosd.domain.errors import AiosdError, CancelledError, UnknownExpertError
+from aiosd.domain.errors import AiosdError, CancelledError
 from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.effects import Effect, Interrupt, Kill, Refuse, Settle
 from aiosd.policy.governor import Ledger
 from aiosd.policy.planning import Planner
 from aiosd.policy.pressure import Growth, Lack, MemoryNews
 from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, resting, stopping
+from aiosd.policy.refusals import crashed, hung, late, over_ram, passed, removed, resting, stopping
 from aiosd.policy.residency import Residency
 from aiosd.policy.rules import SchedulerRules
 from aiosd.policy.slots import ExpertFacts, Slot
@@ -65,8 +65,7 @@ class Scheduler:
             slot = self.slots[name]
             slot.removed = True
             self._residency.ask_to_leave(slot)
-            gone = UnknownExpertError(f"expert {name!r} was removed", expert=name)
-            effects += self._waiting.refuse(slot, gone)
+            effects += self._waiting.refuse(slot, removed(name))
             if not slot.loaded:
                 del self.slots[name]
         return effects + self._residency.sweep(now) + self._plan(now)

@@ -15,6 +15,10 @@ VARIABLE = "AIOSD_FAILPOINT"
 Action = Callable[[str], None]
 
 
+class WrongOrderError(ValueError):
+    """The variable holds something that is no order."""
+
+
 class _Armed:
     """What a point does, for this process."""
 
@@ -35,7 +39,7 @@ def arm(order: str) -> None:
     """Arm one point by an order such as `blob.fsync:enospc`; an empty one disarms.
 
     Raises:
-        ValueError: the order is none.
+        WrongOrderError: it is none.
     """
     if not order:
         act_by(None)
@@ -43,7 +47,7 @@ def arm(order: str) -> None:
     name, _, how = order.partition(":")
     failure = FAILURES.get(how)
     if not name or failure is None:
-        raise ValueError(f"{VARIABLE}={order}: not of the form name:{'|'.join(FAILURES)}")
+        raise WrongOrderError(f"{VARIABLE}={order}: not of the form name:{'|'.join(FAILURES)}")
 
     def act(reached: str) -> None:
         if reached == name:

@@ -154,10 +154,9 @@ class Ledger:
         """
         data = msgspec.json.encode(row)
         with self._writing("put") as database:
-            found = database.execute(
-                "SELECT row FROM rollouts WHERE name=?", (row.name,)
-            ).fetchone()
-            before = _decoded(found[0]) if found else None
+            before = _row(database, row.name)
+            if before is not None and before.release > row.release:
+                raise LedgerError(self.path, f"release {before.release} is on its way already")
             database.execute("REPLACE INTO rollouts VALUES(?, ?)", (row.name, data))
             if before is None or _key(before) != _key(row):
                 _remember(database, row, data)

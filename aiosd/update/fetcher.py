@@ -43,14 +43,18 @@ class Reader:
 class Fetcher(FetcherInterface):
     """Fetches metadata of one folder; what tuf calls an address is a path in it."""
 
-    def __init__(self, reader: Reader, total_limit: int) -> None:
-        """Take what reads, and how many bytes may come in all, over all files."""
+    def __init__(self, reader: Reader, file_limit: int, total_limit: int) -> None:
+        """Take what reads, how many bytes a file may have, and how many may come in all.
+
+        Both hold whatever length somebody has signed for.
+        """
         self._reader = reader
+        self._most = file_limit
         self._left = total_limit
 
     def _fetch(self, url: str) -> Iterator[bytes]:  # type: ignore[explicit-override]
         """Yield the pieces of a file."""
-        yield self._reader.read(url, self._left)
+        yield self._reader.read(url, min(self._most, self._left))
 
     def download_bytes(self, url: str, max_length: int) -> bytes:  # type: ignore[explicit-override]
         """Return a file, at most `max_length` bytes; nothing is written to the disk.
@@ -60,7 +64,7 @@ class Fetcher(FetcherInterface):
                 `UpdateError` is its cause.
         """
         try:
-            data = self._reader.read(url, min(max_length, self._left))
+            data = self._reader.read(url, min(max_length, self._most, self._left))
         except UpdateError as error:
             if error.fault is Fault.NOT_FOUND:
                 raise DownloadHTTPError(str(error), _NOT_FOUND) from error

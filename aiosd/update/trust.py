@@ -247,7 +247,7 @@ class Session:
             self._updater = Updater(
                 str(scratch),
                 base,
-                fetcher=Fetcher(reader, TOTAL_BYTES),
+                fetcher=Fetcher(reader, SNAPSHOT_BYTES, TOTAL_BYTES),
                 config=UpdaterConfig(
                     max_root_rotations=MOST_ROTATIONS,
                     max_delegations=MOST_DELEGATIONS,

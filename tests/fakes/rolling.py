@@ -25,7 +25,15 @@ class Rolling:
         self.layout = layout(daemon.folder)
         self._admin: RawClient | None = None
 
-    def stage(self, release: int, *, old: int = 1, says: str = "hi", **package: object) -> None:
+    def stage(
+        self,
+        release: int,
+        *,
+        old: int = 1,
+        says: str = "hi",
+        security_floor: int = 0,
+        **package: object,
+    ) -> None:
         """Do what the updater does, up to the row in the ledger.
 
         The release's self-test asks "hi" and expects what it `says`.
@@ -34,6 +42,7 @@ class Rolling:
         made: dict[str, Any] = tree(self.name, release, files)
         cases = [{"text": "hi", "expect": {"text": says}}]
         made["package"] |= {"self_test": {"cases": cases}, **package}
+        made["security_floor"] = security_floor
         data = encode_release(made)
         releases = Releases(self.layout)
         fill(releases.blobs, files)

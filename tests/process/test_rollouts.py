@@ -1,5 +1,6 @@
 """A release comes to a daemon that serves: it serves on, whatever the release is worth."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,16 @@ def test_the_operator_goes_back_and_the_release_is_not_kept(rolling: Rolling) ->
     assert other.code == "invalid"
 
 
+def test_the_operator_does_not_go_back_below_the_security_floor(rolling: Rolling) -> None:
+    rolling.stage(2, security_floor=2)
+    rolling.daemon.start(rollout={"canary_requests": 0})
+    rolling.reach("collected")
+    answer = rolling.admin.ask(Rollback(expert="one"))
+    assert isinstance(answer, Error)
+    assert "none below 2 is safe" in answer.message
+    assert release_of(rolling.daemon.client().say("one", "x")) == 2
+
+
 def test_a_hold_stops_a_canary_and_lets_it_begin_again(rolling: Rolling) -> None:
     daemon = rolling.daemon.start(rollout=CANARY)
     client = daemon.client()
@@ -160,6 +171,20 @@ def test_a_staged_release_is_found_at_start(rolling: Rolling) -> None:
     rolling.daemon.start(rollout={"canary_requests": 0})
     rolling.reach("collected")
     assert release_of(rolling.daemon.client().say("one", "x")) == 2
+
+
+@pytest.mark.parametrize("point", ["ledger.put.committed", "activate.begin", "link.renamed"])
+def test_a_daemon_that_dies_in_the_midst_of_a_commit_finishes_it(
+    rolling: Rolling, point: str
+) -> None:
+    rolling.stage(2)
+    daemon = rolling.daemon
+    daemon.configure(rollout={"canary_requests": 0})
+    daemon.process = daemon.spawn(AIOSD_FAILPOINT=f"{point}:kill")
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.start()
+    rolling.reach("collected")
+    assert release_of(daemon.client().say("one", "x")) == 2
 
 
 def test_an_expert_that_was_not_here_is_there_once_it_passed(rolling: Rolling) -> None:

@@ -202,9 +202,9 @@ def _delta(board: Board) -> None:
     if not blobs.has(digest, len(old)):
         blobs.part(digest).write_bytes(old)
         blobs.adopt(digest, len(old))
-    _, old_index = index_file(blobs.path(digest), 1024)
+    _, old_index = index_file(blobs.path(digest), chunk=1024)
     wanted = _on_stick(board, new, new)
-    _, index = index_file(board.root / "stick" / wanted.address, 1024)
+    _, index = index_file(board.root / "stick" / wanted.address, chunk=1024)
     found = plan({digest: old_index}, index)
 
     def fill(handle: int) -> list[Range]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from aiosd.daemon.broker import Broker
+from aiosd.daemon.detours import Detours
 from aiosd.daemon.frontend import Client
 from aiosd.domain.confinement import Confinement
 from aiosd.domain.energy import EnergyFigure
@@ -363,3 +364,40 @@ async def test_a_short_machine_is_told_whether_anybody_goes() -> None:
     stage.broker.on_done("one", done(stage.workers.runs["one"].id))
     assert stage.broker.loader.on_pressure()
     assert stage.events.topics[-1] == "expert.evicted"
+
+
+async def test_what_a_release_on_trial_fails_is_answered_by_the_experts_own_worker() -> None:
+    stage = Stage()
+    stage.broker.detours = Detours()
+    stage.broker.detours.seats["one"] = "two"  # as if that were another release of it
+    stage.warm("one")
+    stage.ask(b"1", "one")
+    stage.warm("two")
+    first = stage.workers.runs["two"].id
+    failed = Failed(id=first, code="expert_failed", message="no", details={})
+    stage.broker.on_failed("two", failed)
+    await asyncio.sleep(0)
+    assert stage.answers(b"1") == []
+    stage.warm("one")
+    assert stage.workers.runs["one"].id == first
+    stage.broker.on_done("one", done(first))
+    (end,) = stage.answers(b"1")
+    assert isinstance(end, End)
+    assert end.outcome.expert == "one"
+    assert stage.broker.held_bytes == 0
+
+
+async def test_a_request_whose_expert_goes_with_its_trial_is_told_so() -> None:
+    stage = Stage()
+    detours = stage.broker.detours = Detours()
+    detours.seats["one"] = "two"
+    stage.ask(b"1", "one")
+    detours.seats.clear()
+    facts = [ExpertFacts("chat", 10 * MIB, threads=2)]
+    stage.broker.perform(stage.broker.scheduler.on_catalogue(facts, [], 0.0))
+    stage.broker.on_worker_exited("two", "unloaded")
+    await asyncio.sleep(0)
+    (error,) = stage.answers(b"1")
+    assert isinstance(error, Error)
+    assert error.code == "unknown_expert"
+    assert stage.broker.held_bytes == 0

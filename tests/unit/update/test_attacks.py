@@ -122,6 +122,26 @@ def test_attack_endless_data_ends_at_the_limit_of_each_file(attacked: Board, pat
     assert attacked.mirror.sent < trust.SNAPSHOT_BYTES + 8_000_000
 
 
+@pytest.mark.parametrize("role", ["snapshot", "targets"])
+def test_attack_endless_data_of_a_length_that_was_signed_for_ends_all_the_same(
+    attacked: Board, role: str
+) -> None:
+    # Who stole the online keys can sign for any length.
+    repository = attacked.repository
+    offer(attacked)
+    meta = MetaFile(repository.targets.version, length=10**10)
+    if role == "targets":
+        repository.snapshot.meta["targets.json"] = meta
+        repository.put_snapshot()
+    else:
+        repository.timestamp.snapshot_meta = MetaFile(repository.snapshot.version, length=10**10)
+        repository.put_timestamp()
+    attacked.mirror.sent = 0
+    attacked.mirror.mischief = on(f".{role}.json", endless)
+    assert attacked.fault() is Fault.TOO_LONG
+    assert attacked.mirror.sent < trust.SNAPSHOT_BYTES + 8_000_000
+
+
 def test_attack_endless_data_in_a_blob_ends_at_its_signed_size(attacked: Board) -> None:
     offer(attacked)
     attacked.mirror.mischief = on(digest(MODEL), endless)

@@ -232,6 +232,7 @@ def configure(board: Board, mirror: Mirror) -> list[str]:
     token.write_text("secret\n")
     path.write_text(
         f'[paths]\nexperts = ["{board.layout.experts[0]}"]\nstate = "{board.layout.state}"\n'
+        f'sockets = "{board.root}/run"\n'
         f'[update]\nurl = "{board.mirror.url}"\nroot = "{root}"\nreserve = "0"\n'
         f'hawkbit = "{mirror.url}/{CONTROLLER}"\nhawkbit_token_file = "{token}"\n'
     )

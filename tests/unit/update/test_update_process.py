@@ -34,6 +34,7 @@ def settings(board: Board, extra: str = "") -> list[str]:
     root.write_bytes(board.bootstrap)
     path.write_text(
         f'[paths]\nexperts = ["{board.layout.experts[0]}"]\nstate = "{board.layout.state}"\n'
+        f'sockets = "{board.root}/run"\n'
         f'[update]\nurl = "{board.mirror.url}"\nroot = "{root}"\nreserve = "0"\n{extra}'
     )
     return ["--config", str(path)]

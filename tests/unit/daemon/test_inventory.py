@@ -1,0 +1,93 @@
+"""What is installed, and a release beside it that is tried out."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aiosd.daemon.inventory import Inventory, LoadRules
+from aiosd.domain.board import Machine
+from aiosd.domain.errors import PackageError, UnknownExpertError
+from aiosd.store.layout import Layout
+from aiosd.store.packages import Installed
+from tools.gguf.package import Made, write_expert, write_skill
+from tools.gguf.random_llama import Shape
+
+MACHINE = Machine(
+    ram_bytes=2**30,
+    cores=2,
+    isa=frozenset(),
+    architecture="x86_64",
+    kernel="",
+    cpu_model="",
+    board_model="",
+    word_bits=64,
+)
+RULES = LoadRules(
+    keep_alive_seconds=300.0,
+    park_after_seconds=-1.0,
+    load_limit_seconds=60.0,
+    threads=2,
+    own_process=False,
+)
+BASE = Made("base", Shape(64, 1, 2, 2, 128, 320, 64, "F32"), 64, 16)
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Inventory:
+    """A base, and an adapter on its model."""
+    experts = tmp_path / "experts"
+    experts.mkdir()
+    write_expert(experts, BASE)
+    write_skill(experts, "skill", BASE, seed=1)
+    layout = Layout(experts=(experts,), state=tmp_path)
+    made = Inventory(layout, MACHINE, RULES)
+    assert made.scan(layout, RULES).added == ["base", "skill"]
+    return made
+
+
+def renewed(inventory: Inventory, name: str) -> Installed:
+    """The same package as its next release."""
+    now = inventory.catalogue.experts[name]
+    return Installed(msgspec.structs.replace(now.manifest, release=2), now.folder)
+
+
+def test_a_release_on_trial_is_known_by_its_own_name_alone(inventory: Inventory) -> None:
+    before = dict(inventory.routes)
+    inventory.try_out("base@2", renewed(inventory, "base"))
+    assert inventory.routes == before
+    assert "base@2" in inventory.named
+    assert {fact.expert for fact in inventory.facts()} == {"base", "skill", "base@2"}
+    assert inventory.find("base@2").manifest.release == 2
+    _, order = inventory.order("base@2")
+    assert (order.manifest.name, order.manifest.release) == ("base", 2)
+    assert inventory.catalogue.experts["base"].manifest.release == 1
+
+
+def test_nothing_is_left_of_a_trial_that_has_ended(inventory: Inventory) -> None:
+    inventory.try_out("base@2", renewed(inventory, "base"))
+    inventory.end_trial("base@2")
+    assert inventory.named is inventory.routes
+    assert {fact.expert for fact in inventory.facts()} == {"base", "skill"}
+    with pytest.raises(UnknownExpertError):
+        inventory.find("base@2")
+
+
+def test_a_release_that_this_machine_cannot_run_is_not_taken_in(inventory: Inventory) -> None:
+    new = renewed(inventory, "base")
+    needs = msgspec.structs.replace(new.manifest.needs, isa=["warp"])
+    bad = Installed(msgspec.structs.replace(new.manifest, needs=needs), new.folder)
+    with pytest.raises(PackageError, match="lacks warp"):
+        inventory.try_out("base@2", bad)
+    assert inventory.trials == {}
+
+
+def test_an_adapter_changes_with_the_model_that_it_is_on(inventory: Inventory) -> None:
+    change = inventory.replace(renewed(inventory, "base"))
+    assert (change.added, change.removed, change.changed) == ([], [], ["base", "skill"])
+    assert inventory.replace(renewed(inventory, "skill")).changed == ["skill"]
+
+
+def test_a_release_that_replaces_another_is_what_a_scan_would_find(inventory: Inventory) -> None:
+    change = inventory.replace(inventory.catalogue.experts["base"])
+    assert change.changed == []
