@@ -93,7 +93,7 @@ class Cascade:
         until = None if seconds is None else self._loop.time() + seconds
         one = _Climb(client, envelope, run, until)
         relay = Relay(client.frontend.name, lambda answer: self._on_answer(one, answer))
-        one.relay = Client(relay, client.identity)
+        one.relay = Client(relay, client.name, client.uid)
         self._open.setdefault(client, {})[envelope.id] = one
         try:
             self._broker.on_run(one.relay, envelope, run)

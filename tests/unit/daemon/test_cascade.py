@@ -85,7 +85,7 @@ class Stage:
         self.broker, self.frontend = FakeBroker(), FakeFrontend()
         loop = asyncio.get_running_loop()
         self.cascade = Cascade(loop, self.broker, Shelf())  # type: ignore[arg-type]
-        self.client = Client(self.frontend, b"anna")  # type: ignore[arg-type]
+        self.client = Client(self.frontend, "anna")
 
     def ask(self, run: Run = ASKED, ident: bytes = b"1") -> None:
         self.cascade.on_run(self.client, Envelope(ident, run), run)
