@@ -32,15 +32,7 @@ from aiosd.domain.errors import AiosdError, ExpertFailedError, InvalidError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import (
-    Adjust,
-    Effect,
-    Limit,
-    Load,
-    Refuse,
-    Serve,
-    Settle,
-)
+from aiosd.policy.effects import Adjust, Effect, Limit, Load, Refuse, Serve, Settle
 from aiosd.policy.queues import Ticket
 from aiosd.policy.refusals import removed
 from aiosd.policy.router import Route, Wanted, route

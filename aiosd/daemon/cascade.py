@@ -186,7 +186,8 @@ def summed(outcomes: list[Outcome], doubt: str) -> Outcome:
         for each in before:
             usage = added(usage, each.usage)
         asked = ", ".join(each.expert for each in reversed(before))
-        last = replace(last, usage=usage, why=f"{last.why}, after {asked} was in doubt")
+        why = f"{last.why}, after {asked} was in doubt"
+        last = replace(last, usage=usage, why=why, decision=outcomes[0].decision)
     return replace(last, doubt=doubt) if doubt else last
 
 

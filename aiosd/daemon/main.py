@@ -34,7 +34,7 @@ from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import read_settings
 from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.stock import Stock
-from aiosd.daemon.surroundings import look_around, scheduler_rules
+from aiosd.daemon.surroundings import look_around, make_state_folder, scheduler_rules
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.views import Views
 from aiosd.daemon.workers import Workers
@@ -65,14 +65,6 @@ class Options:
     config_given: bool
 
 
-def _make_folder(path: Path) -> None:
-    """Make the state folder; a board with a read-only root is served without one."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        log.warning("no state is kept: %s: %s", path, error.strerror)
-
-
 class Daemon:
     """Everything that runs, and how it starts, reloads and stops."""
 
@@ -97,7 +89,7 @@ class Daemon:
         self._sockets = Sockets(
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
-        _make_folder(layout.state)
+        make_state_folder(layout.state)
         self._recall = Recall(loop, Footprints(layout.footprints), self._board())
         self._inventory = Inventory(
             layout, self._around.machine, self._load_rules(), self._recall.find

@@ -1,5 +1,6 @@
 """What the daemon finds around itself when it starts or reloads, and what follows for its parts."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from aiosd.policy.caps import RamCap, ram_cap
 from aiosd.policy.restart import RestartRules
 from aiosd.policy.rules import SchedulerRules
 from aiosd.sensors.memory import read_limits
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,11 @@ def scheduler_rules(settings: Settings, threads: int) -> SchedulerRules:
             window_seconds=settings.restart.window_seconds,
         ),
     )
+
+
+def make_state_folder(path: Path) -> None:
+    """Make the state folder; a board with a read-only root is served without one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("no state is kept: %s: %s", path, error.strerror)

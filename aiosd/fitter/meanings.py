@@ -20,8 +20,10 @@ from aiosd.policy.meaning import MOST_WORDS, MeaningFacts
 FILE = Path(__file__).parent / "meanings.bin"
 MAGIC = b"aiosd-words\x01\n"
 _SIZES = struct.Struct("<II")
-# What is compared with: so many prototypes of all routes together, found by so many rounds.
+# What is compared with: so many prototypes of all routes together, found by so many rounds; of many
+# routes a few each, while they stay within twice that.
 MOST_PROTOTYPES = 256
+A_FEW = 3
 _ROUNDS = 8
 # What the nearest prototype and the mean count; the mean of a handful of texts counts in full.
 NEAREST, MEAN, HANDFUL = 3.0, 3.0, 15
@@ -112,7 +114,7 @@ def compare(
     length = np.sqrt((sums * sums).sum(axis=1, keepdims=True))
     spoken = sums / np.maximum(length, 1)
     known = length[:, 0] >= 1
-    each = MOST_PROTOTYPES // routes
+    each = max(MOST_PROTOTYPES // routes, min(A_FEW, 2 * MOST_PROTOTYPES // routes))
     means, near, weights = [], [], []
     for route in range(routes):
         mine = spoken[(truth == route) & known]

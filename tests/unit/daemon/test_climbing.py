@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
-from aiosd.daemon.cascade import Cascade, added
+from aiosd.daemon.cascade import Cascade, added, summed
 from aiosd.daemon.frontend import Client
+from aiosd.domain.decision import Decision
 from aiosd.domain.errors import AiosdError, BusyError, CancelledError, InvalidError, NoRouteError
 from aiosd.domain.inputs import ImageInput, InputType, TextInput
 from aiosd.domain.manifest import Check
@@ -85,7 +86,7 @@ class Stage:
         self.broker, self.frontend = FakeBroker(), FakeFrontend()
         loop = asyncio.get_running_loop()
         self.cascade = Cascade(loop, self.broker, Shelf())  # type: ignore[arg-type]
-        self.client = Client(self.frontend, "api:anna")  # type: ignore[arg-type]
+        self.client = Client(self.frontend, "api:anna")
 
     def ask(self, run: Run = ASKED, ident: bytes = b"1") -> None:
         self.cascade.on_run(self.client, Envelope(ident, run), run)
@@ -243,6 +244,12 @@ async def test_what_a_small_text_model_gets_wrong_is_marked() -> None:
     stage.frontend.sent.clear()
     await stage.here(end("story", 1.0))
     assert outcome(stage.answer()).doubt == "arithmetic: small models get it wrong"
+
+
+def test_the_record_is_that_of_the_first_layer_where_it_was_decided() -> None:
+    decided = Decision(id=7, winner="small", why="")
+    first = replace(end("small", 0.4).outcome, decision=decided)
+    assert summed([first, end("large", 0.9).outcome], "").decision == decided
 
 
 def test_what_two_took_together_is_known_only_if_it_is_known_of_both() -> None:

@@ -1,0 +1,57 @@
+"""Answer small, check, go one layer up, through the real daemon."""
+
+import pytest
+from fakes.running import DaemonProcess
+
+from aiosd.domain.inputs import TextInput
+from aiosd.domain.request import Options
+from aiosd.protocol.messages import End, Run
+
+pytestmark = pytest.mark.process
+
+CHECK = '\n[check]\nkind = "{kind}"\nleast = 0.9\npassed = 500\nwrong = {wrong}\ndata = "made up"\n'
+ASKED = Run(task="echo", input=TextInput(text="one two"))
+
+
+def install(daemon: DaemonProcess, name: str, kind: str, mebibytes: int, wrong: int = 5) -> None:
+    path = daemon.install(name, mebibytes=mebibytes) / "expert.toml"
+    path.write_text(path.read_text() + CHECK.format(kind=kind, wrong=wrong))
+
+
+def outcome_of(daemon: DaemonProcess, run: Run) -> End:
+    answer = daemon.client().ask(run)
+    assert isinstance(answer, End)
+    return answer
+
+
+def test_two_that_agree_are_believed_and_what_both_took_is_told(daemon: DaemonProcess) -> None:
+    install(daemon, "a-small", "agreement", 4)
+    install(daemon, "b-large", "agreement", 64)
+    daemon.start()
+    outcome = outcome_of(daemon, ASKED).outcome
+    assert outcome.expert == "b-large"
+    assert outcome.why.endswith("after a-small was in doubt")
+    assert outcome.output["text"] == "one two"
+    assert not outcome.doubt
+    assert outcome.usage.load_ms > 0
+    named = outcome_of(daemon, Run(expert="a-small", input=TextInput(text="x"))).outcome
+    assert (named.expert, bool(named.doubt)) == ("a-small", False)
+    streamed = daemon.client().ask(
+        Run(task="echo", input=TextInput(text="x"), options=Options(stream=True))
+    )
+    assert streamed is not None
+
+
+def test_an_answer_that_nobody_confirms_is_given_and_marked(daemon: DaemonProcess) -> None:
+    install(daemon, "alone", "agreement", 1)
+    daemon.start()
+    outcome = outcome_of(daemon, ASKED).outcome
+    assert (outcome.expert, outcome.doubt) == ("alone", "no second answer agrees")
+
+
+def test_a_check_that_is_too_often_wrong_is_not_asked(daemon: DaemonProcess) -> None:
+    install(daemon, "a-small", "agreement", 4, wrong=100)
+    install(daemon, "b-large", "agreement", 64, wrong=100)
+    daemon.start()
+    outcome = outcome_of(daemon, ASKED).outcome
+    assert (outcome.expert, bool(outcome.doubt)) == ("a-small", False)
