@@ -1,0 +1,36 @@
+"""Temperature and the threshold of "none", set on what the int8 file itself gives."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.distill.table import NONE
+from tools.distill.top_k import softmax
+
+RETAINED = 0.95
+_GRID = np.geomspace(0.05, 10.0, 400)
+
+
+def temperature_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the temperature under which the labels are likeliest (Guo et al. 2017)."""
+    known = labels > NONE
+    rows, truth = logits[known], labels[known]
+
+    def loss(temperature: float) -> float:
+        shares = softmax(rows / np.float32(temperature))[np.arange(len(truth)), truth]
+        return float(-np.log(np.maximum(shares, 1e-12)).mean())
+
+    return round(float(min(_GRID, key=loss)), 4)
+
+
+def none_below(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> float:
+    """Return the score that 95 of 100 rows of a label reach."""
+    best = softmax(logits[labels > NONE] / np.float32(temperature)).max(axis=1)
+    return round(float(np.quantile(best, 1.0 - RETAINED)), 4)
+
+
+def auroc(known: NDArray[np.float32], foreign: NDArray[np.float32]) -> float:
+    """Return how often a known row's score is over a foreign one's (ties count half)."""
+    ordered = np.sort(foreign)
+    under = np.searchsorted(ordered, known, "left")
+    alike = np.searchsorted(ordered, known, "right") - under
+    return float((under + 0.5 * alike).mean() / len(foreign))

@@ -1,0 +1,120 @@
+"""A recipe: the one file that says what is distilled from what, how; strict to the key."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from aiosd.domain.manifest import Name
+from tools.distill.fault import RecipeError
+from tools.distill.methods import METHODS, MethodName
+from tools.distill.spec import StudentSpec
+from tools.distill.table import Problem
+from tools.distill.teachers.spec import TeacherSpec
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a recipe: frozen, and an unknown key is an error."""
+
+
+class DataPart(_Part, frozen=True, kw_only=True):
+    """Where examples come from.
+
+    `source` names a reader of `sources.py`, `transfer` readers whose texts are used without their
+    labels, at most `transfer_most` of them. `path` is a file of the owner's for the reader `rows`.
+    `allow` names what the checks may find and training goes on all the same.
+    """
+
+    source: str
+    path: str = ""
+    transfer: list[str] = msgspec.field(default_factory=list)
+    transfer_most: Count = 100_000
+    allow: list[Problem] = msgspec.field(default_factory=list)
+
+
+class MethodPart(_Part, frozen=True, kw_only=True):
+    """How the student learns: names of `methods.py`, and their numbers.
+
+    `temperature` T softens teacher and student; `mixing` is the share of the teacher's part of the
+    loss, the rest is that of the labels (Hinton et al. 2015). `top_k` logits of each answer are
+    kept. `variants` are made of each example where a method makes any. `hold_back` is the share
+    of the hardest examples that a curriculum begins without. `sparsity` is the share of weights
+    that pruning takes.
+    """
+
+    names: list[MethodName]
+    temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 2.0
+    mixing: Share = 0.7
+    top_k: Annotated[int, Meta(ge=1, le=1024)] = 8
+    variants: Count = 0
+    hold_back: Share = 0.3
+    sparsity: Share = 0.0
+
+
+class TrainingPart(_Part, frozen=True, kw_only=True):
+    """How long and how fast; a checkpoint is written after every epoch."""
+
+    epochs: Annotated[int, Meta(ge=1, le=10_000)]
+    batch: Annotated[int, Meta(ge=1, le=65_536)] = 128
+    rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 5e-3
+    smoothing: Share = 0.0
+    drop: Share = 0.0
+    foreign_weight: Annotated[float, Meta(ge=0.0)] = 0.5
+
+
+class PackagePart(_Part, frozen=True, kw_only=True):
+    """What the package says; the words are in `words`, a template beside the recipe."""
+
+    words: str
+    max_bytes: Annotated[int, Meta(ge=1)] = 4_000_000
+
+
+class Recipe(_Part, frozen=True, kw_only=True):
+    """The whole of a recipe."""
+
+    format: Annotated[int, Meta(ge=1, le=1)] = 1
+    name: Name
+    task: Literal["text.classify", "audio.classify", "series.anomaly", "text.extract"]
+    seed: Count = 0
+    notes: str = ""
+    data: DataPart
+    teacher: TeacherSpec
+    student: StudentSpec
+    method: MethodPart
+    training: TrainingPart
+    package: PackagePart
+
+    def digest(self) -> str:
+        """Return what makes two recipes the same run: all but the notes."""
+        plain = msgspec.structs.replace(self, notes="")
+        return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe and hold its parts against each other.
+
+    Raises:
+        RecipeError: the file is not there or not TOML, a key is unknown, a value is out of its
+            range, or a method does not fit the student; the message names the place.
+    """
+    try:
+        recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: {error}") from None
+    if not recipe.method.names:
+        raise RecipeError(f"{path}: method.names is empty; `recipes` lists them")
+    for name in recipe.method.names:
+        fits = METHODS[name].students
+        if recipe.student.kind not in fits:
+            raise RecipeError(
+                f"{path}: {name} does not fit a student of kind {recipe.student.kind}; "
+                f"it fits {', '.join(fits)}"
+            )
+    return recipe

@@ -1,0 +1,246 @@
+"""Readers of data by name: what a recipe's `data.source` and `data.transfer` may say.
+
+Each brings its fixed split. `held` is never learned from, nor chosen by; `tuning` sets temperature
+and thresholds; both are kept out of every transfer text by normal form.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tools.distill.checks import without_leaks, without_repeats
+from tools.distill.fault import DataError, RecipeError
+from tools.distill.recipe import DataPart, Recipe
+from tools.distill.table import NONE, UNLABELLED, Material, Table, unlabelled
+
+TUNED_EACH = 4
+SEED_TUNING, SEED_SMS = 7, 11
+HELD_SHARE = 0.2
+
+
+def load(recipe: Recipe, assets: Path) -> Material:
+    """Return the material of a recipe, its transfer texts added.
+
+    Raises:
+        RecipeError: a reader has no such name.
+        DataError: a file is not there or not what it should be.
+    """
+    part = recipe.data
+    try:
+        material = _reader(SOURCES, part.source)(assets, part)
+        texts = [text for name in part.transfer for text in _reader(TRANSFERS, name)(assets)]
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise DataError(f"the data of {part.source} cannot be read: {error}") from None
+    if not texts:
+        return material
+    table = without_repeats(unlabelled([" ".join(text.split()) for text in texts if text.strip()]))
+    table = without_leaks(table, material.held, material.tuning, material.train)
+    order = np.random.default_rng(recipe.seed).permutation(len(table))[: part.transfer_most]
+    chosen = np.zeros(len(table), np.bool_)
+    chosen[order] = True
+    return Material(
+        material.labels,
+        material.train,
+        material.transfer + table.where(chosen),
+        material.tuning,
+        material.held,
+        material.named,
+        material.attribution,
+        material.extra,
+    )
+
+
+def _reader(readers: dict[str, Callable], name: str) -> Callable:  # type: ignore[type-arg]
+    if name not in readers:
+        raise RecipeError(f"data has no reader {name!r}; there are {', '.join(sorted(readers))}")
+    return readers[name]
+
+
+def clinc150(assets: Path, _part: DataPart) -> Material:
+    """CLINC150: `train` and `oos_train` to learn, four of each intent to tune, `val` held."""
+    folder = assets / "text" / "clinc150"
+    lists = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    domains = json.loads((folder / "domains.json").read_text(encoding="utf-8"))
+    domain_of = {intent: domain for domain, intents in domains.items() for intent in intents}
+    labels = sorted({label for _, label in lists["train"]})
+    number = {label: at for at, label in enumerate(labels)}
+
+    def table(*names: str) -> Table:
+        rows = [row for name in names for row in lists[name]]
+        return Table(
+            [text for text, _ in rows],
+            np.array([number.get(label, NONE) for _, label in rows], np.int64),
+            [domain_of.get(label, "none") for _, label in rows],
+        )
+
+    known = table("train", "oos_train")
+    held = table("val", "oos_val")
+    chance = np.random.default_rng(SEED_TUNING)
+    tuned = np.zeros(len(known), np.bool_)
+    for label in range(NONE, len(labels)):
+        mine = np.flatnonzero(known.labels == label)
+        count = TUNED_EACH if label > NONE else 20
+        tuned[chance.permutation(mine)[:count]] = True
+    tuning = known.where(tuned)
+    # A sentence of `val` that `train` has too would prove nothing.
+    train = without_leaks(known.where(~tuned), held, tuning)
+    return Material(
+        tuple(labels),
+        train,
+        unlabelled([]),
+        tuning,
+        held,
+        "CLINC150 val and oos_val",
+        "CLINC150, S. Larson et al. 2019, CC BY 3.0",
+    )
+
+
+def sms_spam(assets: Path, _part: DataPart) -> Material:
+    """The SMS Spam Collection: a fifth of the groups of near duplicates held, a tenth to tune."""
+    from tools.train.splits import hold_out, twin_groups  # noqa: PLC0415 - needs scipy
+
+    path = assets / "text" / "sms_spam" / "sms_dev.tsv"
+    rows = [line.split("\t", 1) for line in path.read_text(encoding="utf-8").split("\n")]
+    rows = [row for row in rows if len(row) == 2 and row[1].strip()]
+    whole = Table(
+        [text for _, text in rows],
+        np.array([("ham", "spam").index(label) for label, _ in rows], np.int64),
+        [_kind_of(label, text) for label, text in rows],
+    )
+    groups = twin_groups([str(each) for each in whole.inputs])
+    held = hold_out(groups, HELD_SHARE, SEED_SMS)
+    rest = whole.where(~held)
+    tuned = hold_out(groups[~held], 0.1, SEED_TUNING)
+    modern = Path(__file__).parents[1] / "train" / "sms_modern.tsv"
+    own = _rows_of(modern, ("ham", "spam"))
+    train = without_leaks(rest.where(~tuned) + own, whole.where(held), rest.where(tuned))
+    return Material(
+        ("ham", "spam"),
+        train,
+        unlabelled([]),
+        rest.where(tuned),
+        whole.where(held),
+        f"UCI SMS Spam, {int(held.sum())} messages held out by group of near duplicates",
+        "UCI SMS Spam Collection v.1, T. A. Almeida and J. M. Gómez Hidalgo, CC BY 4.0",
+    )
+
+
+def _kind_of(label: str, text: str) -> str:
+    digits = "5 digits or more" if sum(map(str.isdigit, text)) >= 5 else "fewer digits"
+    return f"{label}, {digits}"
+
+
+def rows(_assets: Path, part: DataPart) -> Material:
+    """A file of the owner's, a line each: split, tab, label, tab, text; split names the table.
+
+    Splits are train, transfer, tuning and held; a label `-` says that nobody labelled the row,
+    `none` that it is of none of the labels.
+    """
+    path = Path(part.path)
+    found: dict[str, list[tuple[str, str]]] = {
+        "train": [],
+        "transfer": [],
+        "tuning": [],
+        "held": [],
+    }
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        cells = line.split("\t", 2)
+        if len(cells) != 3 or cells[0] not in found:
+            raise DataError(f"{path}, line {number}: not split, label and text between tabs")
+        found[cells[0]].append((cells[1], cells[2]))
+    labels = sorted({label for label, _ in found["train"]} - {"-", "none"})
+    return Material(
+        tuple(labels),
+        *(
+            _table([text for _, text in found[name]], [label for label, _ in found[name]], labels)
+            for name in ("train", "transfer", "tuning", "held")
+        ),
+        named=f"{path.name}, {len(found['held'])} held-out rows",
+    )
+
+
+def _table(texts: list[str], said: list[str], labels: Sequence[str]) -> Table:
+    special = {"-": UNLABELLED, "none": NONE}
+    number = {**{label: at for at, label in enumerate(labels)}, **special}
+    numbers = np.array([number.get(label, UNLABELLED) for label in said], np.int64)
+    return Table(texts, numbers, said)
+
+
+def _rows_of(path: Path, labels: Sequence[str]) -> Table:
+    """Read `label<TAB>text` lines."""
+    cells = [line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return _table([text for _, text in cells], [label for label, _ in cells], labels)
+
+
+def safety(assets: Path, part: DataPart) -> Material:
+    """Requests to refuse, to keep on the board, or neither: see `safety.py`."""
+    from tools.distill.safety import read_safety  # noqa: PLC0415 - only for this source
+
+    return read_safety(assets, part)
+
+
+def keyword(assets: Path, part: DataPart) -> Material:
+    """Command words spoken by espeak-ng, judged on recorded ones: see `voices.py`."""
+    from tools.distill.voices import read_keywords  # noqa: PLC0415 - only for this source
+
+    return read_keywords(assets, Path(part.path))
+
+
+def hwu64(assets: Path) -> Iterator[str]:
+    """The sentences of HWU64 (CC BY 4.0)."""
+    for path in sorted((assets / "text" / "hwu64").glob("kfold_*_test.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield str(json.loads(line)["text"])
+
+
+def snips(assets: Path) -> Iterator[str]:
+    """The sentences of SNIPS (CC0)."""
+    for path in sorted((assets / "text" / "snips").glob("train_*_full.json")):
+        for records in json.loads(path.read_text(encoding="latin-1")).values():
+            for record in records:
+                yield "".join(str(part["text"]) for part in record["data"])
+
+
+def banking77(assets: Path) -> Iterator[str]:
+    """The questions of BANKING77 (CC BY 4.0)."""
+    path = assets / "text" / "banking77" / "train.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield row["text"]
+
+
+def clinc_texts(assets: Path) -> Iterator[str]:
+    """The sentences of CLINC150 `train`, without their labels (CC BY 3.0)."""
+    lists = json.loads((assets / "text" / "clinc150" / "train.json").read_text(encoding="utf-8"))
+    for name in ("train", "oos_train"):
+        for text, _ in lists[name]:
+            yield str(text)
+
+
+def comments(assets: Path) -> Iterator[str]:
+    """Comments on a blog (Apache-2.0)."""
+    path = assets / "text" / "comment_spam" / "lmblog_comments.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file):
+            yield max(row, key=len)
+
+
+SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
+    "clinc150": clinc150,
+    "sms-spam": sms_spam,
+    "rows": rows,
+    "safety": safety,
+    "keyword": keyword,
+}
+TRANSFERS: dict[str, Callable[[Path], Iterator[str]]] = {
+    "hwu64": hwu64,
+    "snips": snips,
+    "banking77": banking77,
+    "clinc150": clinc_texts,
+    "comments": comments,
+}

@@ -1,0 +1,132 @@
+"""One student learning in epochs; every epoch's chance comes from its number and the seed."""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tools.distill.curriculum import shown
+from tools.distill.recipe import MethodPart, TrainingPart
+from tools.distill.students.loss import loss_of
+
+WARM_UP = 0.1
+CLIP = 5.0
+
+
+class Feed(Protocol):
+    """Inputs of a student, by row."""
+
+    def draw(
+        self,
+        rows: NDArray[np.int64],
+        drop: float = 0.0,
+        generator: np.random.Generator | None = None,
+    ) -> Any:
+        """Return what the network takes for these rows; a share `drop` of the input is zeroed."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What is learned: labels (n,), the teacher's logits (n, classes) or NaN, how hard each is."""
+
+    labels: NDArray[np.int64]
+    soft: NDArray[np.float32] | None = None
+    hardness: NDArray[np.float32] | None = None
+
+
+class TorchLearner:
+    """A network, its optimizer and its lesson; AdamW, one cycle of the rate over the run."""
+
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        feed: Feed,
+        lesson: Lesson,
+        settings: tuple[TrainingPart, MethodPart],
+        seed: int,
+    ) -> None:
+        """Take them; nothing is learned yet."""
+        torch.set_num_threads(1)
+        self.net = net
+        self._feed, self._lesson, self._seed = feed, lesson, seed
+        self._training, self._method = settings
+        self._optimizer = torch.optim.AdamW(net.parameters(), self._training.rate, weight_decay=0.0)
+        self._labels = torch.from_numpy(lesson.labels)
+        self._soft = None if lesson.soft is None else torch.from_numpy(lesson.soft)
+
+    def epoch(self, number: int, tick: Callable[[float], None]) -> dict[str, float]:
+        """Learn from every row that this epoch shows, once."""
+        torch.manual_seed(self._seed * 10_000 + number)
+        chance = np.random.default_rng([self._seed, number])
+        rows = self._rows(number)
+        batches = np.array_split(chance.permutation(rows), -(-len(rows) // self._training.batch))
+        self.net.train()
+        total = 0.0
+        for at, places in enumerate(batches):
+            self._set_rate((number + at / len(batches)) / self._training.epochs)
+            total += self._step(places, chance)
+            tick((at + 1) / len(batches))
+        self.net.eval()
+        self._prune((number + 1) / self._training.epochs)
+        return {"loss": total / len(batches)}
+
+    def _rows(self, number: int) -> NDArray[np.int64]:
+        count = len(self._lesson.labels)
+        if self._lesson.hardness is None:
+            return np.arange(count)
+        keep = shown(self._lesson.hardness, number, self._training.epochs, self._method.hold_back)
+        return np.flatnonzero(keep)
+
+    def _step(self, places: NDArray[np.int64], chance: np.random.Generator) -> float:
+        drawn = self._feed.draw(places, self._training.drop, chance)
+        method = self._method
+        loss = loss_of(
+            self.net(drawn),
+            self._labels[places],
+            None if self._soft is None else self._soft[places],
+            temperature=method.temperature,
+            mixing=method.mixing,
+            smoothing=self._training.smoothing,
+            foreign_weight=self._training.foreign_weight,
+        )
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def _set_rate(self, done: float) -> None:
+        warm = min(1.0, done / WARM_UP + 1e-2)
+        fall = 0.5 * (1 + math.cos(math.pi * max(0.0, (done - WARM_UP) / (1 - WARM_UP))))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._training.rate * warm * max(fall, 1e-3)
+
+    def _prune(self, done: float) -> None:
+        """Zero the smallest weights; the share grows by the cubic law (Zhu, Gupta 2017)."""
+        share = self._method.sparsity * (1 - (1 - done) ** 3)
+        if "prune" not in self._method.names or not share:
+            return
+        with torch.no_grad():
+            for weight in self.net.parameters():
+                if weight.ndim > 1:
+                    limit = weight.abs().flatten().kthvalue(max(1, int(share * weight.numel())))[0]
+                    weight.mul_(weight.abs() > limit)
+
+    def state(self) -> bytes:
+        """Return network and optimizer."""
+        file = io.BytesIO()
+        torch.save({"net": self.net.state_dict(), "optimizer": self._optimizer.state_dict()}, file)
+        return file.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Go on from such a state."""
+        kept = torch.load(io.BytesIO(state), weights_only=True)
+        self.net.load_state_dict(kept["net"])
+        self.net.eval()
+        self._optimizer.load_state_dict(kept["optimizer"])

@@ -1,0 +1,56 @@
+"""Networks over hashed n-grams as a teacher: wider than the student, several seeds, trained here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
+from tools.distill.table import NONE, Input, Table
+from tools.distill.teachers.scikit import fit_digest
+from tools.distill.teachers.spec import Network
+from tools.train.bags import BagNet, Bags, Recipe, train
+from tools.train.features import features
+
+
+class NetworkTeacher:
+    """The mean of the members' logits."""
+
+    batch = 512
+
+    def __init__(self, spec: Network, table: Table, seed: int) -> None:
+        """Train the members; rows of no label are pushed towards an even spread."""
+        self._steps = (
+            TextNormalize(),
+            TextHashNgrams(bits=spec.bits, chars=[2, 5], words=[1, 2], weight="binary"),
+        )
+        self.fingerprint = f"{fit_digest('network', spec, table)} seed {seed}"
+        known, foreign = table.where(table.labels > NONE), table.where(table.labels == NONE)
+        rows = Bags(features([str(each) for each in known.inputs], self._steps))
+        strange = foreign if len(foreign) else known
+        others = Bags(features([str(each) for each in strange.inputs], self._steps))
+        self._members: list[BagNet] = [
+            train(
+                rows,
+                known.labels,
+                others,
+                1 << spec.bits,
+                Recipe(
+                    hidden=spec.hidden,
+                    epochs=spec.epochs,
+                    seed=seed + member,
+                    foreign_weight=0.5 if len(foreign) else 0.0,
+                ),
+            )
+            for member in range(spec.members)
+        ]
+
+    def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
+        """Return logits (inputs, labels)."""
+        rows = Bags(features([str(each) for each in inputs], self._steps))
+        drawn = rows.draw(np.arange(len(inputs)))
+        with torch.no_grad():
+            found = torch.stack([member(drawn) for member in self._members]).mean(0)
+        answer: NDArray[np.float32] = found.numpy()
+        return answer

@@ -1,0 +1,72 @@
+"""A scikit-learn model as a teacher, fitted here on the labels over many hashed n-grams."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
+from tools.distill.table import NONE, Input, Table, key_of
+from tools.distill.teachers.spec import Scikit
+from tools.train.features import features
+
+
+def fit_digest(kind: str, spec: msgspec.Struct, table: Table) -> str:
+    """Return a fingerprint of a teacher that is fitted: its settings and all it learns from."""
+    digest = hashlib.sha256(json.dumps(msgspec.to_builtins(spec), sort_keys=True).encode())
+    for one, label in zip(table.inputs, table.labels, strict=True):
+        digest.update(key_of(one) + int(label).to_bytes(8, "big", signed=True))
+    return f"{kind} {digest.hexdigest()[:16]}"
+
+
+class ScikitTeacher:
+    """One linear model over hashed n-grams; logits are its decision values."""
+
+    batch = 1024
+
+    def __init__(self, spec: Scikit, table: Table, classes: int) -> None:
+        """Fit on the rows that have a label."""
+        self._classes = classes
+        self._steps = (
+            TextNormalize(),
+            TextHashNgrams(bits=spec.bits, chars=spec.chars, words=spec.words, weight="binary"),
+        )
+        known = table.where(table.labels > NONE)
+        self.fingerprint = fit_digest("scikit", spec, known)
+        self._model = _estimator(spec)
+        self._model.fit(self._features(known.inputs), known.labels)
+
+    def _features(self, inputs: Sequence[Input]) -> Any:
+        return features([str(each) for each in inputs], self._steps)
+
+    def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
+        """Return logits (inputs, labels); a label it never saw is far below all others."""
+        rows = self._features(inputs)
+        if hasattr(self._model, "decision_function"):
+            found = self._model.decision_function(rows)
+        else:
+            found = self._model.predict_log_proba(rows)
+        if found.ndim == 1:
+            found = np.stack([-found, found], axis=1)
+        full = np.full((len(inputs), self._classes), float(found.min()) - 5.0, np.float32)
+        full[:, self._model.classes_] = found
+        return full
+
+
+def _estimator(spec: Scikit) -> Any:
+    # Heavy, and for this teacher only.
+    if spec.estimator == "naive-bayes":
+        from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415
+
+        return ComplementNB(alpha=spec.cost)
+    if spec.estimator == "logistic":
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+        return LogisticRegression(C=spec.cost, max_iter=2000)
+    from sklearn.svm import LinearSVC  # noqa: PLC0415
+
+    return LinearSVC(C=spec.cost, random_state=0, max_iter=5000)

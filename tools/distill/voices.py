@@ -1,0 +1,178 @@
+"""Command words spoken by espeak-ng in several voices, in noise, as the features of `keyword`.
+
+What is learned from is synthetic. What is judged on is recorded: labelled MFCC inputs of the
+MLPerf Tiny benchmark (Speech Commands), which no training sees.
+"""
+
+import hashlib
+import io
+import shutil
+import subprocess
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiosd.domain.inputs import AudioInput
+from aiosd.domain.pre_steps import AudioDecode, AudioLogMel, AudioMfcc, AudioNormalize, AudioWindow
+from aiosd.pipelines.audio import STEPS
+from tools.distill.fault import DataError
+from tools.distill.table import Material, Table, unlabelled
+
+RATE = 16_000
+LABELS = (
+    *("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes"),
+    "silence",
+    "unknown",
+)
+WORDS = LABELS[:10]
+# Of Speech Commands' other words, and a few more.
+OTHERS = (
+    *("bed", "bird", "cat", "dog", "eight", "five", "four", "happy", "house", "marvin", "nine"),
+    *("one", "seven", "sheila", "six", "three", "tree", "two", "wow", "zero", "forward", "learn"),
+    *("visual", "follow", "backward", "water", "music", "window", "paper", "running", "table"),
+)
+VOICES = (
+    *("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029"),
+    *(f"en-us+{form}" for form in ("m1", "m3", "m5", "m7", "f1", "f2", "f3", "f4", "f5")),
+    *("en-gb+f2", "en-gb+m2", "en-gb+croak", "en-us+whisper"),
+)
+PRE = (
+    AudioDecode(rate=RATE, resample=True, max_seconds=2.0),
+    AudioWindow(length=RATE),
+    AudioNormalize(peak="value"),
+    AudioLogMel(
+        rate=RATE, frame=480, hop=320, fft=512, mels=40, low_hz=20.0, high_hz=4000.0, power=1.0,
+        triangles="mel",
+    ),
+    AudioMfcc(coefficients=10, norm="htk"),
+)  # fmt: skip
+EACH = 3
+SEED = 3
+JUDGED = "kws01_0_200_mfcc_int8.npz"
+TEACHER = ("tflite", "audio", "mlperf_kws_ref_int8.tflite")
+
+
+def read_keywords(assets: Path, folder: Path) -> Material:
+    """Speak what is not spoken yet into `folder`, and return features with their labels.
+
+    Raises:
+        DataError: espeak-ng is not installed, or does not speak.
+    """
+    spoken = folder if folder.parts else Path("runs") / "voices"
+    inputs: list[NDArray[np.float32]] = []
+    labels: list[int] = []
+    chance = np.random.default_rng(SEED)
+    for label, word in [*((word, word) for word in WORDS), *(("unknown", w) for w in OTHERS)]:
+        for voice in VOICES:
+            for sound in _takes(spoken, word, voice, chance, EACH if label != "unknown" else 1):
+                inputs.append(features(_placed(sound, chance)))
+                labels.append(LABELS.index(label))
+    for _ in range(len(VOICES) * EACH):
+        inputs.append(features(noise(RATE, chance) * chance.uniform(0.001, 0.3)))
+        labels.append(LABELS.index("silence"))
+    table = Table(inputs, np.array(labels, np.int64), [LABELS[each] for each in labels])
+    tuned = np.random.default_rng(SEED).random(len(table)) < 0.1
+    return Material(
+        LABELS,
+        table.where(~tuned),
+        unlabelled([]),
+        table.where(tuned),
+        recorded(assets),
+        "200 recorded words, features of the MLPerf Tiny benchmark; none was trained on",
+        "Voices: espeak-ng. Teacher: MLPerf Tiny reference, mlcommons/tiny, Apache-2.0",
+    )
+
+
+def recorded(assets: Path) -> Table:
+    """Return the labelled inputs of the benchmark, as the features the teacher's int8 stand for."""
+    from tools.distill.teachers.litert import LitertTeacher  # noqa: PLC0415 - for its scale
+
+    teacher = LitertTeacher(assets.joinpath(*TEACHER))
+    scale, zero = teacher.input_scale
+    found = np.load(assets / "samples" / "features" / JUDGED)
+    rows = (found["x"][..., 0].astype(np.float32) - zero) * np.float32(scale)
+    numbers = found["y"].astype(np.int64)
+    return Table(list(rows), numbers, [LABELS[each] for each in numbers])
+
+
+def features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (49, 10) MFCC of a second, by the package's own steps."""
+    value: Any = samples[None].astype(np.float32)
+    for step in PRE[2:]:
+        value = STEPS[type(step)](step, Path())(value)
+    found: NDArray[np.float32] = np.asarray(value[0], np.float32)
+    return found
+
+
+def _takes(
+    folder: Path, word: str, voice: str, chance: np.random.Generator, count: int
+) -> Iterator[NDArray[np.float32]]:
+    for _ in range(count):
+        speed, pitch = int(chance.integers(110, 220)), int(chance.integers(25, 80))
+        yield speak(folder, word, voice, speed, pitch)
+
+
+def speak(folder: Path, word: str, voice: str, speed: int, pitch: int) -> NDArray[np.float32]:
+    """Return a word as 16 kHz samples without the silence around it; each is spoken only once.
+
+    Raises:
+        DataError: espeak-ng is not there, or fails.
+    """
+    name = hashlib.sha256(f"{word}|{voice}|{speed}|{pitch}".encode()).hexdigest()[:16]
+    path = folder / f"{word}-{name}.wav"
+    if not path.exists():
+        program = shutil.which("espeak-ng")
+        if program is None:
+            raise DataError("espeak-ng is not installed: apt-get install espeak-ng")
+        folder.mkdir(parents=True, exist_ok=True)
+        made = subprocess.run(
+            [program, "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", word],
+            check=False,
+            capture_output=True,
+        )
+        if made.returncode or len(made.stdout) < 1000:
+            raise DataError(f"espeak-ng does not say {word!r} as {voice}: {made.stderr[:200]!r}")
+        path.write_bytes(_whole_header(made.stdout))
+    value: Any = AudioInput(data=path.read_bytes())
+    samples = np.asarray(STEPS[AudioDecode](PRE[0], Path())(value), np.float32)
+    loud = np.flatnonzero(np.abs(samples) > 0.01 * max(1e-6, float(np.abs(samples).max())))
+    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
+
+
+def _whole_header(data: bytes) -> bytes:
+    """Return the recording with its true length; a pipe's header does not have it."""
+    with wave.open(io.BytesIO(data)) as file:
+        shape = file.getnchannels(), file.getsampwidth(), file.getframerate()
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(shape[0])
+        file.setsampwidth(shape[1])
+        file.setframerate(shape[2])
+        file.writeframes(data[44:])
+    return out.getvalue()
+
+
+def _placed(sound: NDArray[np.float32], chance: np.random.Generator) -> NDArray[np.float32]:
+    """Return a second with the word somewhere in it, in a room and in noise."""
+    sound = sound[:RATE]
+    room = np.exp(-np.arange(1600) / chance.uniform(20, 400)) * chance.normal(size=1600)
+    room[0] = 4.0
+    wet = np.convolve(sound, room.astype(np.float32))[: len(sound)]
+    wet *= np.float32(chance.uniform(0.1, 0.9) / max(1e-6, float(np.abs(wet).max())))
+    second = np.zeros(RATE, np.float32)
+    start = int(chance.integers(0, max(1, RATE - len(wet) + 1)))
+    second[start : start + len(wet)] = wet
+    level = float(np.sqrt((wet**2).mean())) * 10 ** (-chance.uniform(3, 40) / 20)
+    return second + level * noise(RATE, chance)
+
+
+def noise(count: int, chance: np.random.Generator) -> NDArray[np.float32]:
+    """Return noise of deviation 1 whose power falls with frequency, by f^0 to f^-2."""
+    spectrum = np.fft.rfft(chance.normal(size=count))
+    fall = np.maximum(np.arange(len(spectrum)), 1.0) ** (-chance.uniform(0, 1))
+    found = np.fft.irfft(spectrum * fall, count)
+    return (found / max(1e-9, float(found.std()))).astype(np.float32)

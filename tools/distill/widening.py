@@ -1,0 +1,102 @@
+"""The variants that a recipe's methods ask for: made once, the same on every run."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from tools.distill.checks import without_leaks
+from tools.distill.recipe import Recipe
+from tools.distill.run_book import RunBook
+from tools.distill.table import Material, Table, unlabelled
+from tools.distill.teachers.spec import SmoothedEnsemble, Transformer
+from tools.distill.variants import neighbours, vary_arrays, vary_texts
+
+_WORD = re.compile(r"[a-z']{3,}")
+# Words that say how a sentence is meant are never exchanged.
+FIXED = frozenset(
+    [
+        "the",
+        "and",
+        "for",
+        "you",
+        "that",
+        "not",
+        "can",
+        "what",
+        "how",
+        "when",
+        "where",
+        "who",
+        "why",
+        "which",
+        "with",
+        "was",
+        "are",
+        "did",
+        "does",
+        "will",
+        "would",
+        "should",
+        "could",
+        "this",
+        "there",
+        "have",
+        "has",
+        "had",
+        "but",
+        "from",
+        "into",
+        "about",
+        "don't",
+        "isn't",
+    ]
+)
+MOST_WORDS = 20_000
+
+
+def widen(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tuple[Table, Table]:
+    """Return variants that keep their label, and variants that only the teacher labels."""
+    count, names = recipe.method.variants, recipe.method.names
+    nothing = unlabelled([])
+    if not count:
+        return nothing, nothing
+    if "paraphrase" in names:
+        near = near_words(recipe, material, assets, book)
+        made = vary_texts(material.train, count, near, recipe.seed)
+        return nothing, without_leaks(made, material.held, material.tuning)
+    if "patient" in names:
+        kept, mixed = vary_arrays(material.train, count, recipe.seed)
+        return kept, mixed
+    return nothing, nothing
+
+
+def near_words(
+    recipe: Recipe, material: Material, assets: Path, book: RunBook
+) -> dict[str, list[str]]:
+    """Return the words that the teacher's own encoder finds alike, or none without an encoder."""
+    members = (
+        recipe.teacher.members if isinstance(recipe.teacher, SmoothedEnsemble) else [recipe.teacher]
+    )
+    found = next((each for each in members if isinstance(each, Transformer)), None)
+    if found is None:
+        return {}
+    path = book.folder / "near.json"
+    if not path.exists():
+        from tools.distill.teachers.transformer import Encoder, folder_of  # noqa: PLC0415 - torch
+
+        encoder = Encoder(folder_of(found.path, assets), found.sha256)
+        words = vocabulary([*material.train.inputs, *material.transfer.inputs])
+        book.write("near.json", json.dumps(neighbours(words, encoder.vectors(words, 256))))
+    near: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return near
+
+
+def vocabulary(inputs: Iterable[object]) -> list[str]:
+    """Return the words of texts, the most frequent first, without those that are fixed."""
+    counts: dict[str, int] = {}
+    for one in inputs:
+        for word in _WORD.findall(str(one).lower()):
+            counts[word] = counts.get(word, 0) + 1
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    return [word for word in ordered if word not in FIXED][:MOST_WORDS]
