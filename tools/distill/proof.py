@@ -4,7 +4,6 @@ All on the same held-out rows: shares with Wilson's interval, the difference of 
 paired bootstrap and McNemar's exact test, the expected calibration error, and every slice.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -62,7 +61,11 @@ def mcnemar(won: int, lost: int) -> float:
     total = won + lost
     if not total:
         return 1.0
-    tail = sum(math.comb(total, each) for each in range(min(won, lost) + 1))
+    # Whole numbers until the end: the terms are too large and too small for floats.
+    term = tail = 1
+    for each in range(1, min(won, lost) + 1):
+        term = term * (total - each + 1) // each
+        tail += term
     return min(1.0, 2 * tail / 2**total)
 
 

@@ -57,7 +57,11 @@ class MethodPart(_Part, frozen=True, kw_only=True):
 
 
 class TrainingPart(_Part, frozen=True, kw_only=True):
-    """How long and how fast; a checkpoint is written after every epoch."""
+    """How long and how fast; a checkpoint is written after every epoch.
+
+    `labels_epochs` is for the student that learns from labels alone (0: as many). `drop` zeroes a
+    share of the input, `foreign_weight` weighs the rows of no label.
+    """
 
     epochs: Annotated[int, Meta(ge=1, le=10_000)]
     batch: Annotated[int, Meta(ge=1, le=65_536)] = 128
@@ -65,6 +69,7 @@ class TrainingPart(_Part, frozen=True, kw_only=True):
     smoothing: Share = 0.0
     drop: Share = 0.0
     foreign_weight: Annotated[float, Meta(ge=0.0)] = 0.5
+    labels_epochs: Count = 0
 
 
 class PackagePart(_Part, frozen=True, kw_only=True):

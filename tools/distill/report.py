@@ -13,7 +13,7 @@ def figures(proof: Proof) -> list[Measured]:
     student = proof.student
     low, high = student.interval
     data = proof.held
-    found = [
+    return [
         Measured(
             proof.measure, round(student.share, 4), data, student.count,
             round(low, 4), round(high, 4),
@@ -29,7 +29,6 @@ def figures(proof: Proof) -> list[Measured]:
             round(proof.over_labels.low, 4), round(proof.over_labels.high, 4),
         ),
     ]  # fmt: skip
-    return found
 
 
 def _side(one: Contender, name: str, proof: Proof) -> Measured:
@@ -54,7 +53,6 @@ def markdown(proof: Proof) -> str:
             strict=True,
         )
     ]
-    under = proof.under_teacher
     return "\n".join(
         [
             proof.verdict,
@@ -63,9 +61,7 @@ def markdown(proof: Proof) -> str:
             "|---" * (4 + len(names)) + "|",
             *rows,
             "",
-            f"Beside its teacher: {100 * under.value:+.2f} points ({100 * under.low:+.2f} to "
-            f"{100 * under.high:+.2f}). Judged on {proof.held}; intervals of differences are of a "
-            "paired bootstrap over rows.",
+            _beside(proof),
             "",
             _engine(proof),
             "",
@@ -74,6 +70,15 @@ def markdown(proof: Proof) -> str:
             *_slices(proof.slices),
             *(["", *proof.notes] if proof.notes else []),
         ]
+    )
+
+
+def _beside(proof: Proof) -> str:
+    under = proof.under_teacher
+    return (
+        f"Beside its teacher: {100 * under.value:+.2f} points ({100 * under.low:+.2f} to "
+        f"{100 * under.high:+.2f}). Judged on {proof.held}; intervals of differences are of a "
+        "paired bootstrap over rows."
     )
 
 
@@ -113,15 +118,12 @@ def _slices(found: list[Slice]) -> list[str]:
 def how(recipe: Recipe, told: str, rows: str) -> str:
     """Return how it was learned: the methods with their sources, the teacher, the numbers."""
     method = recipe.method
-    return "\n".join(
-        [
-            *(
-                f"- **{name}**: {METHODS[name].does} ({METHODS[name].source})"
-                for name in method.names
-            ),
-            "",
-            f"Temperature {method.temperature}, share of the teacher's part {method.mixing}, the "
-            f"{method.top_k} largest logits of each answer kept; {recipe.training.epochs} epochs, "
-            f"seed {recipe.seed}. {rows} The teacher: {told}.",
-        ]
+    numbers = (
+        f"Temperature {method.temperature}, share of the teacher's part {method.mixing}, the "
+        f"{method.top_k} largest logits of each answer kept; {recipe.training.epochs} epochs, "
+        f"seed {recipe.seed}. {rows} The teacher: {told}."
     )
+    ideas = [
+        f"- **{name}**: {METHODS[name].does} ({METHODS[name].source})" for name in method.names
+    ]
+    return "\n".join([*ideas, "", numbers])

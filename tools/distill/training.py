@@ -17,9 +17,10 @@ _DIGEST = 32
 
 
 class Learner(Protocol):
-    """Something that learns in epochs; an epoch's chance depends on its number and the seed only,
+    """Something that learns in epochs.
 
-    so that an epoch that is done again comes to the same.
+    An epoch's chance depends on its number and the seed only, so that one that is done again
+    comes to the same.
     """
 
     def epoch(self, number: int, tick: Callable[[float], None]) -> dict[str, float]:
@@ -49,15 +50,13 @@ class Checkpoint:
             FullDiskError: there is no room; the one before is whole.
         """
         body = epochs.to_bytes(4, "big") + state
-        try:
-            with room(str(self._path)):
-                replace_file(self._path, _MAGIC + hashlib.sha256(body).digest() + body)
-        finally:
-            for rest in self._path.parent.glob(f".{self._path.name}*"):
-                rest.unlink(missing_ok=True)
+        with room(str(self._path)):
+            replace_file(self._path, _MAGIC + hashlib.sha256(body).digest() + body)
 
     def read(self) -> tuple[int, bytes] | None:
-        """Return how many epochs were done, and the state."""
+        """Return how many epochs were done, and the state; sweep what a kill left half written."""
+        for rest in self._path.parent.glob(f".{self._path.name}-*"):
+            rest.unlink()
         if not self._path.exists():
             return None
         data = self._path.read_bytes()

@@ -15,42 +15,11 @@ from tools.distill.variants import neighbours, vary_arrays, vary_texts
 _WORD = re.compile(r"[a-z']{3,}")
 # Words that say how a sentence is meant are never exchanged.
 FIXED = frozenset(
-    [
-        "the",
-        "and",
-        "for",
-        "you",
-        "that",
-        "not",
-        "can",
-        "what",
-        "how",
-        "when",
-        "where",
-        "who",
-        "why",
-        "which",
-        "with",
-        "was",
-        "are",
-        "did",
-        "does",
-        "will",
-        "would",
-        "should",
-        "could",
-        "this",
-        "there",
-        "have",
-        "has",
-        "had",
-        "but",
-        "from",
-        "into",
-        "about",
-        "don't",
-        "isn't",
-    ]
+    {
+        *("the", "and", "for", "you", "that", "not", "can", "what", "how", "when", "where", "who"),
+        *("why", "which", "with", "was", "are", "did", "does", "will", "would", "should", "could"),
+        *("this", "there", "have", "has", "had", "but", "from", "into", "about", "don't", "isn't"),
+    }
 )
 MOST_WORDS = 20_000
 

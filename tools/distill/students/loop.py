@@ -26,7 +26,7 @@ class Feed(Protocol):
         rows: NDArray[np.int64],
         drop: float = 0.0,
         generator: np.random.Generator | None = None,
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401 - what its own net takes
         """Return what the network takes for these rows; a share `drop` of the input is zeroed."""
         ...
 

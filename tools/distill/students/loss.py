@@ -6,7 +6,7 @@ from torch.nn import functional
 from tools.distill.table import NONE
 
 
-def loss_of(
+def loss_of(  # noqa: PLR0913 - the numbers of the formula
     logits: torch.Tensor,
     labels: torch.Tensor,
     soft: torch.Tensor | None,

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.distill.asking import ClassTeacher
-from tools.distill.table import Input, Table
+from tools.distill.table import NONE, Input, Table
 
 # The spread that the sum is brought to, so that it is a logit again: set by likelihood on tuning.
 _GRID = np.geomspace(0.25, 16.0, 40)
@@ -19,30 +20,36 @@ class EnsembleTeacher:
     def __init__(
         self, members: Sequence[ClassTeacher], weights: Sequence[float], tuning: Table
     ) -> None:
-        """Measure the members on rows that none of them learned from."""
+        """Take the members, and rows that none of them learned from to measure them on."""
         self._members, self._weights = list(members), list(weights)
         self.batch = max(each.batch for each in members)
-        self._spreads = [1.0] * len(members)
-        self._sharpness = 1.0
-        rows = tuning.where(tuning.labels >= 0)
+        self._rows = tuning.where(tuning.labels > NONE)
         names = [f"{each.fingerprint}×{w}" for each, w in zip(members, weights, strict=True)]
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
         self.fingerprint = f"ensemble {digest[:16]}"
-        if len(rows):
-            given = [each.logits(rows.inputs) for each in members]
-            self._spreads = [max(1e-6, float(_centred(each).std())) for each in given]
-            self._sharpness = _sharpest(self._sum(given), rows.labels)
+
+    @cached_property
+    def _tuned(self) -> tuple[list[float], float]:
+        """Return the members' spreads and the sum's sharpness."""
+        if not len(self._rows):
+            return [1.0] * len(self._members), 1.0
+        given = [each.logits(self._rows.inputs) for each in self._members]
+        spreads = [max(1e-6, float(_centred(each).std())) for each in given]
+        return spreads, _sharpest(self._sum(given, spreads), self._rows.labels)
 
     def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
         """Return logits (inputs, labels)."""
         given = [each.logits(inputs) for each in self._members]
-        found: NDArray[np.float32] = self._sum(given) * np.float32(self._sharpness)
+        spreads, sharpness = self._tuned
+        found: NDArray[np.float32] = self._sum(given, spreads) * np.float32(sharpness)
         return found
 
-    def _sum(self, given: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _sum(
+        self, given: Sequence[NDArray[np.float32]], spreads: Sequence[float]
+    ) -> NDArray[np.float32]:
         total = sum(
             weight * _centred(each) / spread
-            for each, weight, spread in zip(given, self._weights, self._spreads, strict=True)
+            for each, weight, spread in zip(given, self._weights, spreads, strict=True)
         )
         return np.asarray(total, np.float32)
 

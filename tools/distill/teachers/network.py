@@ -1,6 +1,7 @@
-"""Networks over hashed n-grams as a teacher: wider than the student, several seeds, trained here."""
+"""Networks over hashed n-grams as a teacher: wider than the student, trained here, averaged."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,17 +21,23 @@ class NetworkTeacher:
     batch = 512
 
     def __init__(self, spec: Network, table: Table, seed: int) -> None:
-        """Train the members; rows of no label are pushed towards an even spread."""
+        """Take what it learns from; it is trained when it is first asked."""
+        self._spec, self._table, self._seed = spec, table, seed
         self._steps = (
             TextNormalize(),
             TextHashNgrams(bits=spec.bits, chars=[2, 5], words=[1, 2], weight="binary"),
         )
         self.fingerprint = f"{fit_digest('network', spec, table)} seed {seed}"
+
+    @cached_property
+    def _members(self) -> list[BagNet]:
+        """Train; rows of no label are pushed towards an even spread."""
+        spec, table, seed = self._spec, self._table, self._seed
         known, foreign = table.where(table.labels > NONE), table.where(table.labels == NONE)
         rows = Bags(features([str(each) for each in known.inputs], self._steps))
         strange = foreign if len(foreign) else known
         others = Bags(features([str(each) for each in strange.inputs], self._steps))
-        self._members: list[BagNet] = [
+        return [
             train(
                 rows,
                 known.labels,

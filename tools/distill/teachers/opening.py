@@ -9,7 +9,7 @@ from tools.distill.table import Material
 from tools.distill.teachers import spec as kinds
 
 
-def open_teacher(
+def open_teacher(  # noqa: PLR0911 - one of each kind
     spec: kinds.TeacherSpec, material: Material, assets: Path, folder: Path, seed: int
 ) -> ClassTeacher:
     """Make the teacher of a recipe; one that is fitted learns from `material.train` alone.

@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
 from tools.distill.table import NONE, Input, Table, key_of
@@ -29,18 +31,21 @@ class ScikitTeacher:
     batch = 1024
 
     def __init__(self, spec: Scikit, table: Table, classes: int) -> None:
-        """Fit on the rows that have a label."""
+        """Take the rows that have a label; it is fitted to them when it is first asked."""
         self._classes = classes
         self._steps = (
             TextNormalize(),
             TextHashNgrams(bits=spec.bits, chars=spec.chars, words=spec.words, weight="binary"),
         )
-        known = table.where(table.labels > NONE)
-        self.fingerprint = fit_digest("scikit", spec, known)
-        self._model = _estimator(spec)
-        self._model.fit(self._features(known.inputs), known.labels)
+        self._spec, self._known = spec, table.where(table.labels > NONE)
+        self.fingerprint = fit_digest("scikit", spec, self._known)
 
-    def _features(self, inputs: Sequence[Input]) -> Any:
+    @cached_property
+    def _model(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
+        model = _estimator(self._spec)
+        return model.fit(self._features(self._known.inputs), self._known.labels)
+
+    def _features(self, inputs: Sequence[Input]) -> csr_matrix:
         return features([str(each) for each in inputs], self._steps)
 
     def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
@@ -57,7 +62,7 @@ class ScikitTeacher:
         return full
 
 
-def _estimator(spec: Scikit) -> Any:
+def _estimator(spec: Scikit) -> Any:  # noqa: ANN401 - scikit-learn has no types
     # Heavy, and for this teacher only.
     if spec.estimator == "naive-bayes":
         from sklearn.naive_bayes import ComplementNB  # noqa: PLC0415

@@ -11,7 +11,7 @@ Seconds = Annotated[float, Meta(gt=0.0, le=3600.0)]
 class _Teacher(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
-    """What all teachers share: the key `kind` says which it is, `weight` its share among members."""
+    """What all teachers share: `kind` says which it is, `weight` its share among members."""
 
     weight: Annotated[float, Meta(gt=0.0)] = 1.0
 
@@ -94,7 +94,7 @@ class Expert(_Teacher, frozen=True, kw_only=True, tag="expert"):
 
 
 class Kept(_Teacher, frozen=True, kw_only=True, tag="kept"):
-    """What was escalated and kept, in plain lines (`tools.teaching open`): its answers are labels."""
+    """What was escalated and kept, in plain lines (`tools.teaching open`); answers are labels."""
 
     path: str
 

@@ -8,6 +8,7 @@ them.
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Encoder:
     """Texts → vectors."""
 
     def __init__(self, folder: Path, sha256: str) -> None:
-        """Load the model.
+        """Take the folder; the model is loaded when it is first asked.
 
         Raises:
             TeacherError: the folder lacks a file.
@@ -57,30 +58,37 @@ class Encoder:
         self.digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         if sha256 and self.digest != sha256:
             raise RecipeError(f"{weights} has the digest {self.digest}, the recipe says {sha256}")
+        self._folder = folder
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        """Load tokenizer and model, from disk alone."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         import torch  # noqa: PLC0415 - heavy, and for this teacher only
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
 
         torch.set_num_threads(1)
-        self._torch = torch
-        self._words: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        self._model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True).eval()
+        words = AutoTokenizer.from_pretrained(str(self._folder), local_files_only=True)
+        return words, AutoModel.from_pretrained(str(self._folder), local_files_only=True).eval()
 
     def vectors(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
         """Return float32 (texts, width), each of length one; alike lengths are read together."""
+        import torch  # noqa: PLC0415 - heavy, and for this teacher only
+
+        words, model = self._parts
         order = np.argsort([len(text) for text in texts], kind="stable")
         found: NDArray[np.float32] | None = None
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
-            given = self._words(
+            given = words(
                 [texts[place] for place in places],
                 padding=True,
                 truncation=True,
                 max_length=LONGEST,
                 return_tensors="pt",
             )
-            with self._torch.no_grad():
-                states = self._model(**given).last_hidden_state
+            with torch.no_grad():
+                states = model(**given).last_hidden_state
             mask = given["attention_mask"][..., None].float()
             mean = (states * mask).sum(1) / mask.sum(1)
             rows = (mean / mean.norm(dim=1, keepdim=True).clamp_min(1e-9)).numpy()
@@ -94,17 +102,22 @@ class TransformerTeacher:
     """The encoder with a logistic head; both only read, never changed, while it is asked."""
 
     def __init__(self, spec: Transformer, encoder: Encoder, table: Table, classes: int) -> None:
-        """Fit the head on the rows that have a label."""
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy
-
-        known = table.where(table.labels > NONE)
+        """Take the rows that have a label; the head is fitted when it is first asked."""
+        self._spec, self._known = spec, table.where(table.labels > NONE)
         self.batch = spec.batch
         self._encoder = encoder
         self._classes = classes
-        self.fingerprint = f"{fit_digest('transformer', spec, known)} on {encoder.digest[:16]}"
-        rows = encoder.vectors([str(each) for each in known.inputs])
-        self._head = LogisticRegression(C=spec.cost, max_iter=300, tol=1e-3)
-        self._head.fit(rows, known.labels)
+        self.fingerprint = (
+            f"{fit_digest('transformer', spec, self._known)} on {encoder.digest[:16]}"
+        )
+
+    @cached_property
+    def _head(self) -> Any:  # noqa: ANN401 - scikit-learn has no types
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy
+
+        rows = self._encoder.vectors([str(each) for each in self._known.inputs])
+        head = LogisticRegression(C=self._spec.cost, max_iter=300, tol=1e-3)
+        return head.fit(rows, self._known.labels)
 
     def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
         """Return logits (inputs, labels)."""
