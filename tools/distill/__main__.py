@@ -1,4 +1,4 @@
-"""The distillery's commands: run, check, methods, compare."""
+"""The distillery's commands: run, check, methods, compare, week."""
 
 import argparse
 import os
@@ -36,7 +36,10 @@ def parser() -> argparse.ArgumentParser:
     look = verbs.add_parser("check", help="only look at the recipe and its data")
     look.add_argument("recipe", type=Path)
     look.set_defaults(act=_check)
-    for each in (run, look):
+    days = verbs.add_parser("week", help="a SIMULATED week of escalations that teach")
+    days.add_argument("--out", type=Path, default=Path("runs") / "week")
+    days.set_defaults(act=_week)
+    for each in (run, look, days):
         each.add_argument(
             "--assets", type=Path, default=Path(os.environ.get("AIOSD_ASSETS", ASSETS))
         )
@@ -71,6 +74,14 @@ def _check(options: argparse.Namespace) -> int:
     for finding in findings:
         print(finding.line())
     hold(findings, recipe.data.allow)
+    return 0
+
+
+def _week(options: argparse.Namespace) -> int:
+    from tools.distill.week import week  # noqa: PLC0415 - heavy
+
+    days = week(options.assets, options.out)
+    print("\n".join(["SIMULATED week, FAKE teacher endpoint:", *(day.line for day in days)]))
     return 0
 
 

@@ -28,6 +28,26 @@ def none_below(logits: NDArray[np.float32], labels: NDArray[np.int64], temperatu
     return round(float(np.quantile(best, 1.0 - RETAINED)), 4)
 
 
+def sure_above(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    temperature: float,
+    precision: float,
+) -> float:
+    """Return the lowest score from which on rows are right so often; over 1 if there is none.
+
+    A row of no label is wrong at any score.
+    """
+    shares = softmax(logits / np.float32(temperature))
+    order = np.argsort(-shares.max(axis=1), kind="stable")
+    right = (shares.argmax(axis=1) == labels)[order]
+    often = np.cumsum(right) / np.arange(1, len(right) + 1)
+    enough = np.flatnonzero(often >= precision)
+    if not len(enough):
+        return 1.01
+    return round(float(shares.max(axis=1)[order][enough[-1]]), 4)
+
+
 def auroc(known: NDArray[np.float32], foreign: NDArray[np.float32]) -> float:
     """Return how often a known row's score is over a foreign one's (ties count half)."""
     ordered = np.sort(foreign)

@@ -6,14 +6,10 @@ from typing import Literal
 MethodName = Literal[
     "logit-matching",
     "patient",
-    "sequence-level",
-    "on-policy",
-    "step-by-step",
     "curriculum",
     "paraphrase",
     "quantize-calibrated",
     "prune",
-    "vocabulary",
 ]
 _CLASSIFIERS = ("text-classifier", "convolution")
 
@@ -33,7 +29,7 @@ METHODS: dict[MethodName, Method] = {
         "The student matches the teacher's softened probabilities, T² times their divergence, "
         "mixed with the loss on the labels.",
         "G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015",
-        (*_CLASSIFIERS, "causal-lm", "tagger"),
+        _CLASSIFIERS,
         "tools/distill/students/loss.py",
     ),
     "patient": Method(
@@ -43,52 +39,28 @@ METHODS: dict[MethodName, Method] = {
         _CLASSIFIERS,
         "tools/distill/variants.py",
     ),
-    "sequence-level": Method(
-        "The student learns the text that the teacher writes, as if it were the truth.",
-        "Y. Kim, A. M. Rush: Sequence-Level Knowledge Distillation, 2016",
-        ("causal-lm",),
-        "tools/distill/sequences.py",
-    ),
-    "on-policy": Method(
-        "The student writes, the teacher says how likely each of its words was (GKD).",
-        "R. Agarwal et al.: On-Policy Distillation of Language Models, 2024",
-        ("causal-lm",),
-        "TRL, trl.experimental.gkd",
-    ),
-    "step-by-step": Method(
-        "The student also learns the teacher's reasoning, as a second task of its own.",
-        "C.-Y. Hsieh et al.: Distilling Step-by-Step!, 2023",
-        ("causal-lm",),
-        "tools/distill/sequences.py",
-    ),
     "curriculum": Method(
         "Examples of which the teacher is sure come first, the hard ones later.",
         "Y. Bengio et al.: Curriculum Learning, 2009",
-        (*_CLASSIFIERS, "causal-lm", "tagger"),
+        _CLASSIFIERS,
         "tools/distill/curriculum.py",
     ),
     "paraphrase": Method(
         "More texts of the same kind, made from those that are there, labelled by the teacher.",
         "X. Jiao et al.: TinyBERT, 2020 (augmentation by the teacher's own words)",
-        ("text-classifier", "causal-lm", "tagger"),
+        ("text-classifier",),
         "tools/distill/variants.py",
     ),
     "quantize-calibrated": Method(
         "int8 after training; temperature and thresholds are set on what the int8 file gives.",
         "B. Jacob et al.: Quantization and Training of Neural Networks, 2018; C. Guo et al. 2017",
-        (*_CLASSIFIERS, "series"),
+        _CLASSIFIERS,
         "tools/train/tflite.py, tools/distill/calibrating.py",
     ),
     "prune": Method(
         "The smallest weights go, a little at a time while it learns.",
         "M. Zhu, S. Gupta: To prune, or not to prune, 2017",
-        ("text-classifier", "convolution"),
+        _CLASSIFIERS,
         "tools/distill/students/loop.py",
-    ),
-    "vocabulary": Method(
-        "Each piece of the teacher's vocabulary is read alone; principal components are kept.",
-        "S. Tulkens, T. van Dongen: Model2Vec, 2024",
-        ("static-table",),
-        "model2vec",
     ),
 }

@@ -15,7 +15,7 @@ from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
 from aiosd.domain.step import Step
 from tools.distill import checks, packing, report
 from tools.distill.asking import ClassTeacher, Patience, Told, ask
-from tools.distill.calibrating import auroc, none_below, temperature_of
+from tools.distill.calibrating import auroc, none_below, sure_above, temperature_of
 from tools.distill.curriculum import difficulty
 from tools.distill.curves import draw
 from tools.distill.engine import Judge, measure
@@ -209,7 +209,10 @@ class _Run:
         logits = Judge(folder).logits(tuning.inputs)
         temperature = temperature_of(logits, tuning.labels)
         limit = None
-        if (tuning.labels == NONE).any():
+        precise = self.recipe.package.precise
+        if precise:
+            limit = sure_above(logits, tuning.labels, temperature, precise)
+        elif (tuning.labels == NONE).any():
             limit = none_below(logits, tuning.labels, temperature)
         post = (ScoresSoftmax(temperature=temperature), self._choice(limit))
         self._manifest(folder, post, {})
@@ -233,6 +236,7 @@ class _Run:
                 "teacher": _teacher_words(self.recipe),
                 "figures": "",
                 "ram_bytes": "0",
+                "release": str(self.recipe.package.release),
                 **values,
             },
             beside,

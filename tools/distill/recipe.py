@@ -27,6 +27,7 @@ class DataPart(_Part, frozen=True, kw_only=True):
 
     `source` names a reader of `sources.py`, `transfer` readers whose texts are used without their
     labels, at most `transfer_most` of them. `path` is a file of the owner's for the reader `rows`.
+    `kept` are files of kept escalations, whose answers are labels of rows to learn from.
     `allow` names what the checks may find and training goes on all the same.
     """
 
@@ -34,6 +35,7 @@ class DataPart(_Part, frozen=True, kw_only=True):
     path: str = ""
     transfer: list[str] = msgspec.field(default_factory=list)
     transfer_most: Count = 100_000
+    kept: list[str] = msgspec.field(default_factory=list)
     allow: list[Problem] = msgspec.field(default_factory=list)
 
 
@@ -73,9 +75,16 @@ class TrainingPart(_Part, frozen=True, kw_only=True):
 
 
 class PackagePart(_Part, frozen=True, kw_only=True):
-    """What the package says; the words are in `words`, a template beside the recipe."""
+    """What the package says; the words are in `words`, a template beside the recipe.
+
+    `release` fills a mark of the template. With `precise` the label `none` is said unless the
+    rows that score as high are right so often (on the tuning rows); without, five of a hundred
+    rows of a label are let go where rows of none are among the tuning ones.
+    """
 
     words: str
+    release: Annotated[int, Meta(ge=1)] = 1
+    precise: Share = 0.0
     max_bytes: Annotated[int, Meta(ge=1)] = 4_000_000
 
 

@@ -7,6 +7,7 @@ and thresholds; both are kept out of every transfer text by normal form.
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tools.distill.checks import without_leaks, without_repeats
 from tools.distill.fault import DataError, RecipeError
 from tools.distill.recipe import DataPart, Recipe
 from tools.distill.table import NONE, UNLABELLED, Material, Table, unlabelled
+from tools.distill.teachers.kept import table_of
 
 TUNED_EACH = 4
 SEED_TUNING, SEED_SMS = 7, 11
@@ -36,6 +38,11 @@ def load(recipe: Recipe, assets: Path) -> Material:
         raise DataError(f"{error.filename}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
         raise DataError(f"the data of {part.source} cannot be read: {error}") from None
+    for name in part.kept:
+        lessons, odd = table_of(Path(name), material.labels)
+        print(f"{name}: {len(lessons)} kept answers teach, {odd} lines do not")
+        lessons = without_leaks(lessons, material.held, material.tuning, material.train)
+        material = replace(material, train=material.train + lessons)
     if not texts:
         return material
     table = without_repeats(unlabelled([" ".join(text.split()) for text in texts if text.strip()]))
@@ -43,16 +50,7 @@ def load(recipe: Recipe, assets: Path) -> Material:
     order = np.random.default_rng(recipe.seed).permutation(len(table))[: part.transfer_most]
     chosen = np.zeros(len(table), np.bool_)
     chosen[order] = True
-    return Material(
-        material.labels,
-        material.train,
-        material.transfer + table.where(chosen),
-        material.tuning,
-        material.held,
-        material.named,
-        material.attribution,
-        material.extra,
-    )
+    return replace(material, transfer=material.transfer + table.where(chosen))
 
 
 def _reader(readers: dict[str, Callable], name: str) -> Callable:  # type: ignore[type-arg]

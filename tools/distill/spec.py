@@ -39,35 +39,4 @@ class Convolution(Student, frozen=True, kw_only=True, tag_field="kind", tag="con
     blocks: Annotated[int, Meta(ge=1, le=12)] = 4
 
 
-class Autoencoder(Student, frozen=True, kw_only=True, tag_field="kind", tag="series"):
-    """Features of a window and the error of an autoencoder on it; TFLite."""
-
-    hidden: Width = 16
-    code: Width = 4
-
-
-class Tagger(Student, frozen=True, kw_only=True, tag_field="kind", tag="tagger"):
-    """Hashed word shapes → convolution over words → a slot for each; TFLite."""
-
-    bits: Annotated[int, Meta(ge=8, le=18)] = 13
-    hidden: Width = 96
-    length: Width = 32
-
-
-class CausalLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="causal-lm"):
-    """A small model of llama architecture with a tokenizer llama.cpp knows; GGUF."""
-
-    width: Width = 192
-    layers: Annotated[int, Meta(ge=1, le=64)] = 4
-    heads: Annotated[int, Meta(ge=1, le=64)] = 6
-    feed_forward: Width = 448
-    quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
-
-
-class StaticTable(Student, frozen=True, kw_only=True, tag_field="kind", tag="static-table"):
-    """One vector a word piece, from a transformer's own vocabulary (model2vec)."""
-
-    dimensions: Width = 256
-
-
-StudentSpec = TextClassifier | Convolution | Autoencoder | Tagger | CausalLm | StaticTable
+StudentSpec = TextClassifier | Convolution

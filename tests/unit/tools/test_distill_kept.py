@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.distill.fault import NonsenseError, TeacherError
+from tools.distill.fault import TeacherError
 from tools.distill.recipe import DataPart
 from tools.distill.safety import LABELS, read_safety
-from tools.distill.teachers.kept import KeptTeacher, label_of, read_kept
-from tools.distill.top_k import softmax
+from tools.distill.teachers.kept import label_of, read_kept, table_of
 
 
 def line(text: str, answer: object) -> str:
@@ -26,20 +25,22 @@ def kept(tmp_path: Path, *lines: str) -> Path:
 
 
 def test_a_kept_answer_is_a_label_and_the_newest_of_a_text_holds(tmp_path: Path) -> None:
-    path = kept(tmp_path, line("a", "ham"), line("a", "spam"), line("b", '{"label": "Ham"}'))
-    teacher = KeptTeacher(path, ("ham", "spam"))
-    assert softmax(teacher.logits(["a", "b"])).argmax(axis=1).tolist() == [1, 0]
-    assert teacher.texts == ["a", "b"]
+    path = kept(
+        tmp_path,
+        line("a", "ham"),
+        line("a", "spam"),
+        line("b", '{"label": "Ham"}'),
+        line("c", "none"),
+    )
+    table, odd = table_of(path, ("ham", "spam"))
+    assert list(table.inputs) == ["a", "b", "c"]
+    assert table.labels.tolist() == [1, 0, -1]
+    assert odd == 0
 
 
 def test_odd_lines_are_counted(tmp_path: Path) -> None:
     path = kept(tmp_path, line("a", "ham"), "{", line("b", "no idea"), line(" ", "ham"), "{}")
-    assert KeptTeacher(path, ("ham", "spam")).odd == 4
-
-
-def test_what_was_never_asked_has_no_answer(tmp_path: Path) -> None:
-    with pytest.raises(NonsenseError):
-        KeptTeacher(kept(tmp_path, line("a", "ham")), ("ham",)).logits(["z"])
+    assert table_of(path, ("ham", "spam"))[1] == 4
 
 
 def test_sealed_lines_are_to_be_opened_first(tmp_path: Path) -> None:
@@ -49,9 +50,9 @@ def test_sealed_lines_are_to_be_opened_first(tmp_path: Path) -> None:
 
 def test_a_file_without_a_lesson_is_no_teacher(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="none of 1 answers"):
-        KeptTeacher(kept(tmp_path, line("a", "no idea")), ("ham",))
+        table_of(kept(tmp_path, line("a", "no idea")), ("ham",))
     with pytest.raises(TeacherError, match="No such file"):
-        KeptTeacher(tmp_path / "none", ("ham",))
+        table_of(tmp_path / "none", ("ham",))
 
 
 @pytest.mark.parametrize("answer", ["", "{", "[1]", "{}", "ham and eggs"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.distill.calibrating import auroc, none_below, temperature_of
+from tools.distill.calibrating import auroc, none_below, sure_above, temperature_of
 from tools.distill.comparing import compare
 from tools.distill.curriculum import difficulty, shown
 from tools.distill.fault import DistillError
@@ -121,6 +121,14 @@ def test_the_threshold_of_none_keeps_95_of_100() -> None:
     limit = none_below(logits, np.zeros(200, np.int64), 1.0)
     best = 1 / (1 + np.exp(-logits[:, 0]))
     assert (best >= limit).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_a_precise_threshold_lets_go_what_is_not_right_often_enough() -> None:
+    logits = np.array([[4, 0], [3, 0], [2, 0], [1, 0]], np.float32)
+    labels = np.array([0, 0, 1, -1])
+    limit = sure_above(logits, labels, 1.0, 0.9)
+    assert limit == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-4)
+    assert sure_above(logits, np.array([1, 1, 1, 1]), 1.0, 0.9) > 1
 
 
 def test_the_auroc_counts_pairs_and_ties_half() -> None:

@@ -59,7 +59,11 @@ def test_there_are_shipped_recipes() -> None:
         ("epochs = 2", "epochs = 0", "epochs"),
         ('names = ["logit-matching"]', 'names = ["logit-matchin"]', "names"),
         ('names = ["logit-matching"]', "names = []", "method.names"),
-        ('names = ["logit-matching"]', 'names = ["on-policy"]', "on-policy does not fit"),
+        (
+            'kind = "text-classifier"\nbits = 10\nhidden = 0\n[method]\nnames = ["logit-matching"]',
+            'kind = "convolution"\n[method]\nnames = ["paraphrase"]',
+            "paraphrase does not fit",
+        ),
         ('name = "tiny"', 'name = "Tiny Model"', "name"),
         ("[data]", "[data", "tiny.toml"),
     ],

@@ -1,23 +1,18 @@
 """Kept escalations as a teacher: what went up and came back, in plain lines of `tools.teaching`.
 
-A line whose answer is one label of the recipe, alone or as `label` of a JSON map, teaches; every
-other line is counted and left out.
+A line whose answer is one label of the recipe, alone or as `label` of a JSON map, is a labelled
+row; every other line is counted and left out.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tools.distill.fault import NonsenseError, TeacherError
-from tools.distill.table import Input
-
-# How sure the teacher is taken to be of the one label that it said.
-SURE = 0.98
+from tools.distill.fault import TeacherError
+from tools.distill.table import NONE, Table
 
 
 @dataclass(frozen=True)
@@ -70,45 +65,22 @@ def label_of(answer: str, labels: Sequence[str]) -> int | None:
     return next((at for at, name in enumerate(labels) if clean == name.lower()), None)
 
 
-class KeptTeacher:
-    """Answers only what it was asked before."""
+def table_of(path: Path, labels: Sequence[str]) -> tuple[Table, int]:
+    """Return what a file teaches, as labelled rows, and how many of its lines teach nothing.
 
-    batch = 1
+    An answer `none` says that no label fits.
 
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
-        """Read the file.
+    Raises:
+        TeacherError: it cannot be read, or no line of it is a lesson.
+    """
+    lessons, odd = read_kept(path)
+    known = {each.text: at for each in lessons if (at := _number(each.answer, labels)) is not None}
+    if not known:
+        raise TeacherError(f"{path}: none of {len(lessons)} answers is a label of the recipe")
+    numbers = np.array(list(known.values()), np.int64)
+    slices = ["kept"] * len(known)
+    return Table(list(known), numbers, slices), odd + len(lessons) - len(known)
 
-        Raises:
-            TeacherError: it cannot be read, or no line of it is a lesson.
-        """
-        lessons, self.odd = read_kept(path)
-        self._classes = len(labels)
-        self._known = {
-            each.text: at for each in lessons if (at := label_of(each.answer, labels)) is not None
-        }
-        self.odd += len(lessons) - len(self._known)
-        if not self._known:
-            raise TeacherError(f"{path}: none of {len(lessons)} answers is a label of the recipe")
-        digest = hashlib.sha256(json.dumps(sorted(self._known.items())).encode()).hexdigest()
-        self.fingerprint = f"kept {digest[:16]}"
 
-    @property
-    def texts(self) -> list[str]:
-        """The texts it has an answer to."""
-        return list(self._known)
-
-    def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
-        """Return logits (inputs, labels): sure of what was answered.
-
-        Raises:
-            NonsenseError: it was never asked one of these.
-        """
-        rows = []
-        for one in inputs:
-            label = self._known.get(str(one))
-            if label is None:
-                raise NonsenseError("never asked")
-            shares = np.full(self._classes, (1 - SURE) / max(1, self._classes - 1))
-            shares[label] = SURE
-            rows.append(np.log(shares))
-        return np.stack(rows).astype(np.float32)
+def _number(answer: str, labels: Sequence[str]) -> int | None:
+    return NONE if label_of(answer, ["none"]) == 0 else label_of(answer, labels)

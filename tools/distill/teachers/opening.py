@@ -57,10 +57,6 @@ def open_teacher(  # noqa: PLR0911 - one of each kind
             from tools.distill.teachers.expert import ExpertTeacher  # noqa: PLC0415
 
             return ExpertTeacher(Client(spec.sockets or None), spec.name, labels)
-        case kinds.Kept():
-            from tools.distill.teachers.kept import KeptTeacher  # noqa: PLC0415
-
-            return KeptTeacher(assets / spec.path, labels)
     raise RecipeError(f"a teacher of kind {type(spec).__name__} has no logits for labels")
 
 

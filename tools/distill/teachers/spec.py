@@ -93,35 +93,10 @@ class Expert(_Teacher, frozen=True, kw_only=True, tag="expert"):
     timeout: Seconds = 30.0
 
 
-class Kept(_Teacher, frozen=True, kw_only=True, tag="kept"):
-    """What was escalated and kept, in plain lines (`tools.teaching open`); answers are labels."""
-
-    path: str
-
-
 class SmoothedEnsemble(_Teacher, frozen=True, kw_only=True, tag="ensemble"):
     """Members whose standardized logits are added, each with its weight."""
 
-    members: list[Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert | Kept]
+    members: list[Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert]
 
 
-class Detector(_Teacher, frozen=True, kw_only=True, tag="detector"):
-    """For series: a wider autoencoder over the same windows, several seeds averaged."""
-
-    hidden: Annotated[int, Meta(ge=1, le=1024)] = 64
-    code: Annotated[int, Meta(ge=1, le=64)] = 6
-    members: Annotated[int, Meta(ge=1, le=16)] = 3
-
-
-TeacherSpec = (
-    Endpoint
-    | Gguf
-    | Transformer
-    | Scikit
-    | Network
-    | Litert
-    | Expert
-    | Kept
-    | SmoothedEnsemble
-    | Detector
-)
+TeacherSpec = Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert | SmoothedEnsemble
