@@ -21,6 +21,8 @@ from tools.distill.fault import DistillError
 from tools.distill.table import Input
 
 ROUNDS = 300
+# What the engine is timed with: a text, a file, a series.
+Sample = str | Path | list[float]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -59,7 +61,7 @@ class Judge:
         return row
 
 
-def measure(folder: Path, sample: str | Path) -> dict[str, float | str]:
+def measure(folder: Path, sample: Sample) -> dict[str, float | str]:
     """Return size, times and memory of a package that a daemon of its own runs.
 
     Times are of whole answers in the worker (pipeline and model), one thread, warm.
@@ -98,13 +100,15 @@ def _named(folder: Path, name: str) -> Path:
     return link
 
 
-def _asked(manifest: Manifest, sample: str | Path) -> dict[str, Any]:
+def _asked(manifest: Manifest, sample: Sample) -> dict[str, Any]:
+    if isinstance(sample, list):
+        return {"series": sample, "expert": manifest.name}
     if isinstance(sample, Path):
         return {manifest.input.type.value: sample.read_bytes(), "expert": manifest.name}
     return {"text": sample, "expert": manifest.name}
 
 
-def _once(client: Client, manifest: Manifest, sample: str | Path) -> float:
+def _once(client: Client, manifest: Manifest, sample: Sample) -> float:
     return float(client.run(**_asked(manifest, sample)).usage.run_ms)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 MethodName = Literal[
     "logit-matching",
     "patient",
+    "error-matching",
     "curriculum",
     "paraphrase",
     "quantize-calibrated",
@@ -31,6 +32,13 @@ METHODS: dict[MethodName, Method] = {
         "G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015",
         _CLASSIFIERS,
         "tools/distill/students/loss.py",
+    ),
+    "error-matching": Method(
+        "A series student errs on a window as much as the teacher does, on ordinary windows and on "
+        "such with a fault put in.",
+        "after P. Bergmann et al.: Uninformed Students, 2020 (what a teacher gives, by regression)",
+        ("series",),
+        "tools/distill/anomaly.py",
     ),
     "patient": Method(
         "Teacher and student see the same changed inputs, far from the data too, for long: the "

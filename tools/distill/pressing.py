@@ -77,6 +77,10 @@ def press(place: Place) -> Proof:
     """
     recipe = read_recipe(place.recipe)
     book = RunBook(place.out, place.recipe.read_text(encoding="utf-8"), recipe.digest())
+    if recipe.student.kind == "series":
+        from tools.distill.anomaly import press_series  # noqa: PLC0415 - torch
+
+        return press_series(recipe, book, place.assets)
     material = load(recipe, place.assets)
     findings = checks.check(material)
     book.write("data.json", json.dumps([asdict(each) for each in findings], indent=1) + "\n")

@@ -39,4 +39,15 @@ class Convolution(Student, frozen=True, kw_only=True, tag_field="kind", tag="con
     blocks: Annotated[int, Meta(ge=1, le=12)] = 4
 
 
-StudentSpec = TextClassifier | Convolution
+class Autoencoder(Student, frozen=True, kw_only=True, tag_field="kind", tag="series"):
+    """Features of a window of a series and the error of an autoencoder on it; TFLite.
+
+    The teacher is made here too: `teacher_members` wider ones, whose errors are averaged.
+    """
+
+    teacher_hidden: Width = 64
+    teacher_code: Width = 4
+    teacher_members: Annotated[int, Meta(ge=1, le=16)] = 4
+
+
+StudentSpec = TextClassifier | Convolution | Autoencoder

@@ -99,4 +99,10 @@ class SmoothedEnsemble(_Teacher, frozen=True, kw_only=True, tag="ensemble"):
     members: list[Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert]
 
 
-TeacherSpec = Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert | SmoothedEnsemble
+class Wider(_Teacher, frozen=True, kw_only=True, tag="wider"):
+    """The student's own kind, wider; its sizes stand with the student's."""
+
+
+TeacherSpec = (
+    Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert | SmoothedEnsemble | Wider
+)
