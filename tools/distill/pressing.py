@@ -81,6 +81,10 @@ def press(place: Place) -> Proof:
         from tools.distill.anomaly import press_series  # noqa: PLC0415 - torch
 
         return press_series(recipe, book, place.assets)
+    if recipe.student.kind == "causal-lm":
+        from tools.distill.language import press_language  # noqa: PLC0415 - torch
+
+        return press_language(recipe, book, place.recipe.parent, place.assets, place.cache)
     material = load(recipe, place.assets)
     findings = checks.check(material)
     book.write("data.json", json.dumps([asdict(each) for each in findings], indent=1) + "\n")

@@ -93,7 +93,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
 
     format: Annotated[int, Meta(ge=1, le=1)] = 1
     name: Name
-    task: Literal["text.classify", "audio.classify", "series.anomaly", "text.extract"]
+    task: Literal["text.classify", "audio.classify", "series.anomaly", "text.generate"]
     seed: Count = 0
     notes: str = ""
     data: DataPart

@@ -50,4 +50,20 @@ class Autoencoder(Student, frozen=True, kw_only=True, tag_field="kind", tag="ser
     teacher_members: Annotated[int, Meta(ge=1, le=16)] = 4
 
 
-StudentSpec = TextClassifier | Convolution | Autoencoder
+class CausalLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="causal-lm"):
+    """A small model of llama architecture with its teacher's tokenizer; GGUF.
+
+    The teacher writes `texts` texts of at most `length` tokens to learn from.
+    """
+
+    width: Width = 64
+    layers: Annotated[int, Meta(ge=1, le=64)] = 2
+    heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    feed_forward: Width = 192
+    context: Annotated[int, Meta(ge=32, le=8192)] = 256
+    quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
+    texts: Annotated[int, Meta(ge=1)] = 2000
+    length: Annotated[int, Meta(ge=8)] = 200
+
+
+StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm

@@ -39,9 +39,13 @@ class Endpoint(_Teacher, frozen=True, kw_only=True, tag="endpoint"):
 
 
 class Gguf(_Teacher, frozen=True, kw_only=True, tag="gguf"):
-    """A GGUF file: the logits of its next token at the first token of each label."""
+    """A GGUF file: the logits of its next token at the first token of each label.
+
+    To a student that is a language model it writes texts; `prompt` is not used then.
+    """
 
     path: str
+    sha256: str = ""
     prompt: str = "Which one of these labels fits the text? {labels}\nText: {text}\nLabel:"
     context: Annotated[int, Meta(ge=16)] = 1024
 
