@@ -1,5 +1,7 @@
 """What learns with PyTorch: the loss, an epoch done again, pruning, a GGUF that says the same."""
 
+# ruff: noqa: ANN401 - torch is not imported here, and has no types
+
 import importlib
 from pathlib import Path
 from types import ModuleType
