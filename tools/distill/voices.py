@@ -21,6 +21,7 @@ from aiosd.domain.pre_steps import AudioDecode, AudioLogMel, AudioMfcc, AudioNor
 from aiosd.pipelines.audio import STEPS
 from tools.distill.fault import DataError
 from tools.distill.table import Material, Table, unlabelled
+from tools.distill.texts import clinc_texts
 
 RATE = 16_000
 LABELS = (
@@ -50,7 +51,10 @@ PRE = (
     ),
     AudioMfcc(coefficients=10, norm="htk"),
 )  # fmt: skip
+# What espeak-ng says may be longer than what the package takes.
+READ = AudioDecode(rate=RATE, resample=True, max_seconds=60.0)
 EACH = 3
+SENTENCES = 400
 SEED = 3
 JUDGED = "kws01_0_200_mfcc_int8.npz"
 TEACHER = ("tflite", "audio", "mlperf_kws_ref_int8.tflite")
@@ -79,12 +83,25 @@ def read_keywords(assets: Path, folder: Path) -> Material:
     return Material(
         LABELS,
         table.where(~tuned),
-        unlabelled([]),
+        unlabelled(list(_sentences(assets, spoken, chance))),
         table.where(tuned),
         recorded(assets),
         "200 recorded words, features of the MLPerf Tiny benchmark; none was trained on",
         "Voices: espeak-ng. Teacher: MLPerf Tiny reference, mlcommons/tiny, Apache-2.0",
     )
+
+
+def _sentences(
+    assets: Path, folder: Path, chance: np.random.Generator
+) -> Iterator[NDArray[np.float32]]:
+    """Yield features of seconds of spoken sentences: sounds of speech that nobody labelled."""
+    texts = sorted(clinc_texts(assets))
+    for at in chance.permutation(len(texts))[:SENTENCES]:
+        voice = VOICES[int(chance.integers(len(VOICES)))]
+        speed, pitch = int(chance.integers(110, 220)), int(chance.integers(25, 80))
+        sound = speak(folder, texts[at], voice, speed, pitch)
+        for start in range(0, max(1, len(sound) - RATE // 2), RATE * 2 // 3):
+            yield features(_placed(sound[start : start + RATE], chance))
 
 
 def recorded(assets: Path) -> Table:
@@ -123,7 +140,7 @@ def speak(folder: Path, word: str, voice: str, speed: int, pitch: int) -> NDArra
         DataError: espeak-ng is not there, or fails.
     """
     name = hashlib.sha256(f"{word}|{voice}|{speed}|{pitch}".encode()).hexdigest()[:16]
-    path = folder / f"{word}-{name}.wav"
+    path = folder / f"{name}.wav"
     if not path.exists():
         program = shutil.which("espeak-ng")
         if program is None:
@@ -138,7 +155,7 @@ def speak(folder: Path, word: str, voice: str, speed: int, pitch: int) -> NDArra
             raise DataError(f"espeak-ng does not say {word!r} as {voice}: {made.stderr[:200]!r}")
         path.write_bytes(_whole_header(made.stdout))
     value: Any = AudioInput(data=path.read_bytes())
-    samples = np.asarray(STEPS[AudioDecode](PRE[0], Path())(value), np.float32)
+    samples = np.asarray(STEPS[AudioDecode](READ, Path())(value), np.float32)
     loud = np.flatnonzero(np.abs(samples) > 0.01 * max(1e-6, float(np.abs(samples).max())))
     return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.distill.checks import without_leaks
 from tools.distill.recipe import Recipe
 from tools.distill.run_book import RunBook
-from tools.distill.table import Material, Table, unlabelled
+from tools.distill.table import UNLABELLED, Material, Table, unlabelled
 from tools.distill.teachers.spec import SmoothedEnsemble, Transformer
 from tools.distill.variants import neighbours, vary_arrays, vary_texts
 
@@ -35,8 +35,9 @@ def widen(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tu
         made = vary_texts(material.train, count, near, recipe.seed)
         return nothing, without_leaks(made, material.held, material.tuning)
     if "patient" in names:
-        kept, mixed = vary_arrays(material.train, count, recipe.seed)
-        return kept, mixed
+        kept, mixed = vary_arrays(material.train + material.transfer, count, recipe.seed)
+        named = kept.labels != UNLABELLED
+        return kept.where(named), mixed + kept.where(~named)
     return nothing, nothing
 
 
