@@ -96,7 +96,8 @@ def press(place: Place) -> Proof:
     teacher = open_teacher(recipe.teacher, material, place.assets, folder, recipe.seed)
     widened = widen(recipe, material, place.assets, book)
     run = _Run(recipe, book, material, widened, teacher, place)
-    proof = run.prove()
+    with run.cache:
+        proof = run.prove()
     print(f"{time.monotonic() - began:.0f} s")
     return proof
 

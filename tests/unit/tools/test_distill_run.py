@@ -88,6 +88,7 @@ def test_a_run_stops_before_training_where_held_out_rows_leak(tmp_path: Path) ->
 
 
 @pytest.mark.process
+@pytest.mark.filterwarnings("ignore")
 def test_a_recipe_becomes_a_package_that_passes_its_self_test(tmp_path: Path) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:

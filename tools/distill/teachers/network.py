@@ -55,9 +55,10 @@ class NetworkTeacher:
 
     def logits(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
         """Return logits (inputs, labels)."""
+        members = self._members
         rows = Bags(features([str(each) for each in inputs], self._steps))
         drawn = rows.draw(np.arange(len(inputs)))
         with torch.no_grad():
-            found = torch.stack([member(drawn) for member in self._members]).mean(0)
+            found = torch.stack([member(drawn) for member in members]).mean(0)
         answer: NDArray[np.float32] = found.numpy()
         return answer
