@@ -53,8 +53,8 @@ PRE = (
 )  # fmt: skip
 # What espeak-ng says may be longer than what the package takes.
 READ = AudioDecode(rate=RATE, resample=True, max_seconds=60.0)
-EACH = 3
-SENTENCES = 400
+EACH = 2
+SENTENCES = 200
 SEED = 3
 JUDGED = "kws01_0_200_mfcc_int8.npz"
 TEACHER = ("tflite", "audio", "mlperf_kws_ref_int8.tflite")
