@@ -66,7 +66,7 @@ def read_keywords(assets: Path, folder: Path) -> Material:
     Raises:
         DataError: espeak-ng is not installed, or does not speak.
     """
-    spoken = folder if folder.parts else Path("runs") / "voices"
+    spoken = folder if folder.parts else Path("build") / "distill" / "voices"
     inputs: list[NDArray[np.float32]] = []
     labels: list[int] = []
     chance = np.random.default_rng(SEED)
