@@ -30,14 +30,14 @@ def parser() -> argparse.ArgumentParser:
         "run", help="from a recipe to a package with its proof; goes on if ended"
     )
     run.add_argument("recipe", type=Path)
-    run.add_argument("--out", type=Path, help="the run's folder (runs/NAME)")
-    run.add_argument("--cache", type=Path, default=Path("runs") / "answers")
+    run.add_argument("--out", type=Path, help="the run's folder (build/distill/NAME)")
+    run.add_argument("--cache", type=Path, default=Path("build") / "distill" / "answers")
     run.set_defaults(act=_run)
     look = verbs.add_parser("check", help="only look at the recipe and its data")
     look.add_argument("recipe", type=Path)
     look.set_defaults(act=_check)
     days = verbs.add_parser("week", help="a SIMULATED week of escalations that teach")
-    days.add_argument("--out", type=Path, default=Path("runs") / "week")
+    days.add_argument("--out", type=Path, default=Path("build") / "distill" / "week")
     days.set_defaults(act=_week)
     for each in (run, look, days):
         each.add_argument(
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from tools.distill.pressing import Place, press  # noqa: PLC0415 - heavy
 
-    out = options.out or Path("runs") / options.recipe.stem
+    out = options.out or Path("build") / "distill" / options.recipe.stem
     press(Place(options.recipe, options.assets, out, options.cache))
     print(f"the package: {out / 'package'}")
     return 0

@@ -30,7 +30,7 @@ from tools.distill.top_k import compress
 from tools.distill.training import Checkpoint, learn
 
 HELD_SEED = 1_000_000
-HELD = 150
+HELD = 60
 PARTS = ("beginning", "middle", "end")
 
 

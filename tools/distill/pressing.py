@@ -98,6 +98,8 @@ def press(place: Place) -> Proof:
     run = _Run(recipe, book, material, widened, teacher, place)
     with run.cache:
         proof = run.prove()
+    if "failed" in proof.engine:
+        raise DistillError(f"the package fails its self-test: {proof.engine['failed']}")
     print(f"{time.monotonic() - began:.0f} s")
     return proof
 

@@ -111,9 +111,9 @@ def changed(
 ) -> NDArray[np.float32]:
     """Return an array moved in time, coloured as by another microphone, and noisier."""
     moved = np.roll(one, int(chance.integers(-6, 7)), axis=0)
-    colour = chance.normal(0, 0.5, one.shape[-1]) * spread
-    gain = chance.uniform(0.75, 1.25, one.shape[-1])
-    noise = chance.normal(0, chance.uniform(0.02, 0.3), one.shape) * spread
+    colour = chance.normal(0, chance.uniform(0.0, 1.0), one.shape[-1]) * spread
+    gain = chance.uniform(0.65, 1.45, one.shape[-1])
+    noise = chance.normal(0, chance.uniform(0.0, 0.3), one.shape) * spread
     stretched = moved
     if chance.random() < 0.5:
         stretched = _stretched(moved, float(chance.uniform(0.8, 1.25)))

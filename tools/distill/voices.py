@@ -53,7 +53,7 @@ PRE = (
 )  # fmt: skip
 # What espeak-ng says may be longer than what the package takes.
 READ = AudioDecode(rate=RATE, resample=True, max_seconds=60.0)
-EACH = 2
+EACH = 3
 SENTENCES = 200
 SEED = 3
 JUDGED = "kws01_0_200_mfcc_int8.npz"
@@ -66,17 +66,17 @@ def read_keywords(assets: Path, folder: Path) -> Material:
     Raises:
         DataError: espeak-ng is not installed, or does not speak.
     """
-    spoken = folder if folder.parts else Path("runs") / "voices"
+    spoken = folder if folder.parts else Path("build") / "distill" / "voices"
     inputs: list[NDArray[np.float32]] = []
     labels: list[int] = []
     chance = np.random.default_rng(SEED)
     for label, word in [*((word, word) for word in WORDS), *(("unknown", w) for w in OTHERS)]:
-        for voice in VOICES:
+        for voice in VOICES if label != "unknown" else VOICES[::3]:
             for sound in _takes(spoken, word, voice, chance, EACH if label != "unknown" else 1):
                 inputs.append(features(_placed(sound, chance)))
                 labels.append(LABELS.index(label))
     for _ in range(len(VOICES) * EACH):
-        inputs.append(features(noise(RATE, chance) * chance.uniform(0.001, 0.3)))
+        inputs.append(features(noise(RATE, chance) * 10 ** chance.uniform(-5, -0.5)))
         labels.append(LABELS.index("silence"))
     table = Table(inputs, np.array(labels, np.int64), [LABELS[each] for each in labels])
     tuned = np.random.default_rng(SEED).random(len(table)) < 0.1
@@ -177,13 +177,14 @@ def _placed(sound: NDArray[np.float32], chance: np.random.Generator) -> NDArray[
     """Return a second with the word somewhere in it, in a room and in noise."""
     sound = sound[:RATE]
     room = np.exp(-np.arange(1600) / chance.uniform(20, 400)) * chance.normal(size=1600)
+    room *= chance.random() < 0.5
     room[0] = 4.0
     wet = np.convolve(sound, room.astype(np.float32))[: len(sound)]
     wet *= np.float32(chance.uniform(0.1, 0.9) / max(1e-6, float(np.abs(wet).max())))
     second = np.zeros(RATE, np.float32)
     start = int(chance.integers(0, max(1, RATE - len(wet) + 1)))
     second[start : start + len(wet)] = wet
-    level = float(np.sqrt((wet**2).mean())) * 10 ** (-chance.uniform(3, 40) / 20)
+    level = float(np.sqrt((wet**2).mean())) * 10 ** (-chance.uniform(5, 80) / 20)
     return second + level * noise(RATE, chance)
 
 

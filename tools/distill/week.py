@@ -1,6 +1,6 @@
 """A SIMULATED week: what the board escalates by day teaches, by night, its next release.
 
-    python -m tools.distill week --out runs/week
+    python -m tools.distill week --out build/distill/week
 
 A real daemon with its uplink on, a FAKE teacher endpoint on loopback, requests drawn from
 CLINC150 `train`. An expert that knows a few sentences of each intent answers what it is sure of;
