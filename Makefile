@@ -14,7 +14,7 @@ demo: demo-environment ## real requests to all five bundled experts under a RAM 
 	@$(BIN)/python -m $(if $(BOARD),tools.demo.board $(BOARD),tools.demo)
 
 test: dev-environment ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types imports test ## linters, types, layers and tests, as CI runs them
 
