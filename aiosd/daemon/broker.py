@@ -154,12 +154,11 @@ class Broker:
     def on_worker_ready(self, expert: str, ready: WorkerReady) -> None:
         """An expert is loaded."""
         self._inventory.on_loaded(expert)
-        self._events.publish(
-            "expert.ready",
-            {"expert": expert, "load_ms": ready.load_ms, "ram_bytes": ready.pss_bytes},
-        )
-        held = self._workers.held(ready.pss_bytes, ready.own_bytes)
-        log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, held / 2**20)
+        ram = ready.pss_bytes if ready.measured else self.scheduler.ledger.held(expert)
+        facts = {"expert": expert, "load_ms": ready.load_ms, "ram_bytes": ram}
+        self._events.publish("expert.ready", facts)
+        log.info("%s ready in %.0f ms, %.1f MiB", expert, ready.load_ms, ram / 2**20)
+        held = self._workers.held(ready.pss_bytes, ready.own_bytes) if ready.measured else None
         slot = self.scheduler.slots[expert]
         if slot.state is ExpertState.LOADING:
             known = self.recall is None or self.recall.on_engine(expert, ready.engine)

@@ -149,7 +149,7 @@ class Scheduler:
     def on_loaded(
         self,
         expert: str,
-        held_bytes: int,
+        held_bytes: int | None,
         now: float,
         *,
         mapped: int = 0,
@@ -158,11 +158,14 @@ class Scheduler:
     ) -> list[Effect]:
         """Take note that a worker is ready, what it really holds, and whether it can be parked.
 
-        Unless it is `known`, what was measured before is forgotten: it was of another engine.
+        Where that was not measured yet, what was reserved for it stays so. Unless it is `known`,
+        what was measured before is forgotten: it was of another engine.
         """
         slot = self.slots[expert]
         slot.on_loaded(now, parks=parks, known=known)
-        effects: list[Effect] = self._measured(slot, held_bytes, mapped, now)
+        effects: list[Effect] = []
+        if held_bytes is not None:
+            effects += self._measured(slot, held_bytes, mapped, now)
         if slot.load_wanted:
             slot.load_wanted = False
             self._waiting.settle(slot)

@@ -143,7 +143,8 @@ class Pace(_Message, frozen=True, kw_only=True, tag="pace"):
 class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     """The expert is loaded; what that took, what it holds, and whether it can be parked.
 
-    Of what it holds, `mapped_bytes` are a file's pages that nobody else has mapped.
+    Of what it holds, `mapped_bytes` are a file's pages that nobody else has mapped. Where it was
+    not measured yet a `Measured` follows, once nobody waits for the worker.
     """
 
     pid: int
@@ -153,6 +154,7 @@ class WorkerReady(_Message, frozen=True, kw_only=True, tag="ready"):
     own_bytes: int
     verified: list[str]
     confinement: Confinement
+    measured: bool = True
     mapped_bytes: int = 0
     parks: bool = False
 

@@ -58,6 +58,10 @@ class Channel(Generic[T]):
         if not self._ready:
             select.select([self.socket], [], [], seconds)
 
+    def idle(self, seconds: float) -> bool:
+        """Tell whether nothing comes for so long."""
+        return not (self._ready or select.select([self.socket], [], [], seconds)[0])
+
     def send(self, message: msgspec.Struct) -> None:
         """Send one message; waits while the daemon is slow to read."""
         self.socket.sendall(frame(self._encode(message)))

@@ -43,8 +43,11 @@ log = logging.getLogger(__name__)
 # the kernel takes a millisecond or more to count it, which a next request may have to wait for.
 MEASURE_FIRST = 2
 MEASURE_SECONDS = 5.0
-# Packages of this size and more enter their control groups before they load.
-ENTER_FIRST_BYTES = 8 << 20
+# Packages of this size and more enter their control groups before they load, and are measured
+# before they answer; of smaller ones that takes as long as a part of the load, and somebody waits.
+LARGE_BYTES = 8 << 20
+# Nobody waits for a worker to which nothing was said for so long.
+REST_SECONDS = 0.02
 
 # Made at import, so that a host pays once for all the workers it forks.
 _ORDERS: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
@@ -62,12 +65,14 @@ class Worker:
         self._entering: Thread | None = None
         self._answered = 0
         self._measured = 0.0
+        self._unmeasured = False
         self._pacer = Pacer(time.perf_counter, time.process_time, channel.wait)
 
     def serve(self) -> int:
         """Take orders until the pipe closes; return the exit status."""
         receive, run = self._channel.receive, self._run
         while True:
+            self._rest()
             order = receive()
             match order:
                 case RunRequest():
@@ -86,6 +91,11 @@ class Worker:
                 case Pace():
                     pass  # likewise: each request says what it may use
 
+    def _rest(self) -> None:
+        """Measure what was not measured yet, if nobody waits."""
+        if self._unmeasured and self._channel.idle(REST_SECONDS):
+            self._measure()
+
     def _load(self, order: LoadExpert) -> bool:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
@@ -100,7 +110,8 @@ class Worker:
         except (MemoryError, OSError) as error:
             self._channel.send(LoadFailed(reason=f"{type(error).__name__}: {error}"))
             return False
-        memory = read_process(self._pid)
+        self._unmeasured = not _is_large(order)
+        memory = None if self._unmeasured else read_process(self._pid)
         self._channel.send(
             WorkerReady(
                 pid=self._pid,
@@ -110,6 +121,7 @@ class Worker:
                 own_bytes=memory.own_bytes if memory else 0,
                 verified=order.verify,
                 confinement=walls,
+                measured=not self._unmeasured,
                 mapped_bytes=memory.mapped_bytes if memory else 0,
                 parks=self._expert.parks,
             )
@@ -137,6 +149,7 @@ class Worker:
         else:
             self._channel.send(done)
             self._measure()
+            self._answered += 1
         self._pacer.end()
 
     def _fail(self, request: int, error: AiosdError) -> None:
@@ -149,9 +162,10 @@ class Worker:
         if self._entering is not None:  # the daemon looks when it hears what is held
             self._entering.join()
             self._entering = None
-        self._answered += 1
         now = time.monotonic()
-        if self._answered > MEASURE_FIRST and now - self._measured < MEASURE_SECONDS:
+        if self._unmeasured:
+            self._unmeasured = False  # at once, whether it has answered or not
+        elif self._answered >= MEASURE_FIRST and now - self._measured < MEASURE_SECONDS:
             return
         self._measured = now
         memory = read_process(self._pid)
@@ -236,12 +250,17 @@ def _enter(order: LoadExpert) -> Thread | None:
     handles = open_entrances(order.groups)
     if not handles:
         return None
-    if sum(file.size for file in order.manifest.files) >= ENTER_FIRST_BYTES:
+    if _is_large(order):
         enter_groups(handles)
         return None
     entering = Thread(target=enter_groups, args=(handles,))
     entering.start()
     return entering
+
+
+def _is_large(order: LoadExpert) -> bool:
+    """Tell whether a package is so large that the books must know it before it answers."""
+    return sum(file.size for file in order.manifest.files) >= LARGE_BYTES
 
 
 def run_worker(handle: int, pid: int) -> int:

@@ -28,3 +28,18 @@ def test_the_books_hold_what_workers_share_without_their_host(daemon: DaemonProc
         return used > truth - SLACK_BYTES
 
     assert until(in_the_books, "the books to be the truth", 5)
+
+
+def test_who_is_loaded_and_never_asked_is_measured_all_the_same(daemon: DaemonProcess) -> None:
+    daemon.install()
+    daemon.start()
+    pid = daemon.load("echo")
+
+    def in_the_books() -> bool:
+        memory = read_process(pid)
+        held = daemon.loaded()["echo"]["held_bytes"]
+        assert memory is not None
+        assert isinstance(held, int)
+        return abs(held - memory.own_bytes) < SLACK_BYTES
+
+    assert until(in_the_books, "what it holds to be measured", 5)

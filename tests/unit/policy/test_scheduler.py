@@ -125,6 +125,17 @@ def test_what_was_measured_replaces_what_was_reserved(world: FakeWorld) -> None:
     assert world.scheduler.slots["one"].need_bytes == 10 * MIB
 
 
+def test_what_was_reserved_stays_until_it_is_measured(world: FakeWorld) -> None:
+    world.ask("one")
+    world.workers["one"].ready = True
+    world.perform(world.scheduler.on_loaded("one", None, world.now))
+    assert world.scheduler.ledger.used_bytes == 40 * MIB
+    assert world.scheduler.slots["one"].peak_bytes == 0
+    assert world.workers["one"].serving
+    world.perform(world.scheduler.on_measured("one", 10 * MIB, world.now))
+    assert world.scheduler.ledger.held("one") == 10 * MIB
+
+
 def test_an_expert_that_holds_more_than_it_said_pushes_idle_ones_out(world: FakeWorld) -> None:
     warm(world, "two")
     world.ask("one")
