@@ -255,8 +255,10 @@ class Inventory:
         """Return how many threads an expert can make use of here."""
         return max(1, min(installed.manifest.needs.threads, self.rules.threads))
 
-    def order(self, name: str) -> tuple[str, LoadExpert]:
+    def order(self, name: str, *, awaited: bool = False) -> tuple[str, LoadExpert]:
         """Return the engine and the order to load an expert; unseen files are to be hashed.
+
+        `awaited` says that a request waits for it.
 
         Raises:
             ExpertFailedError: a file went missing since the scan.
@@ -277,6 +279,7 @@ class Inventory:
             threads=self._threads(installed),
             verify=list(unseen),
             base=self._base(installed),
+            awaited=awaited,
         )
 
     def _base(self, installed: Installed) -> Base | None:

@@ -73,7 +73,8 @@ class Loader:
         self._events.publish("expert.loading", {"expert": expert})
         self.loads += 1
         try:
-            engine, order = self._inventory.order(expert)
+            awaited = len(self._scheduler.slots[expert].queue) > 0
+            engine, order = self._inventory.order(expert, awaited=awaited)
             self._workers.start(expert, engine, order, effect.reserved_bytes)
         except (OSError, AiosdError) as error:
             self._loop.call_soon(self.on_failed, expert, f"cannot start: {error}")

@@ -83,7 +83,8 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
 class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
     """Become this expert: enter the control groups, hash the files named in `verify`, then load.
 
-    `groups` are the files to which a process writes its pid to enter one.
+    `groups` are the files to which a process writes its pid to enter one. `awaited` says that a
+    request waits for it: what a small package holds is then measured after that.
     """
 
     manifest: Manifest
@@ -92,6 +93,7 @@ class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
     verify: list[str]
     groups: list[str] = msgspec.field(default_factory=list)
     base: Base | None = None
+    awaited: bool = False
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):

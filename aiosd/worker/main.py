@@ -110,7 +110,7 @@ class Worker:
         except (MemoryError, OSError) as error:
             self._channel.send(LoadFailed(reason=f"{type(error).__name__}: {error}"))
             return False
-        self._unmeasured = not _is_large(order)
+        self._unmeasured = order.awaited and not _is_large(order)
         memory = None if self._unmeasured else read_process(self._pid)
         self._channel.send(
             WorkerReady(

@@ -107,8 +107,10 @@ class FakeInventory:
         kinds = {"one": InputType.TEXT, "two": InputType.TEXT, "chat": InputType.CHAT}
         self.routes = {name: RouteFacts(name, "echo", kind, 100) for name, kind in kinds.items()}
         self.named = self.routes
+        self.awaited = False
 
-    def order(self, expert: str) -> tuple[str, str]:
+    def order(self, expert: str, *, awaited: bool) -> tuple[str, str]:
+        self.awaited = awaited
         return "echo", expert
 
     def on_loaded(self, _expert: str) -> None: ...
