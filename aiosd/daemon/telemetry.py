@@ -43,7 +43,7 @@ BUSY_SECONDS = 0.1
 READ_SHARE = 0.02
 # Looking may take this part of a core; on a slow board it looks less often. What each request takes
 # comes on top, and both together stay under half a percent.
-OWN_SHARE = 0.003
+OWN_SHARE = 0.002
 _COST_WEIGHT = 0.1
 # After the last request the board needs a moment to fall back to its idle.
 LINGER_SECONDS = 2.0

@@ -204,7 +204,7 @@ def test_a_cap_that_is_lifted_is_told(stage: Stage) -> None:
     assert stage.telemetry.allowance is None
 
 
-@pytest.mark.parametrize(("cost", "readings"), [(0.0002, 100), (0.0008, 37), (0.003, 10)])
+@pytest.mark.parametrize(("cost", "readings"), [(0.0002, 100), (0.0008, 25), (0.002, 10)])
 def test_where_a_reading_costs_much_there_are_fewer_of_them(
     stage: Stage, cost: float, readings: int
 ) -> None:
