@@ -95,6 +95,11 @@ class Ledger:
         return self.cap_bytes - self.used_bytes
 
     @property
+    def common_bytes(self) -> int:
+        """Bytes that hosts and their workers hold in common beyond what the hosts hold."""
+        return sum(self._common.values())
+
+    @property
     def promised_bytes(self) -> int:
         """Bytes that loaded experts are expected to grow by; a newcomer may not have them."""
         return sum(self._growth.values())
@@ -210,6 +215,9 @@ class Room:
         self._now = ledger.free_bytes - ledger.promised_bytes
         self._soon = self._now + sum(each.candidate.bytes for each in everybody if each.leaving)
         self._staying = {each.candidate.expert: each for each in everybody if not each.leaving}
+        self._leaving = len(everybody) > len(self._staying)
+        self._common = ledger.common_bytes
+        self._claimed = False
         self._counted: dict[str, int] = {}
 
     def admit(
@@ -246,12 +254,38 @@ class Room:
             self._counted = {each.expert: each.bytes for each in victims}
             return Evict(tuple(victims))
         first = prefer or [each.candidate.expert for each in idle]
-        awaited = choose([each.candidate for each in movable], missing, first=first) or []
+        awaited = choose([each.candidate for each in movable], missing, first=first)
+        if awaited is None:
+            return self._empty(need_bytes, best, movable, idle)
         self._counted = {each.expert: each.bytes for each in awaited}
         return Wait(tuple(each.expert for each in awaited))
 
+    def _empty(
+        self, need_bytes: int, best: int, movable: list[Resident], idle: list[Resident]
+    ) -> Verdict:
+        """Return the verdict where it is not enough that all others leave who can.
+
+        What is missing is claimed by somebody before, or is what workers have in common: that comes
+        back only with the last of them, which may be the parked one itself.
+        """
+        if self._claimed or (self._leaving and not movable):
+            return Wait()
+        everybody = [leave(each.candidate) for each in movable]
+        self._counted = {each.expert: each.bytes for each in everybody}
+        if len(idle) < len(movable):
+            return Wait(tuple(each.expert for each in everybody))
+        if everybody:
+            return Evict(tuple(everybody))
+        if not self._staying:
+            return Fits()
+        names = tuple(sorted(name for name, each in self._staying.items() if each.pinned))
+        if not names:
+            return Evict(tuple(leave(each.candidate) for each in self._staying.values()))
+        return Never(need_bytes, max(0, best - self._common), names)
+
     def take(self, need_bytes: int) -> None:
         """Note that these bytes are reserved from now on."""
+        self._claimed = True
         self._now -= need_bytes
         self._soon -= need_bytes
 
@@ -260,6 +294,7 @@ class Room:
 
         Each gives what the last verdict counted on, or all it has.
         """
+        self._claimed = True
         for name in victims:
             gone = self._staying.pop(name, None)
             self._soon += self._counted.get(name, gone.candidate.bytes) if gone else 0

@@ -304,6 +304,60 @@ def test_what_workers_have_in_common_is_used_but_no_loss_of_room() -> None:
     assert ledger.used_bytes == 30 * MIB
 
 
+def common(*residents: Resident, spare_share: float = 0.0) -> Room:
+    """Return the books of 100 MiB with a host of 30, whose workers have 4 in common besides."""
+    ledger = Ledger(100 * MIB, spare_share)
+    ledger.set_host("echo", 30 * MIB)
+    ledger.set_common("echo", 34 * MIB)
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    return Room(ledger, residents)
+
+
+def test_one_that_needs_what_the_others_have_in_common_has_them_all_leave() -> None:
+    verdict = common(resident("a", 5), resident("b", 1)).admit(69 * MIB)
+    assert isinstance(verdict, Evict)
+    assert {each.expert for each in verdict.victims} == {"a", "b"}
+    verdict = common(resident("a", 5), resident("b", 1, busy=True)).admit(69 * MIB)
+    assert isinstance(verdict, Wait)
+    assert set(verdict.victims) == {"a", "b"}
+    assert common(resident("a", 5, leaving=True)).admit(69 * MIB) == Wait()
+    assert common().admit(69 * MIB) == Fits()
+
+
+def test_a_parked_one_that_needs_what_it_has_in_common_with_its_host_is_loaded_anew() -> None:
+    verdict = common(resident("a", 5)).admit(69 * MIB, own="a", own_bytes=5 * MIB)
+    assert isinstance(verdict, Evict)
+    assert [each.expert for each in verdict.victims] == ["a"]
+    pinned = common(resident("a", 5, pinned=True))
+    assert pinned.admit(69 * MIB, own="a", own_bytes=5 * MIB) == Never(69 * MIB, 66 * MIB, ("a",))
+
+
+def test_what_pinned_ones_have_in_common_cannot_be_had() -> None:
+    pinned = resident("a", 5, pinned=True)
+    assert common(pinned).admit(61 * MIB) == Fits()
+    assert common(pinned).admit(62 * MIB) == Never(62 * MIB, 61 * MIB, ("a",))
+    assert isinstance(common(pinned, resident("b", 1)).admit(62 * MIB), Evict)
+
+
+@given(many=st.lists(sides, max_size=4), need=st.integers(1, 70), more=st.integers(0, 9))
+def test_nobody_waits_for_nobody(
+    many: list[tuple[int, bool, bool, bool, bool, bool]], need: int, more: int
+) -> None:
+    residents = [
+        resident(str(n), size // 4, busy=b, pinned=p, leaving=going, wanted=w, fresh=f)
+        for n, (size, b, p, going, w, f) in enumerate(many)
+    ]
+    ledger = Ledger(100 * MIB, 1 / 128)
+    ledger.set_host("echo", 30 * MIB)
+    ledger.set_common("echo", (30 + more) * MIB)
+    for each in residents:
+        ledger.set(each.candidate.expert, each.candidate.bytes)
+    verdict = Room(ledger, residents).admit(need * MIB)
+    if verdict == Wait():
+        assert any(each.leaving for each in residents)
+
+
 def test_shared_weights_are_not_counted_as_common_again() -> None:
     ledger = Ledger(200 * MIB)
     ledger.set_host("llama", 30 * MIB)
