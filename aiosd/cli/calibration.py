@@ -22,7 +22,7 @@ from aiosd.client import Client
 from aiosd.domain.calibration import Calibration, Observation
 from aiosd.domain.errors import AiosdError, ConfigError, InvalidError, UnreachableError
 from aiosd.domain.power import CpuReading
-from aiosd.policy.calibration import Fit, UnusableReadingsError, doubts, fit, misfits
+from aiosd.policy.energy.calibration import Fit, UnusableReadingsError, doubts, fit, misfits
 from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.kernel_file import ROOT, SensorError
 from aiosd.store.durable import replace_file

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aiosd.cli.render import Paper
 from aiosd.domain.errors import PackageError
-from aiosd.policy.collision import Shift, shifts
-from aiosd.policy.head import Accuracy, HeadError, decode_facts
-from aiosd.policy.lessons import Lesson, key_of
+from aiosd.policy.routing.collision import Shift, shifts
+from aiosd.policy.routing.head import Accuracy, HeadError, decode_facts
+from aiosd.policy.routing.lessons import Lesson, key_of
 from aiosd.store.catalogue import scan
 from aiosd.store.heads import Heads, errand, lessons_of
 from aiosd.store.layout import Layout

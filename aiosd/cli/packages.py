@@ -11,7 +11,7 @@ from aiosd.cli.operate import told_reload
 from aiosd.cli.render import Paper, size
 from aiosd.client import Client
 from aiosd.domain.errors import ForbiddenError, PackageError, UnreachableError
-from aiosd.policy.collision import Shift
+from aiosd.policy.routing.collision import Shift
 from aiosd.store.layout import MANIFEST, Layout
 from aiosd.store.packages import Installed, read_manifest
 

@@ -186,8 +186,8 @@ def _age(facts: Facts) -> float | None:
 
 def _cancel(own: Own, names: list[str], client: Client, paper: Paper) -> Exit:
     """Give a release up that is not committed yet."""
-    from aiosd.policy.rollout import advance  # noqa: PLC0415 - for this verb alone
-    from aiosd.policy.rollout_events import Cancelled  # noqa: PLC0415
+    from aiosd.policy.rollout.events import Cancelled  # noqa: PLC0415
+    from aiosd.policy.rollout.table import advance  # noqa: PLC0415 - for this verb alone
     from aiosd.store.ledger import Ledger, LedgerError  # noqa: PLC0415
 
     if len(names) != 1:

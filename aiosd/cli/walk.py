@@ -10,7 +10,7 @@ from aiosd.cli.readings import ALL_CPUS, NO_CLOCK
 from aiosd.domain.calibration import Load, Observation
 from aiosd.domain.errors import InvalidError
 from aiosd.domain.power import CpuPolicy, CpuReading
-from aiosd.policy.calibration import IDLE_CORES, Doubt, Fit, doubts, fit, misfits
+from aiosd.policy.energy.calibration import IDLE_CORES, Doubt, Fit, doubts, fit, misfits
 
 IDLE_READINGS = 3
 _TRIES = 3

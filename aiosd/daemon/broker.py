@@ -32,11 +32,11 @@ from aiosd.domain.errors import AiosdError, ExpertFailedError, InvalidError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import Adjust, Effect, Limit, Load, Refuse, Serve, Settle
-from aiosd.policy.queues import Ticket
-from aiosd.policy.refusals import removed
-from aiosd.policy.router import Route, Wanted, route
-from aiosd.policy.scheduler import Scheduler
+from aiosd.policy.routing.router import Route, Wanted, route
+from aiosd.policy.serving.effects import Adjust, Effect, Limit, Load, Refuse, Serve, Settle
+from aiosd.policy.serving.queues import Ticket
+from aiosd.policy.serving.refusals import removed
+from aiosd.policy.serving.scheduler import Scheduler
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Chunk, End, Error, Run, error_message, error_of
 from aiosd.protocol.pipe import (

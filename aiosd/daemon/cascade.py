@@ -19,8 +19,8 @@ from aiosd.daemon.routing import Routing, text_of
 from aiosd.domain.errors import AiosdError, CancelledError, ErrorCode, InvalidError
 from aiosd.domain.manifest import Check
 from aiosd.domain.request import Outcome, Usage
-from aiosd.policy.cascade import MADE_UP, Given, Verdict, judge, weak_spot
-from aiosd.policy.route_facts import RouteFacts
+from aiosd.policy.routing.cascade import MADE_UP, Given, Verdict, judge, weak_spot
+from aiosd.policy.routing.route_facts import RouteFacts
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message
 

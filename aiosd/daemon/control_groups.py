@@ -14,7 +14,7 @@ from pathlib import Path
 from aiosd.daemon.delegation import Grounds, give_back, remove_group, take_ground, write_file
 from aiosd.daemon.memory_files import MEMORY
 from aiosd.domain.request import Priority
-from aiosd.policy.allotment import WEIGHTS, memory_limit
+from aiosd.policy.memory.allotment import WEIGHTS, memory_limit
 from aiosd.sensors.hierarchy import UNIFIED
 from aiosd.sensors.kernel_text import read_text
 

@@ -10,7 +10,7 @@ import msgspec
 
 from aiosd.daemon.pending import Pending
 from aiosd.domain.errors import AiosdError, ErrorCode
-from aiosd.policy.queues import Ticket
+from aiosd.policy.serving.queues import Ticket
 
 # What no other release would answer either: the caller wants it no more, or its time is up.
 FINAL = frozenset({ErrorCode.CANCELLED, ErrorCode.DEADLINE})

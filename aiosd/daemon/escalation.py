@@ -22,7 +22,7 @@ from aiosd.domain.errors import (
 )
 from aiosd.domain.inputs import type_of
 from aiosd.domain.request import Privacy
-from aiosd.policy.escalation import (
+from aiosd.policy.outbound.escalation import (
     NAME,
     Asker,
     EscalationRules,
@@ -33,7 +33,7 @@ from aiosd.policy.escalation import (
     permit,
     unanswered,
 )
-from aiosd.policy.refusals import stopping
+from aiosd.policy.serving.refusals import stopping
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message, error_of
 

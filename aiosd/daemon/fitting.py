@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiosd.daemon.child import THREADS
-from aiosd.policy.head import Head, HeadError, decode_head
-from aiosd.policy.lessons import Lesson, key_of
-from aiosd.policy.weights import MOST_IN_LANES
+from aiosd.policy.routing.head import Head, HeadError, decode_head
+from aiosd.policy.routing.lessons import Lesson, key_of
+from aiosd.policy.routing.weights import MOST_IN_LANES
 from aiosd.store.heads import Errand, Heads, errand
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from aiosd.domain.board import BoardProfile
 from aiosd.domain.power import EnergySource
-from aiosd.policy.energy import EnergyBooks
-from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.energy.energy import EnergyBooks
+from aiosd.policy.power.power_rules import PowerRules
 from aiosd.sensors.kernel_file import SensorError
 from aiosd.sensors.meter import NoMeter, OpenMeter, open_meter
 from aiosd.sensors.mode import read_mode

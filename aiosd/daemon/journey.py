@@ -10,8 +10,7 @@ from aiosd.daemon.release_desk import ReleaseDesk
 from aiosd.daemon.swap import Swap
 from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import Rollout, State
-from aiosd.policy.rollout import advance, seconds_left
-from aiosd.policy.rollout_events import (
+from aiosd.policy.rollout.events import (
     Answered,
     Checked,
     Collected,
@@ -30,7 +29,8 @@ from aiosd.policy.rollout_events import (
     Probed,
     Probing,
 )
-from aiosd.policy.rollout_rules import RETRY_SECONDS, TRIAL_SECONDS, Rules
+from aiosd.policy.rollout.rules import RETRY_SECONDS, TRIAL_SECONDS, Rules
+from aiosd.policy.rollout.table import advance, seconds_left
 from aiosd.store import garbage
 
 log = logging.getLogger(__name__)

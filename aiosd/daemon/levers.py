@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiosd.domain.errors import AiosdError, BusyError, InvalidError
-from aiosd.policy.clock_rung import ClockRung
+from aiosd.policy.power.clock_rung import ClockRung
 from aiosd.protocol.levers import (
     MOST_BYTES,
     Levers,

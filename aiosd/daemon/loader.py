@@ -13,9 +13,9 @@ from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.expert import ExpertState
-from aiosd.policy.effects import Effect, Limit, Load, Unload
-from aiosd.policy.pressure import Growth, Lack, Short
-from aiosd.policy.scheduler import Scheduler
+from aiosd.policy.memory.pressure import Growth, Lack, Short
+from aiosd.policy.serving.effects import Effect, Limit, Load, Unload
+from aiosd.policy.serving.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 

@@ -39,9 +39,9 @@ from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.views import Views
 from aiosd.daemon.workers import Workers
 from aiosd.domain.errors import ConfigError
-from aiosd.policy.governor import SPARE_SHARE, Ledger
-from aiosd.policy.head import Head
-from aiosd.policy.scheduler import Scheduler
+from aiosd.policy.memory.governor import SPARE_SHARE, Ledger
+from aiosd.policy.routing.head import Head
+from aiosd.policy.serving.scheduler import Scheduler
 from aiosd.protocol.limits import Limits
 from aiosd.protocol.messages import ReleaseVerb
 from aiosd.store.footprints import Footprints

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aiosd.domain.reading import MemoryReading
-from aiosd.policy.pressure import PAUSE_SECONDS, MemoryPressure, PressureRules
+from aiosd.policy.memory.pressure import PAUSE_SECONDS, MemoryPressure, PressureRules
 from aiosd.sensors.memory import read_available, read_memory, read_process, read_resident
 from aiosd.sensors.stall import StallTrigger
 

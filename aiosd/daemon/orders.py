@@ -4,7 +4,7 @@ import logging
 
 from aiosd.daemon.events import Events
 from aiosd.daemon.workers import Workers
-from aiosd.policy.effects import Interrupt, Kill, Park, Resume, Unload
+from aiosd.policy.serving.effects import Interrupt, Kill, Park, Resume, Unload
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from aiosd.domain.errors import (
 )
 from aiosd.domain.inputs import ChatInput, Input, TextInput, Turn
 from aiosd.domain.request import Outcome, Usage
-from aiosd.policy.escalation import NAME, Asker, Permit, unanswered
+from aiosd.policy.outbound.escalation import NAME, Asker, Permit, unanswered
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message, error_of
 from aiosd.protocol.pipe import Failed, Piece
 from aiosd.protocol.uplink import Answered, Ask

@@ -8,7 +8,7 @@ from aiosd.daemon.cost import usage_of
 from aiosd.daemon.frontend import Client
 from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.request import Outcome, Usage
-from aiosd.policy.router import Route
+from aiosd.policy.routing.router import Route
 from aiosd.protocol.codec import Buffer
 from aiosd.protocol.messages import Run
 from aiosd.protocol.pipe import Done

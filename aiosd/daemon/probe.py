@@ -21,9 +21,9 @@ from aiosd.daemon.self_tests import Verdict, examine, questions
 from aiosd.domain.errors import AiosdError, ErrorCode, PackageError
 from aiosd.domain.rollout import Report, Rollout
 from aiosd.models.check import check_package
-from aiosd.policy.collision import Shift, shifts
-from aiosd.policy.fitness import unfit
-from aiosd.policy.rollout_events import Failed, Fault
+from aiosd.policy.rollout.events import Failed, Fault
+from aiosd.policy.rollout.fitness import unfit
+from aiosd.policy.routing.collision import Shift, shifts
 from aiosd.store.foresight import UnforeseenError, foresee
 from aiosd.store.heads import Heads, lessons_of
 from aiosd.store.packages import Installed

@@ -8,8 +8,8 @@ import msgspec
 
 from aiosd.domain.footprint import Circumstances, Footprint
 from aiosd.domain.manifest import Manifest
-from aiosd.policy.remembering import footprint_of, worth_writing
-from aiosd.policy.slots import Slot
+from aiosd.policy.serving.remembering import footprint_of, worth_writing
+from aiosd.policy.serving.slots import Slot
 from aiosd.store.footprints import Footprints
 
 # News is written so long after it came, all of it at once: at most a dozen writes in an hour in

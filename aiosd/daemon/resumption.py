@@ -8,9 +8,9 @@ import logging
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import Rollout, State
-from aiosd.policy.rollout import advance
-from aiosd.policy.rollout_events import DoReturn, Effect, Resumed
-from aiosd.policy.rollout_rules import Rules
+from aiosd.policy.rollout.events import DoReturn, Effect, Resumed
+from aiosd.policy.rollout.rules import Rules
+from aiosd.policy.rollout.table import advance
 from aiosd.store.ledger import Ledger, LedgerError
 from aiosd.store.packages import Installed
 from aiosd.store.releases import Releases

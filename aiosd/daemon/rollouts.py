@@ -29,8 +29,7 @@ from aiosd.domain.errors import (
 )
 from aiosd.domain.expert import TransitionError
 from aiosd.domain.rollout import Rollout, State
-from aiosd.policy.rollout import advance
-from aiosd.policy.rollout_events import (
+from aiosd.policy.rollout.events import (
     Cancelled,
     Effect,
     Event,
@@ -40,7 +39,8 @@ from aiosd.policy.rollout_events import (
     RolledBack,
     Stopped,
 )
-from aiosd.policy.rollout_rules import BEFORE_COMMIT, LIMITS, Rules
+from aiosd.policy.rollout.rules import BEFORE_COMMIT, LIMITS, Rules
+from aiosd.policy.rollout.table import advance
 from aiosd.protocol.messages import (
     CancelRelease,
     History,

@@ -22,17 +22,17 @@ from aiosd.domain.errors import AiosdError, BusyError, NoRouteError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import ChatInput, Input, TextInput, type_of
 from aiosd.domain.request import Options
-from aiosd.policy.cascade import MADE_UP
-from aiosd.policy.chance import draw
-from aiosd.policy.deciding import EXPLORED, Knowledge, decide
-from aiosd.policy.feasible import feasible
-from aiosd.policy.head import Head
-from aiosd.policy.hearing import Hearing, explain, hear
-from aiosd.policy.record import Record
-from aiosd.policy.route_facts import Route, RouteFacts, Standing, Wanted
-from aiosd.policy.run_times import RunTimes
-from aiosd.policy.scheduler import Scheduler
-from aiosd.policy.success import SuccessTable, Tally
+from aiosd.policy.routing.cascade import MADE_UP
+from aiosd.policy.routing.chance import draw
+from aiosd.policy.routing.deciding import EXPLORED, Knowledge, decide
+from aiosd.policy.routing.feasible import feasible
+from aiosd.policy.routing.head import Head
+from aiosd.policy.routing.hearing import Hearing, explain, hear
+from aiosd.policy.routing.record import Record
+from aiosd.policy.routing.route_facts import Route, RouteFacts, Standing, Wanted
+from aiosd.policy.routing.success import SuccessTable, Tally
+from aiosd.policy.serving.run_times import RunTimes
+from aiosd.policy.serving.scheduler import Scheduler
 from aiosd.protocol.messages import Decisions, Explain, Feedback, Run
 from aiosd.protocol.pipe import Done
 

@@ -19,7 +19,7 @@ from aiosd.domain.inputs import (
 )
 from aiosd.domain.manifest import Manifest, SelfTestCase
 from aiosd.domain.request import Outcome
-from aiosd.policy.self_test import differences
+from aiosd.policy.rollout.self_test import differences
 from aiosd.protocol.codec import Buffer
 from aiosd.protocol.messages import Run
 

@@ -266,7 +266,7 @@ def _check_uplink(uplink: Uplink, text: str, path: Path) -> None:
         line = _line(text, error.key)
         raise ConfigError(str(error), path=str(path), line=line) from error
     if uplink.redact:
-        from aiosd.policy.pattern import PatternError, build  # noqa: PLC0415 - few need it
+        from aiosd.policy.outbound.pattern import PatternError, build  # noqa: PLC0415 - few need it
 
         try:
             build(uplink.redact)

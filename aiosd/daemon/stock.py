@@ -9,7 +9,7 @@ from aiosd.daemon.fitting import Fitting
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
 from aiosd.daemon.settings import Settings
 from aiosd.daemon.telemetry import Telemetry
-from aiosd.policy.effects import Effect
+from aiosd.policy.serving.effects import Effect
 from aiosd.store.heads import lessons_of
 from aiosd.store.packages import Installed
 

@@ -9,9 +9,9 @@ from aiosd.boards.profiles import Picked, pick_profile, read_profiles
 from aiosd.daemon.settings import Settings
 from aiosd.domain.board import Machine
 from aiosd.domain.errors import ConfigError
-from aiosd.policy.caps import RamCap, ram_cap
-from aiosd.policy.restart import RestartRules
-from aiosd.policy.rules import SchedulerRules
+from aiosd.policy.memory.caps import RamCap, ram_cap
+from aiosd.policy.serving.restart import RestartRules
+from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.sensors.memory import read_limits
 
 log = logging.getLogger(__name__)

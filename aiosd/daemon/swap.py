@@ -17,7 +17,7 @@ from aiosd.daemon.release_desk import ReleaseDesk
 from aiosd.daemon.resumption import take_back
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.rollout import Rollout
-from aiosd.policy.slots import Slot
+from aiosd.policy.serving.slots import Slot
 from aiosd.store.packages import Installed
 
 log = logging.getLogger(__name__)

@@ -26,9 +26,9 @@ from aiosd.domain.board import BoardProfile
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
 from aiosd.domain.power import BatteryReading, EnergySource, HeatReading, NoSample, PowerSample
 from aiosd.domain.request import Priority
-from aiosd.policy.power import PowerGovernor
-from aiosd.policy.power_rules import PowerRules
-from aiosd.policy.purse import JoulePurse
+from aiosd.policy.power.power_governor import PowerGovernor
+from aiosd.policy.power.power_rules import PowerRules
+from aiosd.policy.power.purse import JoulePurse
 from aiosd.sensors.battery import BatteryGauge
 from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.heat import Thermometer

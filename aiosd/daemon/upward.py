@@ -20,7 +20,7 @@ from aiosd.daemon.uplink import Link, Where
 from aiosd.domain.errors import AiosdError, BusyError, CancelledError
 from aiosd.domain.request import Privacy
 from aiosd.domain.uplink import Uplink as UplinkSettings
-from aiosd.policy.escalation import EscalationRules
+from aiosd.policy.outbound.escalation import EscalationRules
 from aiosd.protocol.messages import Reply, Uplink, error_message
 from aiosd.protocol.pipe import Failed, Piece
 from aiosd.protocol.uplink import Answered, Look, Looked

@@ -18,8 +18,8 @@ from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.version import own_version
 from aiosd.daemon.workers import Worker, Workers
 from aiosd.domain.expert import ExpertState
-from aiosd.policy.slots import Slot
-from aiosd.policy.turns import HELD
+from aiosd.policy.serving.slots import Slot
+from aiosd.policy.serving.turns import HELD
 from aiosd.sensors.memory import read_process
 
 

@@ -18,7 +18,7 @@ from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.niceness import Niceness
 from aiosd.daemon.pipe import Pipe
 from aiosd.domain.request import Priority
-from aiosd.policy.allotment import memory_limit
+from aiosd.policy.memory.allotment import memory_limit
 from aiosd.protocol.pipe import (
     CancelRequest,
     Done,

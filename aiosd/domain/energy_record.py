@@ -13,7 +13,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FitRecord(_Table, frozen=True, kw_only=True):
-    """The sums of an expert's fit (`policy/energy_fit.py`), and the package that they are of.
+    """The sums of an expert's fit (`policy/energy/energy_fit.py`), and the package they are of.
 
     c is CPU seconds, u units, y joules; `square` and `weight` are of the residuals.
     """

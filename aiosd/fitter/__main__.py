@@ -10,7 +10,7 @@ from io import BytesIO
 
 import msgspec
 
-from aiosd.policy.lessons import Lesson
+from aiosd.policy.routing.lessons import Lesson
 
 # What the exit status says, beside 0.
 NO_NUMPY = 3

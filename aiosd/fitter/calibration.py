@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.fitter.texts import Route
-from aiosd.policy.head import BACKGROUND, Accuracy, Measures, Thresholds
+from aiosd.policy.routing.head import BACKGROUND, Accuracy, Measures, Thresholds
 
 _Z = 1.959964
 # The share of texts of some expert that must pass the scope gate.

@@ -22,9 +22,9 @@ from aiosd.fitter.texts import (
     rows_of,
 )
 from aiosd.fitter.trainer import Quantized, logits, quantize, train
-from aiosd.policy.head import BACKGROUND, HeadFacts, encode_head
-from aiosd.policy.lessons import Lesson, in_order, key_of
-from aiosd.policy.weights import MOST_IN_LANES
+from aiosd.policy.routing.head import BACKGROUND, HeadFacts, encode_head
+from aiosd.policy.routing.lessons import Lesson, in_order, key_of
+from aiosd.policy.routing.weights import MOST_IN_LANES
 
 # Sub-routes with fewer texts each are not told apart.
 FEWEST_EACH = 4

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.policy.lexical import alone, normal, words
-from aiosd.policy.meaning import MOST_WORDS, MeaningFacts
+from aiosd.policy.routing.lexical import alone, normal, words
+from aiosd.policy.routing.meaning import MOST_WORDS, MeaningFacts
 
 FILE = Path(__file__).parent / "meanings.bin"
 MAGIC = b"aiosd-words\x01\n"

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.fitter.texts import Example, rows_of
-from aiosd.policy.lessons import RECIPE, Lesson
-from aiosd.policy.lexical import PLACES, normal
+from aiosd.policy.routing.lessons import RECIPE, Lesson
+from aiosd.policy.routing.lexical import PLACES, normal
 
 _MAGIC = b"aiosd-pages\x01\n"
 _SUM_BYTES = 4

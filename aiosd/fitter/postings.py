@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.fitter.pages import Page
-from aiosd.policy.lexical import PLACES
-from aiosd.policy.weights import pack_postings
+from aiosd.policy.routing.lexical import PLACES
+from aiosd.policy.routing.weights import pack_postings
 
 # What a route keeps, and the largest weight; int8 steps are a 127th of it.
 KEPT = 256

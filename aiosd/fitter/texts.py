@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.policy.head import BACKGROUND
-from aiosd.policy.lessons import Lesson, TextFile
-from aiosd.policy.lexical import (
+from aiosd.policy.routing.head import BACKGROUND
+from aiosd.policy.routing.lessons import Lesson, TextFile
+from aiosd.policy.routing.lexical import (
     BASIS,
     BITS,
     LONGEST,

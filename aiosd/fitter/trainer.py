@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.fitter.texts import Rows
-from aiosd.policy.lexical import PLACES
+from aiosd.policy.routing.lexical import PLACES
 
 Floats = NDArray[np.float32]
 

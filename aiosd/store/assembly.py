@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.release import HASH_BYTES, ChunkIndex
-from aiosd.policy.delta import Copy, Range
+from aiosd.policy.rollout.delta import Copy, Range
 from aiosd.store.blobs import Blobs
 from aiosd.store.failpoint import reach
 

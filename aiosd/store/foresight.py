@@ -6,8 +6,8 @@ Blocking: a head that is not kept is made by a fitter, which takes a second or t
 import subprocess
 from collections.abc import Mapping
 
-from aiosd.policy.head import Accuracy, HeadError, decode_facts
-from aiosd.policy.lessons import Lesson, key_of
+from aiosd.policy.routing.head import Accuracy, HeadError, decode_facts
+from aiosd.policy.routing.lessons import Lesson, key_of
 from aiosd.store.heads import Heads, errand
 
 # A fitter of thousands of packages takes some seconds on a board.

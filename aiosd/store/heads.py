@@ -13,8 +13,8 @@ import msgspec
 
 from aiosd.domain.inputs import InputType
 from aiosd.domain.manifest import FileName
-from aiosd.policy.head import Head, HeadError, HeadFacts, decode_facts, decode_head
-from aiosd.policy.lessons import Lesson, TextFile, in_order
+from aiosd.policy.routing.head import Head, HeadError, HeadFacts, decode_facts, decode_head
+from aiosd.policy.routing.lessons import Lesson, TextFile, in_order
 from aiosd.store.packages import Installed
 
 log = logging.getLogger(__name__)

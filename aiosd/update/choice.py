@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiosd.domain.errors import PackageError
 from aiosd.domain.release import Release
 from aiosd.domain.update import Fault, UpdateError
-from aiosd.policy.percentile import percentile, reached
+from aiosd.policy.rollout.percentile import percentile, reached
 from aiosd.protocol.release_json import MAX_BYTES, decode_release
 from aiosd.update.outcome import Passed
 from aiosd.update.surroundings import Machine, check_fits

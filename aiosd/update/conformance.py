@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import origin_of
-from aiosd.policy.download_pace import PaceRules
+from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.store.durable import make_folders, replace_file
 from aiosd.store.ledger import Ledger
 from aiosd.update.download import Clockwork

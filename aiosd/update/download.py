@@ -17,8 +17,8 @@ from typing import Protocol
 from aiosd.domain.errors import PackageError
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import Body, Origin, Part
-from aiosd.policy.delta import Range
-from aiosd.policy.download_pace import DownloadPace, PaceRules
+from aiosd.policy.rollout.delta import Range
+from aiosd.policy.rollout.download_pace import DownloadPace, PaceRules
 from aiosd.store.blobs import Blobs
 from aiosd.store.failpoint import reach
 from aiosd.store.ledger import LedgerError, Progress

@@ -7,7 +7,7 @@ from tuf.ngclient import FetcherInterface
 
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import Origin
-from aiosd.policy.download_pace import DownloadPace, PaceRules
+from aiosd.policy.rollout.download_pace import DownloadPace, PaceRules
 from aiosd.update.download import Clockwork
 
 _NOT_FOUND = 404

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from aiosd.domain.release import HASH_BYTES, ChunkIndex
-from aiosd.policy.delta import Copy, Plan, Range
+from aiosd.policy.rollout.delta import Copy, Plan, Range
 from aiosd.store.assembly import copy_chunks
 from aiosd.store.blobs import Blobs
 

@@ -15,10 +15,10 @@ from aiosd.domain.rollout import Rollout, State
 from aiosd.domain.update import Fault, Update, UpdateError
 from aiosd.models.check import check_file
 from aiosd.net.blob import Origin
-from aiosd.policy import rollout
-from aiosd.policy.delta import plan as plan_delta
-from aiosd.policy.download_pace import PaceRules
-from aiosd.policy.rollout_events import (
+from aiosd.policy.rollout import table as rollout
+from aiosd.policy.rollout.delta import plan as plan_delta
+from aiosd.policy.rollout.download_pace import PaceRules
+from aiosd.policy.rollout.events import (
     Cancelled,
     Event,
     Failed,
@@ -27,7 +27,7 @@ from aiosd.policy.rollout_events import (
     Staged,
     Verified,
 )
-from aiosd.policy.rollout_events import Fault as Whose
+from aiosd.policy.rollout.events import Fault as Whose
 from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases

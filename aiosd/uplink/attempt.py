@@ -7,7 +7,7 @@ import msgspec
 
 from aiosd.domain.errors import AiosdError, ExpertFailedError, NoRouteError
 from aiosd.net.post import NetError, Patience, Post
-from aiosd.policy.allowance import NOTHING, Amount
+from aiosd.policy.outbound.allowance import NOTHING, Amount
 from aiosd.protocol.openai import Tokens, encode_chat
 from aiosd.protocol.uplink import Answered
 from aiosd.uplink.answer import Answer, BrokenAnswerError, RefusedError, read_answer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from aiosd.policy.allowance import Allowance, Amount, Mark
+from aiosd.policy.outbound.allowance import Allowance, Amount, Mark
 
 DAY_SECONDS = 86_400
 

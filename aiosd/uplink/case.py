@@ -15,7 +15,7 @@ from aiosd.domain.errors import (
 )
 from aiosd.domain.inputs import Turn
 from aiosd.net.post import Post
-from aiosd.policy.redaction import Redactor
+from aiosd.policy.outbound.redaction import Redactor
 from aiosd.protocol.uplink import Ask
 
 

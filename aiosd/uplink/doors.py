@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 from aiosd.domain.uplink import Endpoint, Place, Uplink, place_of
 from aiosd.net.post import Trust, tls_context
-from aiosd.policy.breaker import Breaker, BreakerRules
+from aiosd.policy.outbound.breaker import Breaker, BreakerRules
 from aiosd.protocol.openai import Tokens
 from aiosd.uplink.keys import Key, KeyRefusedError, read_key
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.uplink import Uplink
-from aiosd.policy.allowance import Amount
-from aiosd.policy.breaker import BreakerState
+from aiosd.policy.outbound.allowance import Amount
+from aiosd.policy.outbound.breaker import BreakerState
 from aiosd.uplink.books import Books
 from aiosd.uplink.doors import open_doors
 from aiosd.uplink.journal import Journal

@@ -12,8 +12,8 @@ import msgspec
 
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.uplink import Uplink, WrongUplinkError, check_uplink
-from aiosd.policy.pattern import PatternError
-from aiosd.policy.redaction import Redactor
+from aiosd.policy.outbound.pattern import PatternError
+from aiosd.policy.outbound.redaction import Redactor
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import Layout
 

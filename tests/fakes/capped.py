@@ -8,9 +8,9 @@ from fakes.simulated import Simulated
 from aiosd.domain.allowance import Allowance
 from aiosd.domain.energy import CpuInterval
 from aiosd.domain.power import Scope
-from aiosd.policy.energy import EnergyBooks
-from aiosd.policy.power import PowerGovernor
-from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.energy.energy import EnergyBooks
+from aiosd.policy.power.power_governor import PowerGovernor
+from aiosd.policy.power.power_rules import PowerRules
 from aiosd.sensors.cpu import CpuGauge
 from aiosd.sensors.heat import Thermometer
 from aiosd.sensors.meter import open_meter

@@ -9,8 +9,8 @@ from fakes.mirror import Mirror
 
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import origin_of
-from aiosd.policy.delta import Range
-from aiosd.policy.download_pace import PaceRules
+from aiosd.policy.rollout.delta import Range
+from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Progress
 from aiosd.update.download import Clockwork, Download, Wanted, addressed

@@ -8,8 +8,8 @@ from fakes.published import fill, layout, tree
 from fakes.running import DaemonProcess, RawClient, until
 
 from aiosd.domain.rollout import Rollout, State
-from aiosd.policy.rollout import advance
-from aiosd.policy.rollout_events import Staged as StagedEvent
+from aiosd.policy.rollout.events import Staged as StagedEvent
+from aiosd.policy.rollout.table import advance
 from aiosd.protocol.messages import Reply, Rollouts, Staged
 from aiosd.protocol.release_json import encode_release
 from aiosd.store.ledger import Ledger

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.request import Priority
-from aiosd.policy.effects import (
+from aiosd.policy.memory.governor import Ledger
+from aiosd.policy.memory.pressure import Growth, Lack, Short
+from aiosd.policy.serving.effects import (
     Adjust,
     Effect,
     Interrupt,
@@ -20,12 +22,10 @@ from aiosd.policy.effects import (
     Settle,
     Unload,
 )
-from aiosd.policy.governor import Ledger
-from aiosd.policy.pressure import Growth, Lack, Short
-from aiosd.policy.queues import Ticket
-from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.scheduler import Scheduler
-from aiosd.policy.slots import ExpertFacts
+from aiosd.policy.serving.queues import Ticket
+from aiosd.policy.serving.rules import SchedulerRules
+from aiosd.policy.serving.scheduler import Scheduler
+from aiosd.policy.serving.slots import ExpertFacts
 
 MIB = 2**20
 CONTEXT, MAPPED = 0.3, 0.5  # parts of what an expert that can be parked holds

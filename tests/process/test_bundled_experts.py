@@ -9,7 +9,7 @@ import pytest
 from aiosd.client import Client
 from aiosd.domain.inputs import InputType
 from aiosd.domain.manifest import Manifest, SelfTestCase
-from aiosd.policy.self_test import differences
+from aiosd.policy.rollout.self_test import differences
 from aiosd.store.packages import read_manifest
 from tools.demo.private_daemon import PrivateDaemon
 

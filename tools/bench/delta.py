@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from aiosd.domain.release import ChunkIndex
-from aiosd.policy.delta import plan, whole
+from aiosd.policy.rollout.delta import plan, whole
 from aiosd.protocol.release_json import NAME, decode_release
 from aiosd.store.assembly import copy_chunks
 from aiosd.store.layout import Layout

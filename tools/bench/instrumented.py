@@ -16,7 +16,7 @@ from typing import Any
 from aiosd.daemon import __main__ as daemon
 from aiosd.daemon.telemetry import Telemetry
 from aiosd.domain.allowance import Admission, Allowance
-from aiosd.policy.power import PowerGovernor
+from aiosd.policy.power.power_governor import PowerGovernor
 
 PIN, COST = "AIOSD_BENCH_PIN", "AIOSD_BENCH_COST"
 WATCHED = ("_tick", "_read", "_decide", "started", "ended", "admit", "predict")

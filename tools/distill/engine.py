@@ -14,7 +14,7 @@ from aiosd.domain.prepared import Tensors
 from aiosd.domain.request import Sampling
 from aiosd.engines.litert import LitertEngine, find_library
 from aiosd.pipelines.pipeline import Pipeline
-from aiosd.policy.self_test import differences
+from aiosd.policy.rollout.self_test import differences
 from aiosd.protocol.toml import decode_toml
 from tools.demo.private_daemon import PrivateDaemon
 from tools.distill.fault import DistillError

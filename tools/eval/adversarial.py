@@ -7,11 +7,11 @@ from aiosd.domain.decision import Kind
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.inputs import InputType, TextInput, type_of
 from aiosd.domain.request import Privacy
-from aiosd.policy.deciding import Knowledge, decide
-from aiosd.policy.escalation import Asker, EscalationRules, Question, permit
-from aiosd.policy.head import Head
-from aiosd.policy.hearing import hear
-from aiosd.policy.route_facts import RouteFacts, Standing, Wanted
+from aiosd.policy.outbound.escalation import Asker, EscalationRules, Question, permit
+from aiosd.policy.routing.deciding import Knowledge, decide
+from aiosd.policy.routing.head import Head
+from aiosd.policy.routing.hearing import hear
+from aiosd.policy.routing.route_facts import RouteFacts, Standing, Wanted
 from tools.eval.attacks import ATTACKS
 from tools.eval.figures import Row, share
 from tools.eval.sets import Clinc, draw

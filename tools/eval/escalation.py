@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from aiosd.fitter.texts import rows_of
 from aiosd.fitter.trainer import Recipe, logits, quantize, train
-from aiosd.policy.head import Head
-from aiosd.policy.hearing import hear
+from aiosd.policy.routing.head import Head
+from aiosd.policy.routing.hearing import hear
 from tools.eval.figures import Row, share
 from tools.eval.outcomes import MIXES, RIGHT, Outcome, mix_of, read_public
 from tools.eval.sets import NOBODY, Labelled

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiosd.policy.lessons import Lesson, TextFile
+from aiosd.policy.routing.lessons import Lesson, TextFile
 
 NOBODY = "none"
 

@@ -19,12 +19,12 @@ from aiosd.daemon.routing import Routing
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.inputs import InputType, TextInput
 from aiosd.domain.request import Options
-from aiosd.policy.governor import Ledger
-from aiosd.policy.head import Head
-from aiosd.policy.route_facts import RouteFacts
-from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.scheduler import Scheduler
-from aiosd.policy.slots import ExpertFacts
+from aiosd.policy.memory.governor import Ledger
+from aiosd.policy.routing.head import Head
+from aiosd.policy.routing.route_facts import RouteFacts
+from aiosd.policy.serving.rules import SchedulerRules
+from aiosd.policy.serving.scheduler import Scheduler
+from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.messages import Run
 from aiosd.sensors.memory import read_process
 from tools.eval.figures import Row, plain

@@ -10,9 +10,9 @@ import numpy as np
 
 from aiosd.fitter.calibration import calibration_error
 from aiosd.fitter.fit import fit
-from aiosd.policy.cascade import weak_spot
-from aiosd.policy.head import Head, decode_head
-from aiosd.policy.hearing import Hearing, hear
+from aiosd.policy.routing.cascade import weak_spot
+from aiosd.policy.routing.head import Head, decode_head
+from aiosd.policy.routing.hearing import Hearing, hear
 from tools.eval.baselines import ALL
 from tools.eval.figures import Row, area, plain, share
 from tools.eval.sets import NOBODY, Clinc, Labelled, draw, lessons

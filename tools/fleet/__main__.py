@@ -1,7 +1,7 @@
 """`python -m tools.fleet`: a thousand boards, one publisher and bad releases, in simulated time.
 
-Boards, networks and requests are invented; the life of a release (aiosd.policy.rollout) and the
-place of a board in a rollout (aiosd.policy.percentile) are the real ones.
+Boards, networks and requests are invented; the life of a release and the place of a board in a
+rollout (`aiosd.policy.rollout`: `table`, `percentile`) are the real ones.
 """
 
 import argparse

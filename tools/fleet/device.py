@@ -5,9 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiosd.domain.rollout import Report, Rollout, State
-from aiosd.policy.percentile import reached
-from aiosd.policy.rollout import advance, plan
-from aiosd.policy.rollout_events import (
+from aiosd.policy.rollout.events import (
     Answered,
     Checked,
     Collected,
@@ -34,7 +32,9 @@ from aiosd.policy.rollout_events import (
     Staged,
     Verified,
 )
-from aiosd.policy.rollout_rules import TRIAL_SECONDS
+from aiosd.policy.rollout.percentile import reached
+from aiosd.policy.rollout.rules import TRIAL_SECONDS
+from aiosd.policy.rollout.table import advance, plan
 
 At = Callable[[float, Callable[[], None]], None]
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.power.power_rules import PowerRules
 from tools.replay import figures
 from tools.replay.board import BoardSpec
 from tools.replay.plots import draw

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.power.power_rules import PowerRules
 from tools.replay.board import BoardSpec
 from tools.replay.lru import LruScheduler, safe_count
 from tools.replay.powered import Fixed, PoweredWorld, PowerRun

@@ -7,9 +7,9 @@ same simulated world.
 from collections import deque
 from collections.abc import Iterable
 
-from aiosd.policy.effects import Effect, Load, Serve, Unload
-from aiosd.policy.queues import Ticket
-from aiosd.policy.slots import ExpertFacts
+from aiosd.policy.serving.effects import Effect, Load, Serve, Unload
+from aiosd.policy.serving.queues import Ticket
+from aiosd.policy.serving.slots import ExpertFacts
 
 
 class LruScheduler:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.domain.energy import CpuInterval, EnergyFigure, EnergyTotals
 from aiosd.domain.power import EnergySource, NoSample, Scope
-from aiosd.policy.energy import EnergyBooks
-from aiosd.policy.power import PowerGovernor
-from aiosd.policy.power_rules import PowerRules
+from aiosd.policy.energy.energy import EnergyBooks
+from aiosd.policy.power.power_governor import PowerGovernor
+from aiosd.policy.power.power_rules import PowerRules
 from tools.replay.board import Board, BoardSpec
 from tools.replay.traces import Ask, Trace
 from tools.replay.world import Count, World, scheduler_of

@@ -14,8 +14,7 @@ from pathlib import Path
 from aiosd.daemon.resumption import resume, take_back, tidy
 from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import Report, Rollout, State
-from aiosd.policy.rollout import advance, plan
-from aiosd.policy.rollout_events import (
+from aiosd.policy.rollout.events import (
     Answered,
     Checked,
     Collected,
@@ -33,7 +32,8 @@ from aiosd.policy.rollout_events import (
     Staged,
     Verified,
 )
-from aiosd.policy.rollout_rules import Rules
+from aiosd.policy.rollout.rules import Rules
+from aiosd.policy.rollout.table import advance, plan
 from aiosd.protocol.release_json import encode_release
 from aiosd.store import garbage
 from aiosd.store.install import install, remove

@@ -11,8 +11,8 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.update import UpdateError
 from aiosd.models.chunks import index_file
 from aiosd.net.blob import origin_of
-from aiosd.policy.delta import Range, plan
-from aiosd.policy.download_pace import PaceRules
+from aiosd.policy.rollout.delta import Range, plan
+from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.protocol.release_json import encode_release
 from aiosd.store.assembly import copy_chunks
 from aiosd.store.install import remove

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiosd.fitter.meanings import FILE, Vectors, pack_vectors
-from aiosd.policy.lexical import hash_of, normal, spoken
+from aiosd.policy.routing.lexical import hash_of, normal, spoken
 from tools.train.minilm import MiniLm
 
 Floats = NDArray[np.float32]

@@ -19,7 +19,7 @@ from aiosd.client import Client
 from aiosd.domain.calibration import Calibration
 from aiosd.domain.errors import ConfigError, InvalidError
 from aiosd.domain.power import CpuPolicy, EnergySource
-from aiosd.policy.calibration import UnusableReadingsError
+from aiosd.policy.energy.calibration import UnusableReadingsError
 from aiosd.protocol import messages
 from aiosd.sensors.meter import open_meter
 from aiosd.sensors.model import read_calibration

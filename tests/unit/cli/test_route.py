@@ -12,8 +12,8 @@ from aiosd.cli import collisions
 from aiosd.cli.failure import Exit
 from aiosd.cli.main import main
 from aiosd.domain.errors import PackageError
-from aiosd.policy.collision import Shift, shifts
-from aiosd.policy.head import Accuracy
+from aiosd.policy.routing.collision import Shift, shifts
+from aiosd.policy.routing.head import Accuracy
 from aiosd.protocol import messages
 
 Ctl = Callable[..., int]

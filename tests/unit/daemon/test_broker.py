@@ -14,12 +14,12 @@ from aiosd.domain.errors import AiosdError, OverPowerError
 from aiosd.domain.inputs import ChatInput, InputType, TextInput, Turn
 from aiosd.domain.power import EnergySource, Scope
 from aiosd.domain.request import Options, Priority
-from aiosd.policy.effects import Load
-from aiosd.policy.governor import Ledger
-from aiosd.policy.router import RouteFacts
-from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.scheduler import Scheduler
-from aiosd.policy.slots import ExpertFacts
+from aiosd.policy.memory.governor import Ledger
+from aiosd.policy.routing.router import RouteFacts
+from aiosd.policy.serving.effects import Load
+from aiosd.policy.serving.rules import SchedulerRules
+from aiosd.policy.serving.scheduler import Scheduler
+from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run
 from aiosd.protocol.pipe import Done, Failed, Piece, RunRequest, WorkerReady

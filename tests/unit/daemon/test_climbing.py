@@ -13,7 +13,7 @@ from aiosd.domain.errors import AiosdError, BusyError, CancelledError, InvalidEr
 from aiosd.domain.inputs import ImageInput, InputType, TextInput
 from aiosd.domain.manifest import Check
 from aiosd.domain.request import Options, Outcome, Usage
-from aiosd.policy.route_facts import RouteFacts
+from aiosd.policy.routing.route_facts import RouteFacts
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message
 

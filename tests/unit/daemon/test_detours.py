@@ -9,8 +9,8 @@ from aiosd.daemon.frontend import Client
 from aiosd.daemon.pending import Pending
 from aiosd.domain.errors import AiosdError, CancelledError, DeadlineError, ExpertFailedError
 from aiosd.domain.inputs import TextInput
-from aiosd.policy.queues import Ticket
-from aiosd.policy.router import Route
+from aiosd.policy.routing.router import Route
+from aiosd.policy.serving.queues import Ticket
 from aiosd.protocol.messages import Answer, Run
 
 FAILED = ExpertFailedError("it died", reason="signal 11")

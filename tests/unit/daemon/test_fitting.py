@@ -9,8 +9,8 @@ import pytest
 
 from aiosd.daemon import fitting
 from aiosd.daemon.fitting import Fitting
-from aiosd.policy.head import Head
-from aiosd.policy.lessons import Lesson, key_of
+from aiosd.policy.routing.head import Head
+from aiosd.policy.routing.lessons import Lesson, key_of
 from aiosd.store.heads import KEPT, Errand, Heads, errand
 
 LAMP = Lesson(expert="lamp", utterances=[f"light {n} on" for n in ("one", "two", "three", "four")])

@@ -23,7 +23,7 @@ from aiosd.domain.errors import (
 )
 from aiosd.domain.inputs import ChatInput, JsonInput, TextInput, Turn
 from aiosd.domain.request import Options, Outcome, Privacy, Usage
-from aiosd.policy.escalation import EscalationRules
+from aiosd.policy.outbound.escalation import EscalationRules
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_message
 from aiosd.protocol.pipe import Failed, Piece

@@ -9,8 +9,8 @@ import msgspec
 from aiosd.daemon.recall import WRITE_SECONDS, Recall
 from aiosd.domain.inputs import InputType
 from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, Task
-from aiosd.policy.restart import RestartRules
-from aiosd.policy.slots import ExpertFacts, Slot
+from aiosd.policy.serving.restart import RestartRules
+from aiosd.policy.serving.slots import ExpertFacts, Slot
 from aiosd.store.footprints import Footprints
 
 MANIFEST = Manifest(

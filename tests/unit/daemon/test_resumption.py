@@ -10,8 +10,8 @@ from fakes.published import fill, layout, published
 
 from aiosd.daemon.resumption import resume
 from aiosd.domain.rollout import Rollout, State
-from aiosd.policy.rollout_events import DoActivate, DoProbe, DoWatch, Effect
-from aiosd.policy.rollout_rules import RULES
+from aiosd.policy.rollout.events import DoActivate, DoProbe, DoWatch, Effect
+from aiosd.policy.rollout.rules import RULES
 from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
 

@@ -11,11 +11,11 @@ from aiosd.domain.decision import Decision
 from aiosd.domain.errors import BusyError, InvalidError, NoRouteError
 from aiosd.domain.inputs import ChatInput, InputType, JsonInput, TextInput, Turn
 from aiosd.domain.request import Options, Sampling
-from aiosd.policy.governor import Ledger
-from aiosd.policy.route_facts import Route, RouteFacts
-from aiosd.policy.rules import SchedulerRules
-from aiosd.policy.scheduler import Scheduler
-from aiosd.policy.slots import ExpertFacts
+from aiosd.policy.memory.governor import Ledger
+from aiosd.policy.routing.route_facts import Route, RouteFacts
+from aiosd.policy.serving.rules import SchedulerRules
+from aiosd.policy.serving.scheduler import Scheduler
+from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.messages import Decisions, Explain, Feedback, Run
 from aiosd.protocol.pipe import Done
 

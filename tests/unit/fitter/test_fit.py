@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from aiosd.fitter.calibration import calibrate, calibration_error, wilson_low
 from aiosd.fitter.fit import NothingError, fit
 from aiosd.fitter.texts import rows_of
-from aiosd.policy.head import decode_head
-from aiosd.policy.hearing import explain, hear
-from aiosd.policy.lessons import Lesson, TextFile, key_of
-from aiosd.policy.lexical import normal, places
-from aiosd.policy.weights import MOST_IN_LANES
+from aiosd.policy.routing.head import decode_head
+from aiosd.policy.routing.hearing import explain, hear
+from aiosd.policy.routing.lessons import Lesson, TextFile, key_of
+from aiosd.policy.routing.lexical import normal, places
+from aiosd.policy.routing.weights import MOST_IN_LANES
 
 ROOMS = ["kitchen", "hall", "bedroom", "garage", "attic", "cellar", "garden", "office"]
 LAMP = Lesson(

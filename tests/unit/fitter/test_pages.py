@@ -11,10 +11,10 @@ from aiosd.fitter.fit import fit
 from aiosd.fitter.pages import Page, form, page_of, read_pages, write_pages
 from aiosd.fitter.postings import learn
 from aiosd.fitter.texts import Example, rows_of
-from aiosd.policy.head import BACKGROUND, decode_head
-from aiosd.policy.lessons import Lesson
-from aiosd.policy.lexical import normal, places
-from aiosd.policy.weights import MOST_IN_LANES
+from aiosd.policy.routing.head import BACKGROUND, decode_head
+from aiosd.policy.routing.lessons import Lesson
+from aiosd.policy.routing.lexical import normal, places
+from aiosd.policy.routing.weights import MOST_IN_LANES
 from aiosd.store.heads import Heads
 
 

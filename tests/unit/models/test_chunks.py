@@ -11,7 +11,7 @@ from tiny_models import gatherer
 from aiosd.domain.errors import PackageError
 from aiosd.domain.release import ChunkIndex
 from aiosd.models.chunks import LEAST_SPAN, chunk_bytes, index_file, spans_of
-from aiosd.policy.delta import plan
+from aiosd.policy.rollout.delta import plan
 
 TENSORS = [
     Tensor(f"blk.{number}.weight", (5_000,), hashlib.shake_128(bytes([number])).digest(20_000))

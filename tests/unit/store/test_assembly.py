@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aiosd.domain.release import ChunkIndex
-from aiosd.policy.delta import Copy, Range
+from aiosd.policy.rollout.delta import Copy, Range
 from aiosd.store.assembly import copy_chunks
 from aiosd.store.blobs import Blobs
 

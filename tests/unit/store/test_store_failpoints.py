@@ -11,7 +11,7 @@ import pytest
 from fakes.published import layout, published
 
 from aiosd.domain.release import ChunkIndex
-from aiosd.policy.delta import plan
+from aiosd.policy.rollout.delta import plan
 from aiosd.store import failpoint
 from aiosd.store.assembly import copy_chunks
 from aiosd.store.audit import audit

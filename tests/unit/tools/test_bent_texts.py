@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiosd.fitter.fit import fit
-from aiosd.policy.head import Head, decode_head
-from aiosd.policy.lessons import Lesson
+from aiosd.policy.routing.head import Head, decode_head
+from aiosd.policy.routing.lessons import Lesson
 from tools.eval import plots
 from tools.eval.adversarial import FAR, verdicts
 from tools.eval.attacks import ATTACKS, misspelt, said_otherwise

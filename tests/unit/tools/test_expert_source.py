@@ -10,7 +10,7 @@ from gguf_writer import Tensor, gguf, small_pairs
 from tiny_models import doubler
 
 from aiosd.domain.release import ChunkIndex
-from aiosd.policy.delta import plan
+from aiosd.policy.rollout.delta import plan
 from aiosd.protocol import release_json
 from aiosd.protocol.release_json import decode_release
 from aiosd.store.packages import read_manifest

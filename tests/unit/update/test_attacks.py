@@ -25,7 +25,7 @@ from tuf.ngclient._internal import trusted_metadata_set
 from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import State
 from aiosd.domain.update import Fault
-from aiosd.policy.download_pace import PaceRules
+from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.store import failpoint
 from aiosd.store.digests import Digests
 from aiosd.update import trust

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiosd.domain.update import Fault, UpdateError
-from aiosd.policy.delta import Range
-from aiosd.policy.download_pace import PaceRules
+from aiosd.policy.rollout.delta import Range
+from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Progress
 from aiosd.update import download

@@ -10,7 +10,7 @@ from fakes.mirror import serving
 
 from aiosd.domain.release import ChunkIndex
 from aiosd.domain.update import Fault, UpdateError
-from aiosd.policy.delta import plan
+from aiosd.policy.rollout.delta import plan
 from aiosd.store.blobs import Blobs
 from aiosd.update.patchwork import filling, worth_it
 

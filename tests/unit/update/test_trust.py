@@ -17,7 +17,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, MetaFile, Root, Targets
 
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import origin_of
-from aiosd.policy.download_pace import PaceRules
+from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.update.conformance import main as conformance
 from aiosd.update.download import Clockwork
 from aiosd.update.fetcher import Reader

@@ -9,9 +9,9 @@ from fakes.updating import Board, digest
 
 from aiosd.domain.rollout import Rollout, State
 from aiosd.domain.update import Fault, UpdateError
-from aiosd.policy.percentile import percentile
-from aiosd.policy.rollout import advance
-from aiosd.policy.rollout_events import Cancelled
+from aiosd.policy.rollout.events import Cancelled
+from aiosd.policy.rollout.percentile import percentile
+from aiosd.policy.rollout.table import advance
 from aiosd.update import download, updater
 from aiosd.update.surroundings import Machine
 

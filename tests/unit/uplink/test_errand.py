@@ -25,7 +25,7 @@ from aiosd.domain.errors import (
 from aiosd.domain.inputs import Turn
 from aiosd.domain.request import Sampling
 from aiosd.domain.uplink import Endpoint, Uplink, check_uplink
-from aiosd.policy.redaction import Redactor
+from aiosd.policy.outbound.redaction import Redactor
 from aiosd.protocol.uplink import Answered, Ask
 from aiosd.uplink.case import Case
 from aiosd.uplink.errand import run_errand

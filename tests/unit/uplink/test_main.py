@@ -13,7 +13,7 @@ from fakes.openai import HEAD, Asked, FakeOpenai, event
 from aiosd.domain.inputs import Turn
 from aiosd.domain.request import Sampling
 from aiosd.domain.uplink import Endpoint, Uplink
-from aiosd.policy.redaction import Redactor
+from aiosd.policy.outbound.redaction import Redactor
 from aiosd.protocol.framing import Unframer, frame
 from aiosd.protocol.pipe import CancelRequest, Failed, Piece
 from aiosd.protocol.uplink import Answered, Ask, FromUplink, Look, Looked, UplinkReady

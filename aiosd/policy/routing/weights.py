@@ -1,0 +1,128 @@
+"""int8 weights for each place and route, laid out for adding up: in lanes, or as postings.
+
+Lanes hold every weight. With thousands of routes most of them say nothing: postings hold, place by
+place, only those that do, as the index of a search engine does.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Protocol
+
+from aiosd.policy.routing.lexical import PLACES
+
+# Up to so many routes there is a weight for each: a table of 4 MiB.
+MOST_IN_LANES = 256
+MOST_ROUTES = 65_535
+
+_OFFSET = 128
+# A lane of 16 bits holds 257 weights of at most 255.
+_CHUNK = 256
+_STARTS = (PLACES + 1) * 4
+
+
+class Weights(Protocol):
+    """A table of weights."""
+
+    def sums(self, places: Sequence[int]) -> list[int]:
+        """Return the sum over the places for each route."""
+
+    def of(self, places: Sequence[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+
+
+class Lanes:
+    """The weights of a place are the 16-bit lanes of one long number; adding rows adds numbers."""
+
+    def __init__(self, table: bytes, routes: int) -> None:
+        """Take int8, place by place; an offset keeps lanes from going below zero."""
+        self._routes = routes
+        self._width = width = 2 * routes
+        lanes = bytearray(2 * len(table))
+        lanes[::2] = table.translate(_LIFTED)
+        view, make = memoryview(lanes), int.from_bytes
+        self._rows = [make(view[at : at + width], "little") for at in range(0, len(lanes), width)]
+
+    def sums(self, places: Sequence[int]) -> list[int]:
+        """Return the sum over the places for each route."""
+        row, count = self._rows.__getitem__, len(places)
+        if count <= _CHUNK:
+            lanes = memoryview(sum(map(row, places)).to_bytes(self._width, "little")).cast("H")
+            offset = _OFFSET * count
+            return [lane - offset for lane in lanes]
+        found = [-_OFFSET * count] * self._routes
+        for start in range(0, count, _CHUNK):
+            total = sum(map(row, places[start : start + _CHUNK]))
+            lanes = memoryview(total.to_bytes(self._width, "little")).cast("H")
+            found = [one + other for one, other in zip(found, lanes, strict=True)]
+        return found
+
+    def of(self, places: Sequence[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+        rows, shift = self._rows, 16 * route
+        return [(rows[place] >> shift & 0xFFFF) - _OFFSET for place in places]
+
+
+class Postings:
+    """For each place the routes that it speaks for, and by how much."""
+
+    def __init__(self, table: bytes, routes: int) -> None:
+        """Take what `pack_postings` made.
+
+        Raises:
+            ValueError: sizes contradict each other.
+        """
+        self._routes = routes
+        view = memoryview(table)
+        # Little-endian, as every board that this runs on is.
+        self._starts = view[:_STARTS].cast("I")
+        count = self._starts[PLACES]
+        if len(table) != _STARTS + 3 * count:
+            raise ValueError(f"{count} postings in {len(table)} bytes")
+        self._owners = view[_STARTS : _STARTS + 2 * count].cast("H")
+        self._weights = view[_STARTS + 2 * count :].cast("b")
+
+    def sums(self, places: Sequence[int]) -> list[int]:
+        """Return the sum over the places for each route."""
+        found = [0] * self._routes
+        starts, owners, weights = self._starts, self._owners, self._weights
+        for place in places:
+            first, last = starts[place], starts[place + 1]
+            for owner, weight in zip(owners[first:last], weights[first:last], strict=True):
+                found[owner] += weight
+        return found
+
+    def of(self, places: Sequence[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+        return [self._at(place, route) for place in places]
+
+    def _at(self, place: int, route: int) -> int:
+        for index in range(self._starts[place], self._starts[place + 1]):
+            if self._owners[index] == route:
+                return self._weights[index]
+        return 0
+
+
+def lay_out(table: bytes, routes: int) -> Weights:
+    """Return the weights in `table`: in lanes where there are few routes, else as postings.
+
+    Raises:
+        ValueError: sizes contradict each other.
+    """
+    if not 0 < routes <= MOST_ROUTES:
+        raise ValueError(f"{routes} routes")
+    if routes > MOST_IN_LANES:
+        if len(table) < _STARTS:
+            raise ValueError(f"postings in {len(table)} bytes")
+        return Postings(table, routes)
+    if len(table) != PLACES * routes:
+        raise ValueError(f"{routes} routes, {len(table)} bytes of weights")
+    return Lanes(table, routes)
+
+
+def pack_postings(starts: Sequence[int], owners: bytes, weights: bytes) -> bytes:
+    """Return postings as bytes: where each place's begin, uint16 routes, int8 weights."""
+    return struct.pack(f"<{PLACES + 1}I", *starts) + owners + weights
+
+
+# int8 as it lies in the file → the weight plus 128.
+_LIFTED = bytes((byte + _OFFSET) & 0xFF for byte in range(256))
