@@ -10,9 +10,9 @@ from pathlib import Path
 from aiosd.daemon.loop import DirectLoop
 from aiosd.daemon.main import Daemon, Options
 from aiosd.daemon.settings import environment_variables, read_settings
-from aiosd.daemon.sockets import TakenError
 from aiosd.daemon.surroundings import look_around
 from aiosd.daemon.version import own_version
+from aiosd.daemon.wire.sockets import TakenError
 from aiosd.domain.errors import ConfigError
 from aiosd.store import failpoint
 from aiosd.store.layout import Layout

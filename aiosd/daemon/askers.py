@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aiosd.daemon.frontend import Client
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.errors import AiosdError
 from aiosd.policy.serving.slots import Slot
 from aiosd.protocol.messages import Reply, error_message

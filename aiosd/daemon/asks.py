@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from aiosd.daemon.frontend import Client
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.errors import InvalidError
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, ReleaseVerb, Reply, Run, Uplink

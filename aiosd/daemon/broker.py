@@ -19,15 +19,15 @@ from aiosd.daemon.admission import (
 from aiosd.daemon.askers import Askers
 from aiosd.daemon.cost import Energy
 from aiosd.daemon.detours import Detours
-from aiosd.daemon.events import Events
-from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.loader import Loader
 from aiosd.daemon.orders import Orders
 from aiosd.daemon.pending import Counts, Pending
 from aiosd.daemon.recall import Recall
 from aiosd.daemon.routing import Routing
-from aiosd.daemon.workers import Workers
+from aiosd.daemon.wire.events import Events
+from aiosd.daemon.wire.frontend import Client
+from aiosd.daemon.workers.crew import Workers
 from aiosd.domain.errors import AiosdError, ExpertFailedError, InvalidError
 from aiosd.domain.expert import ExpertState
 from aiosd.domain.inputs import type_of

@@ -14,8 +14,8 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from aiosd.daemon.asks import Asks, Relay
-from aiosd.daemon.frontend import Client
 from aiosd.daemon.routing import Routing, text_of
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.errors import AiosdError, CancelledError, ErrorCode, InvalidError
 from aiosd.domain.manifest import Check
 from aiosd.domain.request import Outcome, Usage

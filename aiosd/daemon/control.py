@@ -8,11 +8,11 @@ import msgspec
 
 from aiosd.daemon.asks import Asks, no_releases, no_uplink
 from aiosd.daemon.broker import Broker
-from aiosd.daemon.frontend import Client
 from aiosd.daemon.inventory import Change, Inventory
-from aiosd.daemon.levers import ClockKeeper, PowerHelper
+from aiosd.daemon.power.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.version import own_version
 from aiosd.daemon.views import Views
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.errors import (
     AiosdError,
     ConfigError,

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from aiosd.daemon.child import THREADS
+from aiosd.daemon.workers.child import THREADS
 from aiosd.policy.routing.head import Head, HeadError, decode_head
 from aiosd.policy.routing.lessons import Lesson, key_of
 from aiosd.policy.routing.weights import MOST_IN_LANES

@@ -8,9 +8,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from aiosd.daemon.events import Events
 from aiosd.daemon.inventory import Inventory
-from aiosd.daemon.workers import Workers
+from aiosd.daemon.wire.events import Events
+from aiosd.daemon.workers.crew import Workers
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.expert import ExpertState
 from aiosd.policy.memory.pressure import Growth, Lack, Short

@@ -18,26 +18,26 @@ import sdnotify
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.cascade import Cascade
 from aiosd.daemon.control import ADMIN, Control
-from aiosd.daemon.control_groups import ControlGroups
-from aiosd.daemon.energy_keeper import EnergyKeeper
-from aiosd.daemon.events import Events
 from aiosd.daemon.facts import Facts
 from aiosd.daemon.fitting import Fitting
-from aiosd.daemon.frontend import Client, Frontend
-from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
-from aiosd.daemon.levers import ClockKeeper, PowerHelper
-from aiosd.daemon.memory_watch import MemoryWatch
 from aiosd.daemon.notify import Notify
+from aiosd.daemon.power.energy_keeper import EnergyKeeper
+from aiosd.daemon.power.levers import ClockKeeper, PowerHelper
+from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.daemon.power_caps import PowerCaps
 from aiosd.daemon.recall import Recall
 from aiosd.daemon.settings import read_settings
-from aiosd.daemon.sockets import Sockets, passed_sockets
 from aiosd.daemon.stock import Stock
 from aiosd.daemon.surroundings import look_around, make_state_folder, scheduler_rules
-from aiosd.daemon.telemetry import Telemetry
 from aiosd.daemon.views import Views
-from aiosd.daemon.workers import Workers
+from aiosd.daemon.wire.events import Events
+from aiosd.daemon.wire.frontend import Client, Frontend
+from aiosd.daemon.wire.sockets import Sockets, passed_sockets
+from aiosd.daemon.workers.control_groups import ControlGroups
+from aiosd.daemon.workers.crew import Workers
+from aiosd.daemon.workers.hosts import Hosts
+from aiosd.daemon.workers.memory_watch import MemoryWatch
 from aiosd.domain.errors import ConfigError
 from aiosd.policy.memory.governor import SPARE_SHARE, Ledger
 from aiosd.policy.routing.head import Head
@@ -48,8 +48,8 @@ from aiosd.store.footprints import Footprints
 from aiosd.store.heads import Heads
 
 if TYPE_CHECKING:
-    from aiosd.daemon.rollouts import Rollouts
-    from aiosd.daemon.upward import Upward
+    from aiosd.daemon.releases.rollouts import Rollouts
+    from aiosd.daemon.way_up.upward import Upward
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class Daemon:
         if self._upward is None:
             if not self._settings.uplink.on:
                 return
-            from aiosd.daemon.upward import Upward  # noqa: PLC0415 - see above
+            from aiosd.daemon.way_up.upward import Upward  # noqa: PLC0415 - see above
 
             self._upward = Upward(
                 self._loop, self._cascade, self._control, self._inventory, self._events
@@ -269,13 +269,13 @@ class Daemon:
             self._follow_releases().on_verb(client, request, verb)
 
     async def _on_first(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
-        await asyncio.to_thread(import_module, "aiosd.daemon.rollouts")
+        await asyncio.to_thread(import_module, "aiosd.daemon.releases.rollouts")
         self._follow_releases().on_verb(client, request, verb)
 
     def _follow_releases(self) -> "Rollouts":
         """Drive the releases that come by updates; who has none imports nothing of it."""
         if self._rollouts is None:
-            from aiosd.daemon.rollouts import Board, make_rollouts  # noqa: PLC0415 - see above
+            from aiosd.daemon.releases.rollouts import Board, make_rollouts  # noqa: PLC0415 - see above
 
             layout = self._settings.layout()
             board = Board(

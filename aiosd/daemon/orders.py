@@ -2,8 +2,8 @@
 
 import logging
 
-from aiosd.daemon.events import Events
-from aiosd.daemon.workers import Workers
+from aiosd.daemon.wire.events import Events
+from aiosd.daemon.workers.crew import Workers
 from aiosd.policy.serving.effects import Interrupt, Kill, Park, Resume, Unload
 
 log = logging.getLogger(__name__)

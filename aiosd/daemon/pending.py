@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from aiosd.daemon.cost import usage_of
-from aiosd.daemon.frontend import Client
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.request import Outcome, Usage
 from aiosd.policy.routing.router import Route

@@ -3,10 +3,10 @@
 import asyncio
 
 from aiosd.daemon.broker import Broker
-from aiosd.daemon.control_groups import ControlGroups
-from aiosd.daemon.levers import ClockKeeper
+from aiosd.daemon.power.levers import ClockKeeper
+from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.daemon.settings import Settings
-from aiosd.daemon.telemetry import Telemetry
+from aiosd.daemon.workers.control_groups import ControlGroups
 from aiosd.domain.allowance import Admission, Allowance
 
 

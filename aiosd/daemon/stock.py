@@ -7,8 +7,8 @@ from collections.abc import Callable
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.fitting import Fitting
 from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.daemon.settings import Settings
-from aiosd.daemon.telemetry import Telemetry
 from aiosd.policy.serving.effects import Effect
 from aiosd.store.heads import lessons_of
 from aiosd.store.packages import Installed

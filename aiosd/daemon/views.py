@@ -11,12 +11,12 @@ import msgspec
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.cost import books_of
 from aiosd.daemon.facts import Facts
-from aiosd.daemon.hosts import Hosts
 from aiosd.daemon.inventory import Inventory
-from aiosd.daemon.levers import ClockKeeper
-from aiosd.daemon.telemetry import Telemetry
+from aiosd.daemon.power.levers import ClockKeeper
+from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.daemon.version import own_version
-from aiosd.daemon.workers import Worker, Workers
+from aiosd.daemon.workers.crew import Worker, Workers
+from aiosd.daemon.workers.hosts import Hosts
 from aiosd.domain.expert import ExpertState
 from aiosd.policy.serving.slots import Slot
 from aiosd.policy.serving.turns import HELD

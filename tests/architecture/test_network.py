@@ -48,10 +48,11 @@ import sys, aiosd.daemon.__main__
 print(*(name for name in sys.modules if name.startswith("aiosd.")))
 """
 OF_THE_UPLINK = {
-    "aiosd.daemon.escalation",
-    "aiosd.daemon.outbound",
-    "aiosd.daemon.uplink",
-    "aiosd.daemon.upward",
+    "aiosd.daemon.way_up",
+    "aiosd.daemon.way_up.escalation",
+    "aiosd.daemon.way_up.outbound",
+    "aiosd.daemon.way_up.uplink",
+    "aiosd.daemon.way_up.upward",
     "aiosd.policy.outbound",
     "aiosd.policy.outbound.allowance",
     "aiosd.policy.outbound.breaker",

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 CODE = """
 import json, os, subprocess, sys
 from pathlib import Path
-from aiosd.daemon.delegation import give_back, take_ground
+from aiosd.daemon.workers.delegation import give_back, take_ground
 
 group, controller = Path(sys.argv[1]), sys.argv[2]
 (group / "cgroup.procs").write_text(str(os.getpid()))

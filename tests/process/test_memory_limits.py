@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from fakes.running import DaemonProcess, RawClient, alive, until
 
-from aiosd.daemon.control_groups import ControlGroups
-from aiosd.daemon.memory_files import MEMORY
+from aiosd.daemon.workers.control_groups import ControlGroups
+from aiosd.daemon.workers.memory_files import MEMORY
 from aiosd.protocol.messages import End, Error
 from aiosd.sensors.hierarchy import Hierarchy, find_hierarchy
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiosd.daemon import __main__ as daemon
-from aiosd.daemon.telemetry import Telemetry
+from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.policy.power.power_governor import PowerGovernor
 

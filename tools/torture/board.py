@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aiosd.daemon.resumption import resume, take_back, tidy
+from aiosd.daemon.releases.resumption import resume, take_back, tidy
 from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import Report, Rollout, State
 from aiosd.policy.rollout.events import (

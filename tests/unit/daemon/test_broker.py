@@ -7,7 +7,7 @@ import pytest
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.detours import Detours
-from aiosd.daemon.frontend import Client
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.confinement import Confinement
 from aiosd.domain.energy import EnergyFigure
 from aiosd.domain.errors import AiosdError, OverPowerError

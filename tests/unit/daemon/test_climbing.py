@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from aiosd.daemon.cascade import Cascade, added, summed
-from aiosd.daemon.frontend import Client
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.decision import Decision
 from aiosd.domain.errors import AiosdError, BusyError, CancelledError, InvalidError, NoRouteError
 from aiosd.domain.inputs import ImageInput, InputType, TextInput

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from aiosd.daemon.detours import Detours
-from aiosd.daemon.frontend import Client
 from aiosd.daemon.pending import Pending
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.errors import AiosdError, CancelledError, DeadlineError, ExpertFailedError
 from aiosd.domain.inputs import TextInput
 from aiosd.policy.routing.router import Route

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from aiosd.daemon.frontend import Client
 from aiosd.daemon.pending import Pending
 from aiosd.daemon.routing import Routing, text_of
+from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.decision import Decision
 from aiosd.domain.errors import BusyError, InvalidError, NoRouteError
 from aiosd.domain.inputs import ChatInput, InputType, JsonInput, TextInput, Turn
