@@ -1,26 +1,18 @@
 """What installing or removing a package changes for the texts of all others, measured before."""
 
-import os
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aiosd.cli.render import Paper
 from aiosd.domain.errors import PackageError
 from aiosd.policy.routing.collision import Shift, shifts
-from aiosd.policy.routing.head import Accuracy, HeadError, decode_facts
-from aiosd.policy.routing.lessons import Lesson, key_of
+from aiosd.policy.routing.head import Accuracy
+from aiosd.policy.routing.lessons import key_of
 from aiosd.store.catalogue import scan
-from aiosd.store.heads import Heads, errand, lessons_of
+from aiosd.store.foresight import foresee
+from aiosd.store.heads import Heads, lessons_of
 from aiosd.store.layout import Layout
 from aiosd.store.packages import Installed
-
-# A fitter of thousands of packages takes some seconds on a board.
-PATIENCE_SECONDS = 300.0
-
-
-class UnmeasuredError(Exception):
-    """What changes cannot be measured here; the sentence says why."""
 
 
 def foreseen(experts: Path, came: Installed | None, gone: str = "") -> list[Shift]:
@@ -30,7 +22,7 @@ def foreseen(experts: Path, came: Installed | None, gone: str = "") -> list[Shif
     where the daemon keeps them, and made where there is none.
 
     Raises:
-        UnmeasuredError: there is no fitter here, or it failed.
+        UnforeseenError: there is no fitter here, or it failed.
     """
     folders = (experts, *(each for each in Layout().experts if each != experts))
     present = dict(scan(folders).experts)
@@ -42,7 +34,7 @@ def foreseen(experts: Path, came: Installed | None, gone: str = "") -> list[Shif
     if key_of(before) == key_of(after):
         return []
     heads = Heads(experts.parent / "state" / "heads")
-    return shifts(_measured(before, heads), _measured(after, heads))
+    return shifts(foresee(before, heads), foresee(after, heads))
 
 
 def show(found: Sequence[Shift], paper: Paper, name: str) -> None:
@@ -86,43 +78,6 @@ def as_facts(found: Sequence[Shift]) -> dict[str, object]:
         for each in found
     ]
     return {"texts": rows} if rows else {}
-
-
-def _measured(lessons: list[Lesson], heads: Heads) -> dict[str, Accuracy]:
-    """Return how often each expert gets its own texts, by a kept head or a new one.
-
-    Raises:
-        UnmeasuredError: no head can be made.
-    """
-    key = key_of(lessons)
-    if not key:
-        return {}
-    facts = heads.facts(key)
-    if facts is None:
-        job = errand(lessons)
-        try:
-            done = subprocess.run(  # noqa: S603 - our own interpreter and module
-                job.command,
-                pass_fds=job.descriptors,
-                check=False,
-                timeout=PATIENCE_SECONDS,
-                capture_output=True,
-                text=True,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnmeasuredError(str(error)) from error
-        finally:
-            data = job.take()
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            raise UnmeasuredError(last)
-        try:
-            facts, _ = decode_facts(data)
-        except HeadError as error:
-            raise UnmeasuredError(str(error)) from error
-        if os.access(heads.folder, os.W_OK):
-            heads.keep(key, data)
-    return facts.measures.experts
 
 
 def _told(accuracy: Accuracy | None) -> str:

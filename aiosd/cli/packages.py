@@ -12,6 +12,7 @@ from aiosd.cli.render import Paper, size
 from aiosd.client import Client
 from aiosd.domain.errors import ForbiddenError, PackageError, UnreachableError
 from aiosd.policy.routing.collision import Shift
+from aiosd.store.foresight import UnforeseenError
 from aiosd.store.layout import MANIFEST, Layout
 from aiosd.store.packages import Installed, read_manifest
 
@@ -171,7 +172,7 @@ def _foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[li
     """Return how the texts of all experts fare, or why that cannot be measured here."""
     try:
         return collisions.foreseen(experts, came, gone), ""
-    except collisions.UnmeasuredError as error:
+    except UnforeseenError as error:
         return [], str(error)
 
 

@@ -3,6 +3,7 @@
 Blocking: a head that is not kept is made by a fitter, which takes a second or two.
 """
 
+import os
 import subprocess
 from collections.abc import Mapping
 
@@ -19,9 +20,11 @@ class UnforeseenError(Exception):
 
 
 def foresee(
-    lessons: list[Lesson], heads: Heads, environment: Mapping[str, str]
+    lessons: list[Lesson], heads: Heads, environment: Mapping[str, str] | None = None
 ) -> Mapping[str, Accuracy]:
-    """Return each expert's accuracy on its own calibration texts; a new head is kept.
+    """Return each expert's accuracy on its own calibration texts; a new head is kept, if it may.
+
+    The fitter gets `environment`, or what this process has.
 
     Raises:
         UnforeseenError: no head can be made.
@@ -36,11 +39,12 @@ def foresee(
             facts, _ = decode_facts(data)
         except HeadError as error:
             raise UnforeseenError(str(error)) from error
-        heads.keep(key, data)
+        if os.access(heads.folder, os.W_OK):
+            heads.keep(key, data)
     return facts.measures.experts
 
 
-def _made(lessons: list[Lesson], environment: Mapping[str, str]) -> bytes:
+def _made(lessons: list[Lesson], environment: Mapping[str, str] | None) -> bytes:
     """Have a fitter make a head.
 
     Raises:
@@ -52,7 +56,7 @@ def _made(lessons: list[Lesson], environment: Mapping[str, str]) -> bytes:
             job.command,
             stdin=subprocess.DEVNULL,
             pass_fds=job.descriptors,
-            env=dict(environment),
+            env=None if environment is None else dict(environment),
             check=False,
             timeout=PATIENCE_SECONDS,
             capture_output=True,

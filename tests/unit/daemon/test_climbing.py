@@ -1,15 +1,15 @@
 """What stands before the broker where an answer can be in doubt: answer small, check, go up."""
 
 import asyncio
-from dataclasses import dataclass, field
 
 import pytest
+from fakes.standing_before import FakeBroker, FakeFrontend
 from msgspec.structs import replace
 
 from aiosd.daemon.cascade import Cascade, added, summed
 from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.decision import Decision
-from aiosd.domain.errors import AiosdError, BusyError, CancelledError, InvalidError, NoRouteError
+from aiosd.domain.errors import BusyError, CancelledError, InvalidError, NoRouteError
 from aiosd.domain.inputs import ImageInput, InputType, TextInput
 from aiosd.domain.manifest import Check
 from aiosd.domain.request import Options, Outcome, Usage
@@ -19,16 +19,6 @@ from aiosd.protocol.messages import Answer, Chunk, End, Error, Run, error_messag
 
 SURE = Check(kind="score", least=0.8, passed=500, wrong=10, data="held out")
 ASKED = Run(input=TextInput(text="turn off the lamp"))
-
-
-@dataclass(eq=False)
-class FakeFrontend:
-    name: str = "api"
-    sent: list[tuple[bytes, Answer]] = field(default_factory=list)
-
-    def send(self, _client: Client, request: bytes, answer: Answer) -> bool:
-        self.sent.append((request, answer))
-        return True
 
 
 class FakeRouting:
@@ -43,28 +33,12 @@ class FakeRouting:
         return left[0] if left else None
 
 
-class FakeBroker:
-    """Notes what it gets; refuses at once with `refusal`, if there is one."""
-
-    max_deadline_seconds = 3600.0
+class BrokerWithLayers(FakeBroker):
+    """Knows the layers besides."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.routing = FakeRouting()
-        self.refusal: AiosdError | None = None
-        self.runs: list[tuple[Client, bytes, Run]] = []
-        self.cancelled: list[tuple[Client, bytes]] = []
-        self.gone: list[Client] = []
-
-    def on_run(self, client: Client, envelope: Envelope, run: Run) -> None:
-        if self.refusal:
-            raise self.refusal
-        self.runs.append((client, envelope.id, run))
-
-    def on_cancel(self, client: Client, request: bytes) -> None:
-        self.cancelled.append((client, request))
-
-    def on_gone(self, client: Client) -> None:
-        self.gone.append(client)
 
 
 class Shelf:
@@ -83,7 +57,7 @@ class Stage:
     """A cascade with everything around it made up."""
 
     def __init__(self) -> None:
-        self.broker, self.frontend = FakeBroker(), FakeFrontend()
+        self.broker, self.frontend = BrokerWithLayers(), FakeFrontend()
         loop = asyncio.get_running_loop()
         self.cascade = Cascade(loop, self.broker, Shelf())  # type: ignore[arg-type]
         self.client = Client(self.frontend, "api:anna")

@@ -1,9 +1,9 @@
 """What stands before the broker while there is a way up."""
 
 import asyncio
-from dataclasses import dataclass, field
 
 import pytest
+from fakes.standing_before import FakeBroker, FakeFrontend
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,41 +31,6 @@ from aiosd.protocol.uplink import Answered, Ask
 
 NO_ROUTE = NoRouteError("nobody does that", nearest=["a"])
 OUTCOME = Outcome(expert="a", release=1, why="", output={}, cold=False, usage=Usage())
-
-
-@dataclass(eq=False)
-class FakeFrontend:
-    name: str = "api"
-    sent: list[tuple[bytes, Answer]] = field(default_factory=list)
-    came: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def send(self, _client: Client, request: bytes, answer: Answer) -> bool:
-        self.sent.append((request, answer))
-        self.came.set()
-        return True
-
-
-class FakeBroker:
-    """Notes what it gets; refuses at once with `refusal`, if there is one."""
-
-    max_deadline_seconds = 3600.0
-
-    def __init__(self) -> None:
-        self.refusal: AiosdError | None = None
-        self.runs: list[tuple[Client, bytes, Run]] = []
-        self.cancelled: list[tuple[Client, bytes]] = []
-        self.gone: list[Client] = []
-
-    def on_run(self, client: Client, envelope: Envelope, run: Run) -> None:
-        if self.refusal:
-            raise self.refusal
-        self.runs.append((client, envelope.id, run))
-
-    def on_cancel(self, client: Client, request: bytes) -> None:
-        self.cancelled.append((client, request))
-
-    def on_gone(self, client: Client) -> None:
-        self.gone.append(client)
 
 
 class FakeLink:
