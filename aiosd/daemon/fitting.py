@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aiosd.daemon.workers.child import THREADS
-from aiosd.policy.routing.head import Head, HeadError, decode_head
+from aiosd.policy.routing.head import Head, HeadError, decode_facts, decode_head
 from aiosd.policy.routing.lessons import Lesson, key_of
 from aiosd.policy.routing.weights import MOST_IN_LANES
 from aiosd.store.heads import Errand, Heads, errand
@@ -99,18 +99,12 @@ class Fitting:
         status = self._collect(job)
         data = job.errand.take()
         self._job = None
-        try:
-            head = decode_head(data) if status == 0 else None
-        except HeadError as error:
-            log.error("the fitter made no head: %s", error)  # noqa: TRY400
-            head = None
+        head = self._kept(job.key, data) if status == 0 else None
         if head is None:
             old = "the one before serves" if self._head else "texts are not routed"
             log.warning("no text head, the fitter ended with status %d: %s", status, old)
             self._on_head(self._head, False)  # noqa: FBT003
             return
-        self._heads.keep(job.key, data)
-        head = self._heads.read(job.key) or head  # from its file, where it could be kept
         log.info(
             "text routing: %d routes, %.1f %% right of %d texts",
             len(head.facts.routes) - 1,
@@ -118,6 +112,16 @@ class Fitting:
             head.facts.measures.texts,
         )
         self._take(head)
+
+    def _kept(self, key: str, data: bytes) -> Head | None:
+        """Return what the fitter made: from its file, where it can be kept, or of these bytes."""
+        try:
+            decode_facts(data)
+            self._heads.keep(key, data)
+            return self._heads.read(key) or decode_head(data)
+        except HeadError as error:
+            log.error("the fitter made no head: %s", error)  # noqa: TRY400
+            return None
 
     def _take(self, head: Head | None) -> None:
         self._head = head

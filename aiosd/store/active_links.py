@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 from aiosd.domain.errors import PackageError
-from aiosd.store.durable import exchange, make_folders, replace_link, sync_folder
+from aiosd.store.durable import make_folders, replace_link, sync_folder
+from aiosd.store.exchange import exchange
 from aiosd.store.failpoint import reach
 from aiosd.store.packages import read_manifest
 

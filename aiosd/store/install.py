@@ -18,7 +18,8 @@ from pathlib import Path
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import Manifest, PackageFile
-from aiosd.store.durable import exchange, sync_folder
+from aiosd.store.durable import sync_folder
+from aiosd.store.exchange import exchange
 from aiosd.store.failpoint import reach
 from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import (

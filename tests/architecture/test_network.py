@@ -80,3 +80,11 @@ def test_that_list_names_modules_that_exist() -> None:
     for name in OF_THE_UPLINK:
         place = ROOT / name.replace(".", "/")
         assert place.with_suffix(".py").is_file() or place.is_dir(), name
+
+
+def test_a_daemon_has_no_tls_library() -> None:
+    look = "import sys, aiosd.daemon.__main__; print('_ssl' in sys.modules, sys.modules['ssl'])"
+    done = subprocess.run(
+        [sys.executable, "-c", look], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.split() == ["False", "None"]

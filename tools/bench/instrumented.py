@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aiosd.daemon import __main__ as daemon
+from aiosd.daemon import command as daemon
 from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.domain.allowance import Admission, Allowance
 from aiosd.policy.power.power_governor import PowerGovernor

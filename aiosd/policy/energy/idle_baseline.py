@@ -2,9 +2,8 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 
 from aiosd.domain.energy_record import IdleRecord
 
@@ -111,10 +110,17 @@ class IdleBaseline:
         if count < _FEWEST:
             return
         recent = list(mode.windows)[-_RECENT:]
-        middle = median(recent)
-        spread = median(abs(each - middle) for each in recent)
+        middle = _median(recent)
+        spread = _median(abs(each - middle) for each in recent)
         mode.sigma = _MEDIAN_ERROR * _MAD_TO_SIGMA * spread / math.sqrt(len(recent))
         if mode.watts is None or count < _RECENT:
             mode.watts = middle
         else:
             mode.watts += (middle - mode.watts) * -math.expm1(-seconds / _AGEING_SECONDS)
+
+
+def _median(numbers: Iterable[float]) -> float:
+    """Return the middle of some numbers; `statistics`, with fractions and decimals, is 0.5 MiB."""
+    ordered = sorted(numbers)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
