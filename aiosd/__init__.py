@@ -14,3 +14,6 @@ The map: one request, nine steps, each in one file. A test checks that every ste
 
 The answer goes back the same way.
 """
+
+# Read by the build too; looking it up in the installed metadata takes a tenth of the time to READY.
+__version__ = "0.1.0"

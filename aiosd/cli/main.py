@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from aiosd import __version__
 from aiosd.cli import (
     ask,
     calibrate,
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     if options.version:
-        print(f"aiosctl {own_version()}")
+        print(f"aiosctl {__version__}")
         return Exit.OK
     if "command" not in options:
         parser.error("say what to do; the verbs are listed by: aiosctl --help")
@@ -226,23 +227,10 @@ def _version(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     except UnreachableError:
         daemon = "not running"
     if paper.as_json:
-        paper.document({"aiosctl": own_version(), "daemon": daemon, "wire": VERSION})
+        paper.document({"aiosctl": __version__, "daemon": daemon, "wire": VERSION})
     else:
-        paper.facts({"aiosctl": own_version(), "daemon": daemon, "wire": VERSION})
+        paper.facts({"aiosctl": __version__, "daemon": daemon, "wire": VERSION})
     return Exit.OK
-
-
-def own_version() -> str:
-    """Return the version that is installed."""
-    from importlib.metadata import (  # noqa: PLC0415 -- takes as long as asking an expert
-        PackageNotFoundError,
-        version,
-    )
-
-    try:
-        return version("aiosd")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _epilog() -> str:

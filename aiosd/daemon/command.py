@@ -7,11 +7,11 @@ import resource
 import sys
 from pathlib import Path
 
+from aiosd import __version__
 from aiosd.daemon.loop import DirectLoop
 from aiosd.daemon.main import Daemon, Options
 from aiosd.daemon.settings import environment_variables, read_settings
 from aiosd.daemon.surroundings import look_around
-from aiosd.daemon.version import own_version
 from aiosd.daemon.wire.sockets import TakenError
 from aiosd.domain.errors import ConfigError
 from aiosd.store import failpoint
@@ -85,5 +85,5 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help=f"settings (default: {Layout().settings})"
     )
     parser.add_argument("--check", action="store_true", help="check the settings and leave")
-    parser.add_argument("--version", action="version", version=f"aiosd {own_version()}")
+    parser.add_argument("--version", action="version", version=f"aiosd {__version__}")
     return parser

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from aiosd import __version__
 from aiosd.daemon.asks import Asks, no_releases, no_uplink
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.inventory import Change, Inventory
 from aiosd.daemon.power.levers import ClockKeeper, PowerHelper
-from aiosd.daemon.version import own_version
 from aiosd.daemon.views import Views
 from aiosd.daemon.wire.frontend import Client
 from aiosd.domain.errors import (
@@ -160,7 +160,7 @@ class Control:
         body: dict[str, object] = {}
         match verb:
             case Ping():
-                body = {"version": own_version(), "wire": VERSION, "pid": os.getpid()}
+                body = {"version": __version__, "wire": VERSION, "pid": os.getpid()}
             case List():
                 body = self.views.experts()
             case Show():

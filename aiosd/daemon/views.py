@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from aiosd import __version__
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.cost import books_of
 from aiosd.daemon.facts import Facts
 from aiosd.daemon.inventory import Inventory
 from aiosd.daemon.power.levers import ClockKeeper
 from aiosd.daemon.power.telemetry import Telemetry
-from aiosd.daemon.version import own_version
 from aiosd.daemon.workers.crew import Worker, Workers
 from aiosd.daemon.workers.hosts import Hosts
 from aiosd.domain.expert import ExpertState
@@ -160,7 +160,7 @@ class Views:
         loaded = sum(slot.loaded for slot in scheduler.slots.values())
         parked = sum(slot.state is ExpertState.PARKED for slot in scheduler.slots.values())
         return {
-            "version": own_version(),
+            "version": __version__,
             "pid": os.getpid(),
             "uptime_seconds": time.time() - facts.started,
             "board": facts.board,

@@ -6,9 +6,9 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from aiosd import __version__
 from aiosd.domain.release import Release
 from aiosd.domain.update import Fault, Update, UpdateError
 from aiosd.store.durable import replace_file
@@ -31,11 +31,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """Return what this machine is."""
-    try:
-        own = version("aiosd")
-    except PackageNotFoundError:
-        own = "0"
-    return Machine(platform.machine(), os.sysconf("SC_PAGE_SIZE"), own)
+    return Machine(platform.machine(), os.sysconf("SC_PAGE_SIZE"), __version__)
 
 
 def check_fits(release: Release, machine: Machine) -> None:
