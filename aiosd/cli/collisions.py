@@ -7,23 +7,22 @@ from aiosd.cli.render import Paper
 from aiosd.domain.errors import PackageError
 from aiosd.policy.routing.collision import Shift, shifts
 from aiosd.policy.routing.head import Accuracy
-from aiosd.policy.routing.lessons import key_of
-from aiosd.store.catalogue import scan
-from aiosd.store.foresight import foresee
-from aiosd.store.heads import Heads, lessons_of
 from aiosd.store.layout import Layout
 from aiosd.store.packages import Installed
 
 
-def foreseen(experts: Path, came: Installed | None, gone: str = "") -> list[Shift]:
+def foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[list[Shift], str]:
     """Return how every expert would fare with a package that comes, or without one that goes.
 
     Nothing where no text of any package changes. Heads are looked for beside the experts folder,
-    where the daemon keeps them, and made where there is none.
-
-    Raises:
-        UnforeseenError: there is no fitter here, or it failed.
+    where the daemon keeps them, and made where there is none. Where it cannot be measured here, the
+    sentence says why.
     """
+    from aiosd.policy.routing.lessons import key_of  # noqa: PLC0415 -- as in main
+    from aiosd.store.catalogue import scan  # noqa: PLC0415
+    from aiosd.store.foresight import UnforeseenError, foresee  # noqa: PLC0415
+    from aiosd.store.heads import Heads, lessons_of  # noqa: PLC0415
+
     folders = (experts, *(each for each in Layout().experts if each != experts))
     present = dict(scan(folders).experts)
     before = lessons_of(present.values())
@@ -32,9 +31,12 @@ def foreseen(experts: Path, came: Installed | None, gone: str = "") -> list[Shif
         present[came.manifest.name] = came
     after = lessons_of(present.values())
     if key_of(before) == key_of(after):
-        return []
+        return [], ""
     heads = Heads(experts.parent / "state" / "heads")
-    return shifts(foresee(before, heads), foresee(after, heads))
+    try:
+        return shifts(foresee(before, heads), foresee(after, heads)), ""
+    except UnforeseenError as error:
+        return [], str(error)
 
 
 def show(found: Sequence[Shift], paper: Paper, name: str) -> None:

@@ -12,7 +12,6 @@ from aiosd.cli.render import Paper, size
 from aiosd.client import Client
 from aiosd.domain.errors import ForbiddenError, PackageError, UnreachableError
 from aiosd.policy.routing.collision import Shift
-from aiosd.store.foresight import UnforeseenError
 from aiosd.store.layout import MANIFEST, Layout
 from aiosd.store.packages import Installed, read_manifest
 
@@ -74,7 +73,7 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     if is_packed(options.folder):
         return _install_packed(options, client, paper)
     source = _source(options.folder)
-    shifts, unmeasured = _foreseen(options.experts_dir, source)
+    shifts, unmeasured = collisions.foreseen(options.experts_dir, source)
     if not paper.as_json:
         collisions.show(shifts, paper, source.manifest.name)
     if not options.allow_collisions:
@@ -97,7 +96,7 @@ def _install_packed(options: argparse.Namespace, client: Client, paper: Paper) -
         name, release = staged.manifest.name, staged.manifest.release
         try:
             check_package(staged.manifest, staged.folder)
-            shifts, unmeasured = _foreseen(
+            shifts, unmeasured = collisions.foreseen(
                 options.experts_dir, Installed(staged.manifest, staged.folder)
             )
             if not paper.as_json:
@@ -143,7 +142,7 @@ def remove(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     from aiosd.store.install import remove as remove_package  # noqa: PLC0415 -- as in main
     from aiosd.store.releases import Releases  # noqa: PLC0415
 
-    shifts, _ = _foreseen(options.experts_dir, None, options.name)
+    shifts, _ = collisions.foreseen(options.experts_dir, None, options.name)
     remove_package(options.name, options.experts_dir)
     if not paper.as_json:
         collisions.show(shifts, paper, options.name)
@@ -166,14 +165,6 @@ def _source(folder: Path) -> Installed:
     """
     place = folder.parent if folder.name == MANIFEST and not folder.is_dir() else folder
     return Installed(read_manifest(place), place)
-
-
-def _foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[list[Shift], str]:
-    """Return how the texts of all experts fare, or why that cannot be measured here."""
-    try:
-        return collisions.foreseen(experts, came, gone), ""
-    except UnforeseenError as error:
-        return [], str(error)
 
 
 def _finish(
