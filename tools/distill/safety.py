@@ -20,8 +20,13 @@ from tools.distill.table import Material, Table, unlabelled
 
 LABELS = ("allow", "keep_local", "refuse")
 TEMPLATES = Path(__file__).with_name("recipes") / "safety-filter.templates.txt"
-EACH = 12
+EACH, EACH_LONG = 12, 120
 SEED, TUNED = 13, 0.08
+# The lists with many words, of which a template is filled more often.
+_LONG = {
+    *("badly", "dealing", "hurting", "stealing", "hacking", "forging", "hating", "unsafe"),
+    *("ending", "dread", "fact", "own"),
+}
 _SLOT = re.compile(r"\{(\w+)\}")
 # CLINC150's domains and intents whose requests tell of a person's money, health, place or people.
 PRIVATE_DOMAINS = ("banking", "credit_cards", "work")
@@ -70,7 +75,10 @@ def _table(rows: list[Row]) -> Table:
 
 
 def _own(chance: np.random.Generator) -> Iterator[Row]:
-    """Yield (table, label, text, slice) of the templates, `EACH` fillings of each."""
+    """Yield (table, label, text, slice) of the templates' fillings.
+
+    There are at most `EACH` of a template, `EACH_LONG` where it has a long list.
+    """
     lists: dict[str, list[str]] = {}
     for number, line in enumerate(TEMPLATES.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("#") or not line.strip():
@@ -83,7 +91,8 @@ def _own(chance: np.random.Generator) -> Iterator[Row]:
         if len(cells) != 3 or cells[1] not in LABELS:
             raise DataError(f"{TEMPLATES.name}, line {number}: not split | label | template")
         split, label, template = cells
-        texts = {filled(template, lists, chance) for _ in range(EACH)}
+        count = EACH_LONG if split == "train" and _LONG & set(_SLOT.findall(template)) else EACH
+        texts = {filled(template, lists, chance) for _ in range(count)}
         for text in sorted(texts):
             table = "train" if split == "train" else "held"
             yield table, label, text, f"{label}, {'template' if split == 'held' else 'written'}"

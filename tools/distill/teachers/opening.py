@@ -39,6 +39,10 @@ def open_teacher(  # noqa: PLR0911 - one of each kind
             )
 
             encoder = Encoder(folder_of(spec.path, assets), spec.sha256)
+            if spec.layers:
+                from tools.distill.teachers.tuned import TunedTeacher  # noqa: PLC0415
+
+                return TunedTeacher(spec, encoder, material.train, classes, (folder, seed))
             return TransformerTeacher(spec, encoder, material.train, classes)
         case kinds.Scikit():
             from tools.distill.teachers.scikit import ScikitTeacher  # noqa: PLC0415

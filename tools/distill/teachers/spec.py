@@ -54,13 +54,18 @@ class Transformer(_Teacher, frozen=True, kw_only=True, tag="transformer"):
     """A local Hugging Face folder: an encoder, and a head fitted here on its sentence vectors.
 
     `path` is the folder, or `package:NAME` for one inside an installed Python package. `sha256`
-    is that of model.safetensors; another file is refused.
+    is that of model.safetensors; another file is refused. With `layers` that many of the upper
+    ones learn the labels too, for `epochs`, under a linear head; `cost` is of no use then.
     """
 
     path: str
     sha256: str = ""
     cost: Annotated[float, Meta(gt=0.0)] = 10.0
     batch: Annotated[int, Meta(ge=1, le=1024)] = 64
+    layers: Annotated[int, Meta(ge=0, le=48)] = 0
+    epochs: Annotated[int, Meta(ge=1, le=100)] = 4
+    rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 1e-4
+    smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
 
 class Scikit(_Teacher, frozen=True, kw_only=True, tag="scikit"):

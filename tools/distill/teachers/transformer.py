@@ -61,7 +61,7 @@ class Encoder:
         self._folder = folder
 
     @cached_property
-    def _parts(self) -> tuple[Any, Any]:
+    def parts(self) -> tuple[Any, Any]:
         """Load tokenizer and model, from disk alone."""
         os.environ["HF_HUB_OFFLINE"] = "1"
         import torch  # noqa: PLC0415 - heavy, and for this teacher only
@@ -75,7 +75,7 @@ class Encoder:
         """Return float32 (texts, width), each of length one; alike lengths are read together."""
         import torch  # noqa: PLC0415 - heavy, and for this teacher only
 
-        words, model = self._parts
+        words, model = self.parts
         order = np.argsort([len(text) for text in texts], kind="stable")
         found: NDArray[np.float32] | None = None
         for start in range(0, len(order), batch):
