@@ -5,11 +5,14 @@
 A real daemon with its uplink on, a FAKE teacher endpoint on loopback, requests drawn from
 CLINC150 `train`. An expert that knows a few sentences of each intent answers what it is sure of;
 the app asks the uplink about the rest, with the owner's consent to keep it. Each night the kept
-answers and the first sentences go through the distillery, and the package is installed in the
-running daemon as its next release. The same week with the first release kept is the control.
+answers and the first sentences go through the distillery, and the package becomes the board's next
+release over the air: packed, signed and published by the publisher's tools, fetched by the board's
+own updater, tried by the daemon on its first requests of the day. The same week with the first
+release kept is the control.
 """
 
 import json
+import shutil
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +23,7 @@ from aiosd.client import Client
 from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
 from aiosd.store.install import install
 from tools.demo.private_daemon import PrivateDaemon
+from tools.distill.air import Desk, bring
 from tools.distill.engine import Judge
 from tools.distill.fake_endpoint import FakeEndpoint
 from tools.distill.fault import DistillError
@@ -95,17 +99,17 @@ def week(assets: Path, out: Path) -> list[Day]:
     """
     out.mkdir(parents=True, exist_ok=True)
     sentences = Sentences(assets)
-    rows = [f"train\t{intent}\t{text}" for text, intent in sentences.each(FIRST_EACH)]
-    rows += [f"tuning\t{intent}\t{text}" for text, intent in sentences.each(TUNED_EACH)]
-    rows += [f"held\t{intent}\t{text}" for text, intent in sentences.held]
-    (out / "rows.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _write_rows(sentences, out / "rows.tsv")
     traffic = [sentences.some(A_DAY) for _ in range(DAYS)]
     truth = {text: intent for day in traffic for text, intent in day}
     package = _night(assets, out, 1, None)
     first = Judge(package)
+    shutil.rmtree(out / "publisher", ignore_errors=True)
+    desk = Desk(out / "publisher", "week")
     days = []
     with FakeEndpoint(truth, NONSENSE_EVERY) as endpoint:
-        daemon = PrivateDaemon([], _settings(endpoint.address))
+        daemon = PrivateDaemon([], desk.settings() + _settings(endpoint.address))
+        daemon.program = "tools.distill.hurried"
         install(package, daemon.experts)
         with daemon, daemon.client() as client:
             for number, asked in enumerate(traffic, 1):
@@ -118,12 +122,19 @@ def week(assets: Path, out: Path) -> list[Day]:
                 lines = out / f"kept-{number}.jsonl"
                 lines.write_bytes(kept.read_bytes())
                 package = _night(assets, out, number + 1, lines)
-                install(package, daemon.experts)
-                client.reload()
+                desk.publish(package, number + 1)
+                bring(daemon.config, client, "week", number + 1)
     (out / "week.json").write_text(
         json.dumps([asdict(day) for day in days], indent=1) + "\n", encoding="utf-8"
     )
     return days
+
+
+def _write_rows(sentences: Sentences, path: Path) -> None:
+    rows = [f"train\t{intent}\t{text}" for text, intent in sentences.each(FIRST_EACH)]
+    rows += [f"tuning\t{intent}\t{text}" for text, intent in sentences.each(TUNED_EACH)]
+    rows += [f"held\t{intent}\t{text}" for text, intent in sentences.held]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def _settings(address: str) -> str:

@@ -85,7 +85,7 @@ class Net(nn.Module):
                 parts.append(fuse_conv_bn_eval(convolution, part))  # type: ignore[type-var]
             else:
                 parts.append(part)
-        self.body = nn.Sequential(*parts)
+        self.body = nn.Sequential(*parts).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return self
 
 
@@ -124,7 +124,9 @@ class ConvolutionStudent:
         """Return a new network."""
         torch.manual_seed(seed)
         sizes = (self._spec.channels, self._spec.blocks, self._classes)
-        return Net(self._shift, self._scale, sizes)
+        # Channels last is a quarter faster on a CPU here.
+        found = Net(self._shift, self._scale, sizes)
+        return found.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def export(self, net: nn.Module, path: Path, samples: Sequence[Input]) -> None:
         """Write the TFLite file: int8 throughout, ranges from `samples`; weights only without."""
