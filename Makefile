@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-demo: demo-environment ## real requests to all five bundled experts under a RAM cap; BOARD=rpi5: on a simulated board
+demo: demo-environment ## real requests to five bundled experts under a RAM cap; BOARD=rpi5: on a simulated board
 	@$(BIN)/python -m $(if $(BOARD),tools.demo.board $(BOARD),tools.demo)
 
 test: dev-environment ## all tests

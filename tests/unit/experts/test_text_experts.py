@@ -17,7 +17,7 @@ from aiosd.domain.request import Sampling
 from aiosd.pipelines.pipeline import Pipeline
 from aiosd.protocol.toml import decode_toml
 
-EXPERTS = ("sms-spam", "assistant-intent")
+EXPERTS = ("sms-spam", "assistant-intent", "safety-filter")
 LIBRARIES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 Ask = Callable[[str], dict[str, Any]]
 
