@@ -240,6 +240,7 @@ class _Run:
             folder,
             template,
             {
+                "name": self.recipe.name,
                 "pre": packing.steps("pre", self.student.pre),
                 "post": packing.steps("post", post),
                 "labels": packing.label_list(self.material.labels),

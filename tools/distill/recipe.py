@@ -27,12 +27,15 @@ class DataPart(_Part, frozen=True, kw_only=True):
 
     `source` names a reader of `sources.py`, `transfer` readers whose texts are used without their
     labels, at most `transfer_most` of them. `path` is a file of the owner's for the reader `rows`.
+    `each` is how many labelled rows of a label are learned from (0: all); the others' labels are
+    forgotten, and the teacher says what they are.
     `kept` are files of kept escalations, whose answers are labels of rows to learn from.
     `allow` names what the checks may find and training goes on all the same.
     """
 
     source: str
     path: str = ""
+    each: Count = 0
     transfer: list[str] = msgspec.field(default_factory=list)
     transfer_most: Count = 100_000
     kept: list[str] = msgspec.field(default_factory=list)

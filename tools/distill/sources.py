@@ -4,17 +4,27 @@ Each brings its fixed split. `held` is never learned from, nor chosen by; `tunin
 and thresholds; both are kept out of every transfer text by normal form.
 """
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.distill.checks import without_leaks, without_repeats
 from tools.distill.fault import DataError, RecipeError
 from tools.distill.recipe import DataPart, Recipe
-from tools.distill.table import NONE, UNLABELLED, Material, Table, unlabelled
+from tools.distill.table import (
+    NONE,
+    UNLABELLED,
+    Material,
+    Table,
+    key_of,
+    normal_form,
+    unlabelled,
+)
 from tools.distill.teachers.kept import table_of
 from tools.distill.texts import TRANSFERS
 
@@ -38,19 +48,34 @@ def load(recipe: Recipe, assets: Path) -> Material:
         raise DataError(f"{error.filename}: {error.strerror}") from None
     except (ValueError, KeyError) as error:
         raise DataError(f"the data of {part.source} cannot be read: {error}") from None
+    if part.each:
+        material = _forgotten(material, part.each, recipe.seed)
     for name in part.kept:
         lessons, odd = table_of(Path(name), material.labels)
         print(f"{name}: {len(lessons)} kept answers teach, {odd} lines do not")
         lessons = without_leaks(lessons, material.held, material.tuning, material.train)
         material = replace(material, train=material.train + lessons)
-    if not texts:
+    most = part.transfer_most - len(material.transfer)
+    if not texts or most <= 0:
         return material
     table = without_repeats(unlabelled([" ".join(text.split()) for text in texts if text.strip()]))
-    table = without_leaks(table, material.held, material.tuning, material.train)
-    order = np.random.default_rng(recipe.seed).permutation(len(table))[: part.transfer_most]
+    known = (material.held, material.tuning, material.train, material.transfer)
+    table = without_leaks(table, *known)
+    order = np.random.default_rng(recipe.seed).permutation(len(table))[:most]
     chosen = np.zeros(len(table), np.bool_)
     chosen[order] = True
     return replace(material, transfer=material.transfer + table.where(chosen))
+
+
+def _forgotten(material: Material, each: int, seed: int) -> Material:
+    """Return the material with so many labelled rows of each label; the others are transfer."""
+    chance = np.random.default_rng(seed)
+    train = material.train
+    kept = np.zeros(len(train), np.bool_)
+    for label in np.unique(train.labels):
+        kept[chance.permutation(np.flatnonzero(train.labels == label))[:each]] = True
+    rest = unlabelled(train.where(~kept).inputs)
+    return replace(material, train=train.where(kept), transfer=material.transfer + rest)
 
 
 def _reader(readers: dict[str, Callable], name: str) -> Callable:  # type: ignore[type-arg]
@@ -95,6 +120,47 @@ def clinc150(assets: Path, _part: DataPart) -> Material:
         held,
         "CLINC150 val and oos_val",
         "CLINC150, S. Larson et al. 2019, CC BY 3.0",
+    )
+
+
+def banking77(assets: Path, _part: DataPart) -> Material:
+    """BANKING77 `train`, cut by the digest of each question: two tenths held, four a label tune."""
+    path = assets / "text" / "banking77" / "train.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(" ".join(row["text"].split()), row["category"]) for row in csv.DictReader(file)]
+    held = [key_of(normal_form(text))[0] % 10 < 2 for text, _ in rows]
+    return _cut(rows, np.array(held), "BANKING77", "I. Casanueva et al. 2020, CC BY 4.0")
+
+
+def hwu64(assets: Path, _part: DataPart) -> Material:
+    """HWU64: its fifth fold held, four of each intent to tune, the other folds to learn."""
+    rows, held = [], []
+    for path in sorted((assets / "text" / "hwu64").glob("kfold_*_test.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            rows.append((" ".join(row["text"].split()), row["intent"]))
+            held.append("kfold_5" in path.name)
+    return _cut(rows, np.array(held), "HWU64", "X. Liu et al. 2019, CC BY 4.0")
+
+
+def _cut(
+    rows: list[tuple[str, str]], held: NDArray[np.bool_], name: str, attribution: str
+) -> Material:
+    """Return the material of labelled texts of which some are held."""
+    labels = sorted({label for _, label in rows})
+    whole = _table([text for text, _ in rows], [label for _, label in rows], labels)
+    judged = without_repeats(whole.where(held))
+    learned = without_leaks(without_repeats(whole.where(~held)), judged)
+    chance = np.random.default_rng(SEED_TUNING)
+    tuned = np.zeros(len(learned), np.bool_)
+    for label in range(len(labels)):
+        mine = chance.permutation(np.flatnonzero(learned.labels == label))
+        tuned[mine[: min(TUNED_EACH, len(mine) // 2)]] = True
+    tuning = learned.where(tuned)
+    train = without_leaks(learned.where(~tuned), tuning)
+    named = f"{name}, {len(judged)} held-out sentences"
+    return Material(
+        tuple(labels), train, unlabelled([]), tuning, judged, named, f"{name}, {attribution}"
     )
 
 
@@ -191,6 +257,8 @@ def keyword(assets: Path, part: DataPart) -> Material:
 
 SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
     "clinc150": clinc150,
+    "banking77": banking77,
+    "hwu64": hwu64,
     "sms-spam": sms_spam,
     "rows": rows,
     "safety": safety,
