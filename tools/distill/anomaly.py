@@ -8,6 +8,7 @@ false; that is what the three are compared by. Thresholds are tuned on the train
 
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,10 @@ class Reconstruction:
         """Learn from every ordinary window once."""
         torch.manual_seed(self._seed * 10_000 + number)
         parts = torch.randperm(len(self._normal)).split(BATCH)
+        # A plain number: a checkpoint holds nothing of NumPy.
+        fall = 0.5 * (1 + math.cos(math.pi * number / 30))
         for group in self._optimizer.param_groups:
-            group["lr"] = RATE * max(0.02, 0.5 * (1 + np.cos(np.pi * number / 30)))
+            group["lr"] = RATE * max(0.02, fall)
         total = 0.0
         for at, part in enumerate(parts):
             batch = self._normal[part] * (1 + 0.3 * torch.randn(len(part), 1))
