@@ -107,22 +107,16 @@ def vary_arrays(table: Table, count: int, seed: int) -> tuple[Table, Table]:
 
 
 def changed(
-    one: NDArray[np.float32],
-    spread: NDArray[np.float32],
-    chance: np.random.Generator,
-    strength: float = 1.0,
+    one: NDArray[np.float32], spread: NDArray[np.float32], chance: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return an array moved in time, coloured as by another microphone, and noisier.
-
-    `strength` 0 only moves it.
-    """
+    """Return an array moved in time, coloured as by another microphone, and noisier."""
     moved = np.roll(one, int(chance.integers(-6, 7)), axis=0)
-    colour = chance.normal(0, strength * chance.uniform(0.0, 1.0), one.shape[-1]) * spread
-    gain = 1.0 + strength * (chance.uniform(0.65, 1.45, one.shape[-1]) - 1.0)
-    noise = chance.normal(0, strength * chance.uniform(0.0, 0.3), one.shape) * spread
+    colour = chance.normal(0, chance.uniform(0.0, 1.0), one.shape[-1]) * spread
+    gain = chance.uniform(0.65, 1.45, one.shape[-1])
+    noise = chance.normal(0, chance.uniform(0.0, 0.3), one.shape) * spread
     stretched = moved
     if chance.random() < 0.5:
-        stretched = _stretched(moved, float(1.0 + strength * (chance.uniform(0.8, 1.25) - 1.0)))
+        stretched = _stretched(moved, float(chance.uniform(0.8, 1.25)))
     return (stretched * gain + colour + noise).astype(np.float32)
 
 

@@ -69,7 +69,7 @@ EACH = 2
 SENTENCES = 150
 SILENCES = 80
 # How often each recorded input that is learned from comes, changed every time but the first.
-RECORDED_EACH, STRENGTH = 24, 0.35
+RECORDED_EACH = 12
 SEED = 3
 JUDGED = "kws01_0_200_mfcc_int8.npz"
 TEACHER = ("tflite", "audio", "mlperf_kws_ref_int8.tflite")
@@ -128,9 +128,7 @@ def _again(table: Table, chance: np.random.Generator) -> Table:
     """Return each input `RECORDED_EACH` times, changed every time but the first."""
     rows = np.stack([np.asarray(one, np.float32) for one in table.inputs])
     spread = rows.reshape(-1, rows.shape[-1]).std(axis=0) + 1e-6
-    again = [
-        changed(one, spread, chance, STRENGTH) for _ in range(RECORDED_EACH - 1) for one in rows
-    ]
+    again = [changed(one, spread, chance) for _ in range(RECORDED_EACH - 1) for one in rows]
     return Table(
         [*table.inputs, *again],
         np.tile(table.labels, RECORDED_EACH),
