@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
 from tools.distill.table import NONE, Input, Table
-from tools.distill.teachers.scikit import fit_digest
+from tools.distill.teachers.fitted import fit_digest
 from tools.distill.teachers.spec import Network
 from tools.train.bags import BagNet, Bags, Recipe, train
 from tools.train.features import features

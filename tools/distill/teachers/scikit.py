@@ -1,28 +1,18 @@
 """A scikit-learn model as a teacher, fitted here on the labels over many hashed n-grams."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
-from tools.distill.table import NONE, Input, Table, key_of
+from tools.distill.table import NONE, Input, Table
+from tools.distill.teachers.fitted import fit_digest
 from tools.distill.teachers.spec import Scikit
 from tools.train.features import features
-
-
-def fit_digest(kind: str, spec: msgspec.Struct, table: Table) -> str:
-    """Return a fingerprint of a teacher that is fitted: its settings and all it learns from."""
-    digest = hashlib.sha256(json.dumps(msgspec.to_builtins(spec), sort_keys=True).encode())
-    for one, label in zip(table.inputs, table.labels, strict=True):
-        digest.update(key_of(one) + int(label).to_bytes(8, "big", signed=True))
-    return f"{kind} {digest.hexdigest()[:16]}"
 
 
 class ScikitTeacher:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tools.distill.fault import RecipeError, TeacherError
 from tools.distill.table import NONE, Input, Table
-from tools.distill.teachers.scikit import fit_digest
+from tools.distill.teachers.fitted import fit_digest
 from tools.distill.teachers.spec import Transformer
 
 WEIGHTS = "model.safetensors"

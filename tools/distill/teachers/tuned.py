@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from tools.distill.progress import Progress
 from tools.distill.table import NONE, Input, Table, key_of
-from tools.distill.teachers.scikit import fit_digest
+from tools.distill.teachers.fitted import fit_digest
 from tools.distill.teachers.spec import Transformer
 from tools.distill.teachers.transformer import LONGEST, Encoder
 from tools.distill.training import Checkpoint, learn
