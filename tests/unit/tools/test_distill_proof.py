@@ -8,6 +8,7 @@ import pytest
 from tools.distill.calibrating import auroc, none_below, sure_above, temperature_of
 from tools.distill.comparing import compare
 from tools.distill.curriculum import difficulty, shown
+from tools.distill.engine import fails
 from tools.distill.fault import DistillError
 from tools.distill.proof import Contender, Proof, by_slice, calibration_error, gain, mcnemar
 from tools.distill.report import figures, markdown
@@ -189,3 +190,11 @@ def test_releases_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
         compare(EXPERTS / "sms-spam", EXPERTS / "digits")
     with pytest.raises(DistillError, match="neither a package"):
         compare(tmp_path, EXPERTS / "digits")
+
+
+def test_a_package_fails_only_where_more_cases_differ_than_its_pass_mark_forgives() -> None:
+    one_case_twice = ["case 0: label is 'a', not 'b'", "case 0: finish is missing"]
+    assert not fails([], cases=0, pass_mark=1.0)
+    assert fails(one_case_twice, cases=4, pass_mark=1.0)
+    assert not fails(one_case_twice, cases=4, pass_mark=0.75)
+    assert fails([*one_case_twice, "case 3: label is 'a', not 'c'"], cases=4, pass_mark=0.75)
