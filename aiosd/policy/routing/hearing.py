@@ -5,9 +5,9 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from math import exp
+from typing import NamedTuple
 
 from aiosd.domain.decision import Gate, Gram, Near
 from aiosd.policy.routing.head import Head, Scores
@@ -20,8 +20,7 @@ _HEARD = 128
 _AUDIBLE = 1e-9
 
 
-@dataclass(frozen=True)
-class Hearing:
+class Hearing(NamedTuple):
     """What the head makes of one text.
 
     `chances` are the probabilities of experts, given that it is any of them; `parts` the likeliest
@@ -29,19 +28,21 @@ class Hearing:
     """
 
     head: str
-    chances: dict[str, float]
-    parts: dict[str, str]
+    chances: Mapping[str, float]
+    parts: Mapping[str, str]
     gates: tuple[Gate, ...]
     meant: tuple[str, ...]
-    scores: Scores | None = field(default=None, repr=False)
+    scores: Scores | None = None
 
     @property
     def nearest(self) -> tuple[Near, ...]:
         """The likeliest experts."""
-        ranked = sorted(self.chances.items(), key=lambda each: (-each[1], each[0]))[:MOST_NEAR]
+        chances, part = self.chances, self.parts.get
         return tuple(
-            Near(expert=name, part=self.parts.get(name, ""), probability=chance)
-            for name, chance in ranked
+            [
+                Near(expert=name, part=part(name, ""), probability=chances[name])
+                for name in _likeliest(chances)
+            ]
         )
 
 
@@ -54,29 +55,46 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
     limits = head.facts.thresholds
-    margin = top - logits[background] if scores.places else -math.inf
-    said = bool(scores.places) and margin >= limits.scope
-    scope = Gate(name="scope", value=margin, threshold=limits.scope, passed=said)
-    ranked = sorted(chances, key=lambda name: (-chances[name], name))
-    first = chances[ranked[0]]
-    sure = Gate(name="sure", value=first, threshold=limits.sure, passed=first >= limits.sure)
-    if not scope.passed:
+    margin = top - logits[background] if scores.norm else -math.inf
+    said = bool(scores.norm) and margin >= limits.scope
+    first = _likeliest(chances)
+    best = chances[first[0]]
+    is_sure = best >= limits.sure
+    if not said:
         meant: tuple[str, ...] = ()
-    elif sure.passed:
-        meant = (ranked[0],)
+    elif is_sure:
+        meant = (first[0],)
     else:
-        rest = [name for name in ranked[1:MOST_NEAR] if chances[name] >= limits.member]
-        meant = (ranked[0], *rest)
-    return Hearing(key, chances, parts, (scope, sure), meant, scores)
+        meant = (first[0], *[name for name in first[1:] if chances[name] >= limits.member])
+    gates = (
+        Gate(name="scope", value=margin, threshold=limits.scope, passed=said),
+        Gate(name="sure", value=best, threshold=limits.sure, passed=is_sure),
+    )
+    return Hearing(key, chances, parts, gates, meant, scores)
+
+
+def _likeliest(chances: Mapping[str, float]) -> list[str]:
+    """Return the likeliest experts, in order; of equals, those that stand first there."""
+    return sorted(chances, key=chances.__getitem__, reverse=True)[:MOST_NEAR]
 
 
 def _chances(
     head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the probability of each expert, given that it is any, and its likeliest sub-route."""
+) -> tuple[Mapping[str, float], Mapping[str, str]]:
+    """Return the probability of each expert, given that it is any, and its likeliest sub-route.
+
+    Experts come in the order of their names.
+    """
     if len(logits) > MOST_IN_LANES:
         return _chances_of_many(head, logits, top, among)
     cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
+    if head.alone is not None and (among is None or head.experts.issubset(among)):
+        masses = [exp((value - top) * cold) for value in logits[:-1]]
+        total = sum(masses)
+        chances = {
+            expert: mass / total for expert, mass in zip(head.alone, masses, strict=True)
+        }
+        return chances, head.alone
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
     for expert, first, last in head.spans:
@@ -110,7 +128,7 @@ def _chances_of_many(
     rest += (len(logits) - len(found)) * unheard
     mass: dict[str, float] = {}
     parts: dict[str, str] = {}
-    for place in told[-_LIKELIEST:]:
+    for place in sorted(told[-_LIKELIEST:]):
         expert, part = head.facts.routes[place]
         audible = logits[place] >= _AUDIBLE and place != background
         if not audible or (among is not None and expert not in among):

@@ -5,7 +5,7 @@ place, only those that do, as the index of a search engine does.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from aiosd.policy.routing.lexical import PLACES
@@ -23,10 +23,10 @@ _STARTS = (PLACES + 1) * 4
 class Weights(Protocol):
     """A table of weights."""
 
-    def sums(self, places: Sequence[int]) -> list[int]:
+    def sums(self, places: Collection[int]) -> list[int]:
         """Return the sum over the places for each route."""
 
-    def of(self, places: Sequence[int], route: int) -> list[int]:
+    def of(self, places: Collection[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
 
 
@@ -42,7 +42,7 @@ class Lanes:
         view, make = memoryview(lanes), int.from_bytes
         self._rows = [make(view[at : at + width], "little") for at in range(0, len(lanes), width)]
 
-    def sums(self, places: Sequence[int]) -> list[int]:
+    def sums(self, places: Collection[int]) -> list[int]:
         """Return the sum over the places for each route."""
         row, count = self._rows.__getitem__, len(places)
         if count <= _CHUNK:
@@ -50,13 +50,14 @@ class Lanes:
             offset = _OFFSET * count
             return [lane - offset for lane in lanes]
         found = [-_OFFSET * count] * self._routes
+        ordered = list(places)
         for start in range(0, count, _CHUNK):
-            total = sum(map(row, places[start : start + _CHUNK]))
+            total = sum(map(row, ordered[start : start + _CHUNK]))
             lanes = memoryview(total.to_bytes(self._width, "little")).cast("H")
             found = [one + other for one, other in zip(found, lanes, strict=True)]
         return found
 
-    def of(self, places: Sequence[int], route: int) -> list[int]:
+    def of(self, places: Collection[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
         rows, shift = self._rows, 16 * route
         return [(rows[place] >> shift & 0xFFFF) - _OFFSET for place in places]
@@ -81,7 +82,7 @@ class Postings:
         self._owners = view[_STARTS : _STARTS + 2 * count].cast("H")
         self._weights = view[_STARTS + 2 * count :].cast("b")
 
-    def sums(self, places: Sequence[int]) -> list[int]:
+    def sums(self, places: Collection[int]) -> list[int]:
         """Return the sum over the places for each route."""
         found = [0] * self._routes
         starts, owners, weights = self._starts, self._owners, self._weights
@@ -91,7 +92,7 @@ class Postings:
                 found[owner] += weight
         return found
 
-    def of(self, places: Sequence[int], route: int) -> list[int]:
+    def of(self, places: Collection[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
         return [self._at(place, route) for place in places]
 
