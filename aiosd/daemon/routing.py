@@ -25,7 +25,7 @@ from aiosd.domain.request import Options
 from aiosd.policy.routing.cascade import MADE_UP
 from aiosd.policy.routing.chance import draw
 from aiosd.policy.routing.deciding import EXPLORED, Knowledge, decide
-from aiosd.policy.routing.feasible import feasible
+from aiosd.policy.routing.feasible import Declared, feasible
 from aiosd.policy.routing.head import Head
 from aiosd.policy.routing.hearing import Hearing, explain, hear
 from aiosd.policy.routing.record import Record
@@ -48,7 +48,7 @@ _NONE = "none"
 
 
 class Installed(Protocol):
-    """Who knows what is installed; `Inventory` does."""
+    """Who knows what is installed; `Inventory` does. Routes that change are another mapping."""
 
     routes: dict[str, RouteFacts]
 
@@ -75,6 +75,7 @@ class Routing:
         self._seed = seed
         self._numbers = itertools.count(1)
         self._book: Path | None = None
+        self._declared = Declared({})
         self.head: Head | None = None
         self.learning = False
         self.explored = EXPLORED
@@ -287,7 +288,9 @@ class Routing:
 
     def _knowledge(self, text: str | None, chance: float) -> "_Ear":
         """Return what is known for one decision."""
-        return _Ear(self.head, text, self._ok, chance, self.explored)
+        if self._declared.catalogue is not self._installed.routes:
+            self._declared = Declared(self._installed.routes)
+        return _Ear(self.head, text, self._ok, chance, self.explored, self._declared)
 
     def _ok(self, expert: str, part: str) -> float:
         return self.success.ok(expert, part, time.time())
@@ -304,12 +307,13 @@ class Routing:
         # By place, not by name, and no set: this is asked of every expert for every text.
         slot = self._scheduler.slots[expert]
         state = slot.state
+        ready = state is _READY or state is _PARKED
         return Standing(
-            state is _READY or state is _PARKED,
+            ready,
             slot.need_bytes,
             self._energy.predict(expert),
             slot.budget.rest_seconds(self._now()) if state is _FAILED else 0.0,
-            self._scheduler.ledger.room_bytes,
+            None if ready else self._scheduler.ledger.room_bytes,
             self.times.p95(expert),
             slot.reload_seconds,
         )
@@ -334,13 +338,14 @@ class _Ear:
         ok: Callable[[str, str], float],
         chance: float,
         explored: float,
+        declared: Declared,
     ) -> None:
         self._head, self._text = head, text
         self._heard: Hearing | None = None
         if head is None or text is None:
-            self.known = Knowledge(ok=ok, chance=chance, explored=explored)
+            self.known = Knowledge(None, frozenset(), ok, chance, explored, declared)
         else:
-            self.known = Knowledge(self._hear, head.experts, ok, chance, explored)
+            self.known = Knowledge(self._hear, head.experts, ok, chance, explored, declared)
 
     def _hear(self, names: Sequence[str] | None) -> Hearing:
         if self._head is None or self._text is None:

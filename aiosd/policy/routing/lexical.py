@@ -1,8 +1,10 @@
 """Text → places in a hashed table of n-grams: what the router sees of a text.
 
-Characters 2 to 5 and words 1 to 2, hashed by FNV-1a as `text.hash_ngrams` of the experts does it
-(Fowler, Noll, Vo), each place once. In plain Python, because the daemon carries no NumPy:
-the n-grams of one length are hashed together from those one shorter, one step of the hash each.
+Two and four characters, one word and two, hashed by FNV-1a as `text.hash_ngrams` of the experts
+does it (Fowler, Noll, Vo), each place once. With three and five characters as well it hears no
+better and takes half as long again (docs/router.md). In plain Python, because the daemon carries no
+NumPy: the n-grams of one length are hashed together from those one shorter, one step of the hash
+each.
 """
 
 import re
@@ -14,7 +16,8 @@ from typing import NamedTuple
 
 BITS = 14
 PLACES = 1 << BITS
-SHORTEST, LONGEST = 2, 5
+# How many characters the n-grams have.
+SIZES = (2, 4)
 # A text counts by its head and its tail: what is asked stands at one of the two.
 MOST_CHARACTERS = 384
 _RAW_FACTOR = 2
@@ -27,9 +30,10 @@ _WORD_MARK = 0x1F
 _SPACE = 0x20
 _LANE, _LANE_BYTES = 64, 8
 _FULL = (1 << _LANE) - 1
-# What n-grams begin with each character, and the bits that the place of one of them has in a lane.
-_SIZES = LONGEST - SHORTEST + 1
-_SHARE = _LANE // _SIZES
+_EACH, _LONGEST = len(SIZES), SIZES[-1]
+# The bits that each of the n-grams that begin with a character has in its lane.
+_SHARE = _LANE // _EACH
+_SHARE_CODE = {32: "I", 16: "H"}[_SHARE]
 _LAST_PLACE = PLACES - 1
 # Of what is no n-gram, because the text is over.
 _NO_PLACE = PLACES
@@ -105,8 +109,8 @@ def grams(text: str, wanted: Iterable[int], what: Seen | None = None) -> dict[in
         return {}
     what = what or seen(text)
     spaced = f" {text} "
-    lanes = [(size, what.grams[size - SHORTEST :: _SIZES]) for size in range(LONGEST, 1, -1)]
-    said = [_place(value) for value in what.hashes]
+    lanes = [(size, what.grams[place::_EACH]) for place, size in enumerate(SIZES)][::-1]
+    said: list[int] = []
     found: dict[int, str] = {}
     for place in wanted:
         for size, lane in lanes:
@@ -115,6 +119,7 @@ def grams(text: str, wanted: Iterable[int], what: Seen | None = None) -> dict[in
                 found[place] = spaced[start : start + size]
                 break
         else:
+            said = said or [_place(value) for value in what.hashes]
             if place in said:
                 found[place] = _word_names(text)[said.index(place)]
     return found
@@ -131,42 +136,38 @@ def _cut(text: str, most: int) -> str:
 def _characters(text: str) -> list[int]:
     """Return the places of all character n-grams: for each character those that begin with it.
 
-    The shortest first, always `_SIZES` of them; `_NO_PLACE` where the text is over before.
+    The shortest first, always one of each size; `_NO_PLACE` where the text is over before.
 
     Each n-gram of a length has one 64-bit lane of a long number. A state of 32 bits times FNV's
     prime of 25 bits stays within its lane, so that one step of the hash is taken for all n-grams of
     a length at once, at the speed of long multiplication. Where UTF-8 takes several bytes for a
-    character, lanes that have no such byte keep their state. The places of the four lengths share
-    a lane in the end, 16 bits each.
+    character, lanes that have no such byte keep their state. The places of all sizes share a lane
+    in the end.
     """
     count = len(text)
     few = _few(count)
-    states, low, kept = few.basis, few.low, few.kept
     if text.isascii():
-        data = _spread(text.encode())
-        for _ in range(1, SHORTEST):
-            states = ((states ^ data) * PRIME) & low
-            data >>= _LANE
+        states, low, data = few.basis, few.low, _spread(text.encode())
         packed, shift = 0, 0
-        for _ in range(SHORTEST, LONGEST + 1):
+        for size in range(1, _LONGEST + 1):
             states = ((states ^ data) * PRIME) & low
-            packed |= ((states ^ (states >> BITS)) & kept) << shift
             data >>= _LANE
-            shift += _SHARE
+            if size in SIZES:
+                packed |= ((states ^ (states >> BITS)) & few.kept) << shift
+                shift += _SHARE
     else:
         packed = _of_several_bytes(text, few)
-    found = memoryview(packed.to_bytes(count * _LANE_BYTES, "little")).cast("H").tolist()
-    for left in range(1, min(count, LONGEST - 1) + 1):
-        # So many characters are left here, so that longer n-grams are none.
-        at = (count - left) * _SIZES
-        over = max(0, left - SHORTEST + 1)
-        found[at + over : at + _SIZES] = [_NO_PLACE] * (_SIZES - over)
+    found = memoryview(packed.to_bytes(count * _LANE_BYTES, "little")).cast(_SHARE_CODE).tolist()
+    for place, size in enumerate(SIZES):
+        # The last characters begin none that is as long.
+        over = min(size - 1, count)
+        found[(count - over) * _EACH + place :: _EACH] = [_NO_PLACE] * over
     return found
 
 
 def _of_several_bytes(text: str, few: "_Few") -> int:
     """Return the packed lanes of a text whose characters are several bytes of UTF-8."""
-    states, low, packed = few.basis, few.low, 0
+    states, low, packed, shift = few.basis, few.low, 0, 0
     parts = [char.encode("utf-8", "surrogatepass") for char in text]
     columns = [
         (
@@ -175,13 +176,14 @@ def _of_several_bytes(text: str, few: "_Few") -> int:
         )
         for place in range(max(map(len, parts)))
     ]
-    for size in range(1, LONGEST + 1):
+    for size in range(1, _LONGEST + 1):
         past = (size - 1) * _LANE
         for place, (data, there) in enumerate(columns):
             folded = ((states ^ (data >> past)) * PRIME) & low
             states = states ^ ((states ^ folded) & (there >> past)) if place else folded
-        if size >= SHORTEST:
-            packed |= ((states ^ (states >> BITS)) & few.kept) << ((size - SHORTEST) * _SHARE)
+        if size in SIZES:
+            packed |= ((states ^ (states >> BITS)) & few.kept) << shift
+            shift += _SHARE
     return packed
 
 
@@ -218,11 +220,11 @@ def words(text: str) -> list[int]:
     found: list[int] = []
     state = 0
     for word in _WORD.findall(text):
-        alone = _fold(_AT_WORD, word)
+        alone, after = _begun(word)
         found.append(alone)
         if state:
             found.append(_fold(state, word))
-        state = ((alone ^ _SPACE) * PRIME) & _MASK
+        state = after
     return found
 
 
@@ -234,6 +236,13 @@ def _word_names(text: str) -> list[str]:
         found += [word, f"{before} {word}"] if before else [word]
         before = word
     return found
+
+
+@lru_cache(4096)
+def _begun(word: str) -> tuple[int, int]:
+    """Return the hash of a word alone, and that with the space after it: what a pair begins with."""
+    alone = _fold(_AT_WORD, word)
+    return alone, ((alone ^ _SPACE) * PRIME) & _MASK
 
 
 @lru_cache(4096)

@@ -135,15 +135,16 @@ class Meaning:
         nearest = None
         if part is not None:
             nearest = max(range(part.start, part.stop), key=sums.lanes.__getitem__)
-        found = []
+        shares: dict[int, float] = {}
         for word in words:
-            row, share = self._known.get(word) or self._lay_out(word), 0.0
-            if row:
-                share = weight * _lane(row, mean)
-                if nearest is not None:
-                    share += self.facts.nearest * _lane(row, nearest)
-            found.append(share * sums.step)
-        return found
+            if word not in shares:
+                row, share = self._known.get(word) or self._lay_out(word), 0.0
+                if row:
+                    share = weight * _lane(row, mean)
+                    if nearest is not None:
+                        share += self.facts.nearest * _lane(row, nearest)
+                shares[word] = share * sums.step
+        return [shares[word] for word in words]
 
     def _lay_out(self, word: int) -> int:
         """Return a word's row as the 16-bit lanes of one number, 0 for one that is not known."""

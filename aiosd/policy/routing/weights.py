@@ -59,8 +59,8 @@ class Lanes:
 
     def of(self, places: Collection[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
-        rows, shift = self._rows, 16 * route
-        return [(rows[place] >> shift & 0xFFFF) - _OFFSET for place in places]
+        shift = 16 * route
+        return [(row >> shift & 0xFFFF) - _OFFSET for row in map(self._rows.__getitem__, places)]
 
 
 class Postings:
