@@ -14,7 +14,7 @@ import msgspec
 
 from aiosd.policy.routing.lexical import Seen, grams, normal, seen, spoken
 from aiosd.policy.routing.meaning import Bytes, Meaning, MeaningFacts, Sums
-from aiosd.policy.routing.weights import lay_out
+from aiosd.policy.routing.weights import Postings, lay_out
 
 MAGIC = b"aiosd-head\x02\n"
 BACKGROUND = ""
@@ -70,12 +70,16 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(NamedTuple):
-    """What a head says of one text: what it saw, the score of each route, and what words mean."""
+    """What a head says of one text: what it saw, the score of each route, and what words mean.
+
+    `told` are the scores that are not 0, by route, where most of thousands are.
+    """
 
     seen: Seen
     logits: list[float]
     norm: float
-    meant: Sums | None
+    meant: Sums | None = None
+    told: dict[int, float] | None = None
 
 
 class Head:
@@ -100,6 +104,8 @@ class Head:
         except ValueError as error:
             raise HeadError(str(error)) from error
         self.facts = facts
+        postings = isinstance(self._weights, Postings) and self._meaning is None
+        self._postings = self._weights if postings else None
         alike = len(set(facts.scales)) == 1 and not any(facts.biases)
         self._scale = facts.scales[0] if alike else None
         self.background = facts.routes.index((BACKGROUND, ""))
@@ -122,6 +128,8 @@ class Head:
         what, facts = seen(normal(text)), self.facts
         found = what.places
         norm = 1 / math.sqrt(len(found)) if found else 0.0
+        if self._postings and self._scale is not None and self._meaning is None:
+            return self._told(what, self._postings, self._scale * norm, norm)
         sums = self._weights.sums(found)
         if self._scale is not None:
             factor = self._scale * norm
@@ -137,6 +145,14 @@ class Head:
             if meant is not None:
                 logits = self._meaning.add_to(logits, meant)
         return Scores(what, logits, norm, meant)
+
+    def _told(self, what: Seen, postings: Postings, factor: float, norm: float) -> Scores:
+        """Return the scores of a text, most of which are 0."""
+        told = {route: total * factor for route, total in postings.told(what.places).items()}
+        logits = [0.0] * len(self.facts.routes)
+        for route, score in told.items():
+            logits[route] = score
+        return Scores(what, logits, norm, None, told)
 
     def decided(
         self, text: str, scores: Scores, route: int, most: int = 5

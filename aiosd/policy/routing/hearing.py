@@ -5,7 +5,7 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from math import exp
 from typing import NamedTuple
 
@@ -50,8 +50,11 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
     key, logits, background = head.facts.key, scores.logits, head.background
-    top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
-    chances, parts = _chances(head, logits, top, among)
+    if scores.told is None:
+        top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
+    else:
+        top = max(0.0, max(scores.told.values(), default=0.0))
+    chances, parts = _chances(head, scores, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
     limits = head.facts.thresholds
@@ -79,21 +82,20 @@ def _likeliest(chances: Mapping[str, float]) -> list[str]:
 
 
 def _chances(
-    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
+    head: Head, scores: Scores, top: float, among: Collection[str] | None
 ) -> tuple[Mapping[str, float], Mapping[str, str]]:
     """Return the probability of each expert, given that it is any, and its likeliest sub-route.
 
     Experts come in the order of their names.
     """
+    logits = scores.logits
     if len(logits) > MOST_IN_LANES:
-        return _chances_of_many(head, logits, top, among)
+        return _chances_of_many(head, scores, top, among)
     cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
     if head.alone is not None and (among is None or head.experts.issubset(among)):
         masses = [exp((value - top) * cold) for value in logits[:-1]]
         total = sum(masses)
-        chances = {
-            expert: mass / total for expert, mass in zip(head.alone, masses, strict=True)
-        }
+        chances = {expert: mass / total for expert, mass in zip(head.alone, masses, strict=True)}
         return chances, head.alone
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
@@ -114,26 +116,30 @@ def _chances(
 
 
 def _chances_of_many(
-    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
+    head: Head, scores: Scores, top: float, among: Collection[str] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the same of the likeliest of thousands of experts, each of one route."""
-    background, temperature = head.background, head.facts.thresholds.temperature
+    background, cold = head.background, 1 / head.facts.thresholds.temperature
+    told, count = scores.told, len(scores.logits)
+    if told is None:
+        told = {place: value for place, value in enumerate(scores.logits) if value}
     # Most say nothing at all: only the others are put in order.
-    told = [place for place, value in enumerate(logits) if value]
-    told.sort(key=logits.__getitem__)
-    found = [logits[place] for place in told[-_HEARD:]]
+    spoken = sorted(told.values())
+    found = spoken[-_HEARD:]
     # What is not heard one by one weighs at most as much as the least that is.
-    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) / temperature)
-    rest = sum([exp((value - top) / temperature) for value in found])
-    rest += (len(logits) - len(found)) * unheard
+    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) * cold)
+    rest = sum([exp((value - top) * cold) for value in found])
+    rest += (count - len(found)) * unheard
+    least = max(_AUDIBLE, spoken[-_LIKELIEST:][0]) if spoken else math.inf
+    likeliest = sorted([place for place, value in told.items() if value >= least])
+    likeliest.sort(key=told.__getitem__)
     mass: dict[str, float] = {}
     parts: dict[str, str] = {}
-    for place in sorted(told[-_LIKELIEST:]):
+    for place in sorted(likeliest[-_LIKELIEST:]):
         expert, part = head.facts.routes[place]
-        audible = logits[place] >= _AUDIBLE and place != background
-        if not audible or (among is not None and expert not in among):
+        if place == background or (among is not None and expert not in among):
             continue
-        mass[expert] = exp((logits[place] - top) / temperature)
+        mass[expert] = exp((told[place] - top) * cold)
         parts[expert] = part
     total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
     if total <= 0:

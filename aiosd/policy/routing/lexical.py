@@ -31,9 +31,8 @@ _SPACE = 0x20
 _LANE, _LANE_BYTES = 64, 8
 _FULL = (1 << _LANE) - 1
 _EACH, _LONGEST = len(SIZES), SIZES[-1]
-# The bits that each of the n-grams that begin with a character has in its lane.
-_SHARE = _LANE // _EACH
-_SHARE_CODE = {32: "I", 16: "H"}[_SHARE]
+# The bits that each of the two n-grams that begin with a character has in its lane.
+_SHARE = 32
 _LAST_PLACE = PLACES - 1
 # Of what is no n-gram, because the text is over.
 _NO_PLACE = PLACES
@@ -157,7 +156,7 @@ def _characters(text: str) -> list[int]:
                 shift += _SHARE
     else:
         packed = _of_several_bytes(text, few)
-    found = memoryview(packed.to_bytes(count * _LANE_BYTES, "little")).cast(_SHARE_CODE).tolist()
+    found = memoryview(packed.to_bytes(count * _LANE_BYTES, "little")).cast("I").tolist()
     for place, size in enumerate(SIZES):
         # The last characters begin none that is as long.
         over = min(size - 1, count)
@@ -240,7 +239,7 @@ def _word_names(text: str) -> list[str]:
 
 @lru_cache(4096)
 def _begun(word: str) -> tuple[int, int]:
-    """Return the hash of a word alone, and that with the space after it: what a pair begins with."""
+    """Return the hash of a word alone, and with the space after it: what a pair begins with."""
     alone = _fold(_AT_WORD, word)
     return alone, ((alone ^ _SPACE) * PRIME) & _MASK
 

@@ -51,7 +51,7 @@ class MeaningFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sums(NamedTuple):
-    """The sum of the rows of a text's words, by how much each number is lifted, one step's cosine."""
+    """The sum of the rows of a text's words, its numbers' lift, and the cosine of one step."""
 
     lanes: list[int]
     lift: int
@@ -125,7 +125,8 @@ class Meaning:
         near = self.facts.nearest
         return [
             logit
-            + step * (count * lanes[mean] + (near * max(lanes[part]) if part else 0.0) - both * offset)
+            + step
+            * (count * lanes[mean] + (near * max(lanes[part]) if part else 0.0) - both * offset)
             for logit, (mean, count, part, both) in zip(logits, self._routes, strict=True)
         ]
 
