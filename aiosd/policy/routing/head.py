@@ -104,8 +104,8 @@ class Head:
         except ValueError as error:
             raise HeadError(str(error)) from error
         self.facts = facts
-        postings = isinstance(self._weights, Postings) and self._meaning is None
-        self._postings = self._weights if postings else None
+        weights = self._weights
+        self._postings = weights if isinstance(weights, Postings) else None
         alike = len(set(facts.scales)) == 1 and not any(facts.biases)
         self._scale = facts.scales[0] if alike else None
         self.background = facts.routes.index((BACKGROUND, ""))
