@@ -7,7 +7,7 @@ head, the success table and the running times, and asks the world how experts st
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -119,23 +119,25 @@ class Routing:
     def above(self, run: Run, asked: Sequence[str]) -> str | None:
         """Return who else could answer a text, larger than who answered last and is in doubt.
 
-        Of a request that names no task only experts that the text may be meant for are asked, or
-        those that make up an answer as the last one did.
+        Only experts that the text may be meant for are asked, or those that make up an answer as
+        the last one did; where the request names the task, also those that bring no texts to tell.
         """
         text, routes = text_of(run.input) or "", self._installed.routes
         last = routes.get(asked[-1])
         if last is None:
             return None
-        meant: Collection[str] = ()
-        if run.task is None and last.task not in MADE_UP and self.head is not None:
-            meant = hear(self.head, text).meant
         others = [
-            facts
-            for name, facts in routes.items()
-            if name not in asked
-            and facts.task == last.task
-            and (run.task is not None or last.task in MADE_UP or name in meant)
+            facts for name, facts in routes.items() if name not in asked and facts.task == last.task
         ]
+        if last.task not in MADE_UP:
+            head = self.head
+            meant = hear(head, text).meant if head is not None else ()
+            taught = head.experts if head is not None else ()
+            others = [
+                facts
+                for facts in others
+                if facts.expert in meant or (run.task is not None and facts.expert not in taught)
+            ]
         wanted = self._wanted(run.input, last.task, run.options, len(text.encode()))
         left, _ = feasible(wanted, others, self.standing)
         least = self.standing(asked[-1]).need_bytes
