@@ -7,6 +7,7 @@ only where a package has such a check.
 
 import ctypes
 import math
+from array import array
 from collections.abc import Callable
 
 from aiosd.engines.llama_library import lib
@@ -25,7 +26,7 @@ class Watched:
         """Return the next token."""
         # Read before: a sampler may leave its marks on them.
         at = ctypes.cast(lib.llama_get_logits_ith(self._context, -1), ctypes.c_void_p)
-        logits = memoryview(ctypes.string_at(at, 4 * self._count)).cast("f").tolist()
+        logits = array("f", ctypes.string_at(at, 4 * self._count))
         token = self._pick()
         own = logits[token]
         logits[token] = -math.inf
