@@ -48,7 +48,10 @@ class Declared:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             fit, unfit = _sort(replace(wanted, input_bytes=0), self.catalogue.values())
-            most = min([facts.max_bytes for facts in fit], default=0)
+            # Size is looked at before privacy.
+            kept = [each.expert for each in unfit if each.reason is Reason.PRIVACY]
+            sizes = [*fit, *map(self.catalogue.__getitem__, kept)]
+            most = min([facts.max_bytes for facts in sizes], default=0)
             known = self._known[key] = _Sorted(fit, unfit, most)
         if wanted.input_bytes <= known.most_bytes:
             return known.fit, known.unfit
@@ -56,7 +59,7 @@ class Declared:
 
 
 class _Sorted(NamedTuple):
-    """Who could answer, who could not, and the largest input that all of the former take."""
+    """Who could answer, who could not, and up to how many bytes of input that is so."""
 
     fit: Sequence[RouteFacts]
     unfit: Sequence[Removed]
