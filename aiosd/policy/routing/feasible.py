@@ -96,9 +96,12 @@ def feasible(
         fit, unfit = _sort(wanted, catalogue)
     left: list[Stand] = []
     removed = [*unfit]
+    unbounded = wanted.seconds is None and wanted.max_joules is None and wanted.max_cost is None
     for facts in fit:
         now = standing(facts.expert)
-        reason = _now(wanted, facts.expert, now)
+        # One that is loaded and well needs no further look where nothing is bounded.
+        well = unbounded and now.ready and now.rest_seconds <= 0
+        reason = None if well else _now(wanted, facts.expert, now)
         if reason is None:
             left.append((facts, now))
         else:

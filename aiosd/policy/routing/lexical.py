@@ -9,7 +9,6 @@ each.
 
 import re
 import unicodedata
-from array import array
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -188,7 +187,9 @@ def _of_several_bytes(text: str, few: "_Few") -> int:
 
 def _spread(data: bytes) -> int:
     """Return a number with each byte in a lane of its own, the first one lowest."""
-    return int.from_bytes(array("Q", list(data)).tobytes(), "little")
+    lanes = bytearray(_LANE_BYTES * len(data))
+    lanes[::_LANE_BYTES] = data
+    return int.from_bytes(lanes, "little")
 
 
 class _Few(NamedTuple):
