@@ -7,7 +7,7 @@ head, the success table and the running times, and asks the world how experts st
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from aiosd.domain.request import Options
 from aiosd.policy.routing.cascade import MADE_UP
 from aiosd.policy.routing.chance import draw
 from aiosd.policy.routing.deciding import EXPLORED, Knowledge, decide
-from aiosd.policy.routing.feasible import feasible
+from aiosd.policy.routing.feasible import Declared, feasible
 from aiosd.policy.routing.head import Head
 from aiosd.policy.routing.hearing import Hearing, explain, hear
 from aiosd.policy.routing.record import Record
@@ -48,7 +48,7 @@ _NONE = "none"
 
 
 class Installed(Protocol):
-    """Who knows what is installed; `Inventory` does."""
+    """Who knows what is installed; `Inventory` does. Routes that change are another mapping."""
 
     routes: dict[str, RouteFacts]
 
@@ -75,6 +75,7 @@ class Routing:
         self._seed = seed
         self._numbers = itertools.count(1)
         self._book: Path | None = None
+        self._declared = Declared({})
         self.head: Head | None = None
         self.learning = False
         self.explored = EXPLORED
@@ -118,23 +119,25 @@ class Routing:
     def above(self, run: Run, asked: Sequence[str]) -> str | None:
         """Return who else could answer a text, larger than who answered last and is in doubt.
 
-        Of a request that names no task only experts that the text may be meant for are asked, or
-        those that make up an answer as the last one did.
+        Only experts that the text may be meant for are asked, or those that make up an answer as
+        the last one did; where the request names the task, also those that bring no texts to tell.
         """
         text, routes = text_of(run.input) or "", self._installed.routes
         last = routes.get(asked[-1])
         if last is None:
             return None
-        meant: Collection[str] = ()
-        if run.task is None and last.task not in MADE_UP and self.head is not None:
-            meant = hear(self.head, text).meant
         others = [
-            facts
-            for name, facts in routes.items()
-            if name not in asked
-            and facts.task == last.task
-            and (run.task is not None or last.task in MADE_UP or name in meant)
+            facts for name, facts in routes.items() if name not in asked and facts.task == last.task
         ]
+        if last.task not in MADE_UP:
+            head = self.head
+            meant = hear(head, text).meant if head is not None else ()
+            taught = head.experts if head is not None else ()
+            others = [
+                facts
+                for facts in others
+                if facts.expert in meant or (run.task is not None and facts.expert not in taught)
+            ]
         wanted = self._wanted(run.input, last.task, run.options, len(text.encode()))
         left, _ = feasible(wanted, others, self.standing)
         least = self.standing(asked[-1]).need_bytes
@@ -287,7 +290,9 @@ class Routing:
 
     def _knowledge(self, text: str | None, chance: float) -> "_Ear":
         """Return what is known for one decision."""
-        return _Ear(self.head, text, self._ok, chance, self.explored)
+        if self._declared.catalogue is not self._installed.routes:
+            self._declared = Declared(self._installed.routes)
+        return _Ear(self.head, text, self._ok, chance, self.explored, self._declared)
 
     def _ok(self, expert: str, part: str) -> float:
         return self.success.ok(expert, part, time.time())
@@ -304,12 +309,13 @@ class Routing:
         # By place, not by name, and no set: this is asked of every expert for every text.
         slot = self._scheduler.slots[expert]
         state = slot.state
+        ready = state is _READY or state is _PARKED
         return Standing(
-            state is _READY or state is _PARKED,
+            ready,
             slot.need_bytes,
             self._energy.predict(expert),
             slot.budget.rest_seconds(self._now()) if state is _FAILED else 0.0,
-            self._scheduler.ledger.room_bytes,
+            None if ready else self._scheduler.ledger.room_bytes,
             self.times.p95(expert),
             slot.reload_seconds,
         )
@@ -334,13 +340,14 @@ class _Ear:
         ok: Callable[[str, str], float],
         chance: float,
         explored: float,
+        declared: Declared,
     ) -> None:
         self._head, self._text = head, text
         self._heard: Hearing | None = None
         if head is None or text is None:
-            self.known = Knowledge(ok=ok, chance=chance, explored=explored)
+            self.known = Knowledge(None, frozenset(), ok, chance, explored, declared)
         else:
-            self.known = Knowledge(self._hear, head.experts, ok, chance, explored)
+            self.known = Knowledge(self._hear, head.experts, ok, chance, explored, declared)
 
     def _hear(self, names: Sequence[str] | None) -> Hearing:
         if self._head is None or self._text is None:

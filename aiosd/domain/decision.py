@@ -35,8 +35,11 @@ class Kind(StrEnum):
     UPLINK = "uplink"
 
 
-class _Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A part of the record; what is None is not sent."""
+class _Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A part of the record; what is None is not sent.
+
+    No part can hold one that holds it, so that Python need not look for circles among thousands.
+    """
 
 
 class Removed(_Fact, frozen=True, kw_only=True):

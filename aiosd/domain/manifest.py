@@ -120,12 +120,13 @@ class Check(_Table, frozen=True, kw_only=True):
     """What tells an answer that stands from a doubtful one, and how well that was measured to work.
 
     `kind` is "score" (the first label's, at least `least`), "margin" (the first label's over the
-    second's, at least `least`), "grammar" (the answer parses) or "agreement" (another expert of the
-    task says the same). Of `passed` answers that it let through, on data that nothing was learned
+    second's, at least `least`), "token_margin" (of a text that a model wrote: `TextEnd.margin`, at
+    least `least`), "grammar" (the answer parses) or "agreement" (another expert of the task says
+    the same). Of `passed` answers that it let through, on data that nothing was learned
     from, `wrong` were wrong; `data` says which. A check that is too often wrong is not used.
     """
 
-    kind: Literal["score", "margin", "grammar", "agreement"]
+    kind: Literal["score", "margin", "token_margin", "grammar", "agreement"]
     least: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     passed: Annotated[int, Meta(ge=1)]
     wrong: Annotated[int, Meta(ge=0)]

@@ -38,7 +38,7 @@ class TextPrompt:
 
     `literal` holds the [start, end) places in `text` that the user wrote. With `special` true an
     engine must read special tokens in the rest only: else a user could end a turn and begin
-    another one.
+    another one. With `margin` the engine tells how near another token ever came.
     """
 
     text: str
@@ -50,6 +50,7 @@ class TextPrompt:
     add_bos: bool = True
     special: bool = False
     embed: bool = False
+    margin: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,18 @@ class TextPiece:
 
 @dataclass(frozen=True)
 class TextEnd:
-    """The end of a generated text: the whole, the counts, and why it ended."""
+    """The end of a generated text: the whole, the counts, and why it ended.
+
+    `margin` is the least, over its tokens, of a token's probability over that and the likeliest
+    other one's together, as the model alone has them: over 0.5 where no other token was likelier.
+    """
 
     text: str
     tokens_in: int
     tokens_out: int
     finish: str
     first_token_ms: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)

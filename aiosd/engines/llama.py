@@ -18,6 +18,7 @@ from aiosd.domain.prepared import Embedding, Piece, Prepared, TextEnd, TextPiece
 from aiosd.engines import llama_library, memory
 from aiosd.engines.gbnf import grammar_of
 from aiosd.engines.llama_library import lib
+from aiosd.engines.llama_margin import Watched
 from aiosd.engines.llama_sampler import Choice, Picker
 from aiosd.engines.llama_tokens import Tokens
 from aiosd.engines.text_stream import TextStream
@@ -193,19 +194,22 @@ class LlamaEngine:
         limit = self._limit - len(tokens)
         limit = min(limit, choice.max_tokens) if choice.max_tokens else limit
         picker = Picker(self._context, self._vocab, choice, tokens, grammar)
+        watched = Watched(picker.pick, self._context, self._vocab) if prompt.margin else None
+        pick = watched.pick if watched else picker.pick
         try:
             self._prefill(tokens, cancelled)
-            token = picker.pick()
+            token = pick()
             first_ms = (time.perf_counter() - started) * 1000
-            count, finish = yield from self._write(token, picker, stream, limit, cancelled)
-            yield TextEnd(stream.text(), len(tokens), count, finish, first_ms)
+            count, finish = yield from self._write(token, pick, stream, limit, cancelled)
+            margin = watched.least if watched else None
+            yield TextEnd(stream.text(), len(tokens), count, finish, first_ms, margin)
         finally:
             picker.close()
 
     def _write(
         self,
         token: int,
-        picker: Picker,
+        pick: Callable[[], int],
         stream: TextStream,
         limit: int,
         cancelled: Callable[[], bool],
@@ -229,7 +233,7 @@ class LlamaEngine:
                 raise CancelledError("cancelled while answering")
             one[0] = token
             self._decode(batch)
-            token = picker.pick()
+            token = pick()
         else:
             limit = 0
         if text := stream.finish():

@@ -13,10 +13,9 @@ from aiosd.policy.routing.lessons import Lesson, TextFile
 from aiosd.policy.routing.lexical import (
     BASIS,
     BITS,
-    LONGEST,
     PLACES,
     PRIME,
-    SHORTEST,
+    SIZES,
     normal,
     places,
     words,
@@ -137,10 +136,10 @@ def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int
     data = np.frombuffer(b"".join(spaced), np.uint8).astype(np.uint32)
     states = np.full(len(data), BASIS, np.uint32)
     keys = [np.zeros(0, np.int64)]
-    for size in range(1, min(LONGEST, len(data)) + 1):
+    for size in range(1, min(SIZES[-1], len(data)) + 1):
         rest = data[size - 1 :]
         states = (states[: len(rest)] ^ rest) * np.uint32(PRIME)
-        if size >= SHORTEST:
+        if size in SIZES:
             whole = owners[: len(rest)] == owners[size - 1 :]
             found = (states ^ (states >> np.uint32(BITS))) & np.uint32(PLACES - 1)
             keys.append((found.astype(np.int64) + (owners[: len(rest)] << BITS))[whole])

@@ -2,7 +2,9 @@
 
 Cross-entropy with label smoothing, places dropped at random, AdaGrad (Duchi et al. 2011) with steps
 that fall to nothing; batches are laid out over the places that occur in them, so that NumPy alone
-is enough. The same rows give the same weights on the same machine: chance has one seed.
+is enough. The mean of two such tables, in another order and with others dropped, hears better
+than either and costs the daemon nothing (Breiman 1996, for a sum is linear). The same rows give the
+same weights on the same machine: chance has two seeds.
 """
 
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ class Recipe:
     drop: float = 0.3
     smoothing: float = 0.5
     first_square: float = 1e-4
-    seed: int = 0
+    seeds: tuple[int, ...] = (0, 1)
 
 
 RECIPE = Recipe()
@@ -53,7 +55,17 @@ class Quantized:
 
 def train(rows: Rows, truth: NDArray[np.int64], routes: int, recipe: Recipe = RECIPE) -> Weights:
     """Learn to tell the routes apart; `truth` holds the number of each row's route."""
-    chance = np.random.default_rng(recipe.seed)
+    every = [_train(rows, truth, routes, recipe, seed) for seed in recipe.seeds]
+    share = np.float32(1 / len(every))
+    return Weights(
+        sum((each.table for each in every[1:]), every[0].table) * share,
+        sum((each.biases for each in every[1:]), every[0].biases) * share,
+    )
+
+
+def _train(rows: Rows, truth: NDArray[np.int64], routes: int, recipe: Recipe, seed: int) -> Weights:
+    """Learn once."""
+    chance = np.random.default_rng(seed)
     table = np.zeros((PLACES, routes), np.float32)
     squares = np.full((PLACES, routes), recipe.first_square, np.float32)
     biases = np.zeros(routes, np.float32)

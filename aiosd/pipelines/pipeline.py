@@ -151,6 +151,8 @@ class Pipeline:
         output = dict(answer.output)
         if isinstance(last, TextEnd):
             output = {**output, "text": answer.text, "finish": last.finish}
+            if last.margin is not None:
+                output["margin"] = last.margin
         elif not output and isinstance(last, Embedding):
             output = {"embedding": answer.tensors[0][0].tolist()}
         elif not output:

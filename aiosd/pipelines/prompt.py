@@ -43,6 +43,7 @@ class PromptWriter:
         own = manifest.prompt or Prompt()
         self._own = own
         self._embed = embed
+        self._margin = manifest.check is not None and manifest.check.kind == "token_margin"
         self._chat = manifest.input.type is InputType.CHAT
         slot = "{turns}" if self._chat else "{text}"
         pieces = own.template.split(slot)
@@ -98,6 +99,7 @@ class PromptWriter:
             add_bos=self._own.add_bos,
             special=self._own.special,
             embed=self._embed,
+            margin=self._margin,
         )
 
     def _fill(self, value: str | TextInput | ChatInput) -> tuple[str, tuple[tuple[int, int], ...]]:

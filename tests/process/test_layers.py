@@ -1,5 +1,9 @@
 """Answer small, check, go one layer up, through the real daemon."""
 
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 from fakes.running import DaemonProcess
 
@@ -55,3 +59,20 @@ def test_a_check_that_is_too_often_wrong_is_not_asked(daemon: DaemonProcess) -> 
     daemon.start()
     outcome = outcome_of(daemon, ASKED).outcome
     assert (outcome.expert, bool(outcome.doubt)) == ("a-small", False)
+
+
+@pytest.mark.skipif(not find_spec("ai_edge_litert"), reason="needs the litert extra")
+def test_a_bundled_expert_that_is_not_sure_says_so(daemon: DaemonProcess, repo: Path) -> None:
+    shutil.copytree(repo / "experts" / "sms-spam", daemon.experts / "sms-spam")
+    daemon.start()
+    asked = {
+        text: outcome_of(daemon, Run(task="text.classify", input=TextInput(text=text))).outcome
+        for text in (
+            "WINNER! You have been picked for a 500 pound prize. Call 09061234567 now. 150p/min",
+            "Reply YES to confirm your appointment on 12 May",
+        )
+    }
+    sure, unsure = asked.values()
+    assert (sure.output["label"], bool(sure.doubt)) == ("spam", False)
+    assert unsure.expert == "sms-spam"
+    assert unsure.doubt == "score 0.78, under 0.8"

@@ -30,6 +30,7 @@ from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
 from aiosd.domain.step import Step
 from tools.train import card
 from tools.train.bags import Bags, Recipe, train
+from tools.train.checks import Checked, check
 from tools.train.features import features
 from tools.train.package import LIBRARIES, TextPackage, calibration_error, softmax
 from tools.train.splits import carve, sample, twins_by_class
@@ -114,6 +115,19 @@ def measure(
     ]
 
 
+def checked(model: TextPackage, inside: Sentences, outside: Sentences, name: str) -> Checked:
+    """Return how often an answer passes the package's check, and is wrong then.
+
+    What is of no intent and passes is wrong.
+    """
+    softening = model.manifest.post[0]
+    if not isinstance(softening, ScoresSoftmax):
+        raise TypeError("the package's first post step is not softmax")
+    shares = softmax(model.many([*inside.texts, *outside.texts]), softening.temperature)
+    truth = np.concatenate([inside.intents, np.full(len(outside.texts), -1)])
+    return check(shares.max(axis=1), shares.argmax(axis=1) == truth, name)
+
+
 def domain_lines(model: TextPackage, inside: Sentences, assets: Path) -> list[str]:
     """Return the accuracy on each of CLINC150's ten domains as lines for people."""
     path = assets / "text" / "clinc150" / "domains.json"
@@ -149,7 +163,7 @@ def tune(known: Sentences, foreign: Sentences, labels: Sequence[str]) -> tuple[S
     with TemporaryDirectory() as folder:
         sibling = Path(folder)
         fit(known.where(~carved), foreign, sibling, labels)
-        write_manifest(sibling, (ScoresSoftmax(), ScoresTopK(file="labels.txt")), [])
+        write_manifest(sibling, (ScoresSoftmax(), ScoresTopK(file="labels.txt")), [], "")
         logits = TextPackage(sibling).many(known.where(carved).texts)
     temperature = temperature_of(logits, known.intents[carved])
     best = softmax(logits, temperature).max(axis=1)
@@ -167,17 +181,21 @@ def build(assets: Path, out: Path) -> None:
     known, foreign = (read_sentences(lists[name], labels) for name in ("train", "oos_train"))
     post = tune(known, foreign, labels)
     fit(known, foreign, out, labels)
-    write_manifest(out, post, [])
+    write_manifest(out, post, [], "")
     package = TextPackage(out)
     inside, outside = (read_sentences(lists[name], labels) for name in ("val", "oos_val"))
     figures = measure(package, inside, outside, "CLINC150 val and oos_val")
-    write_manifest(out, post, figures)
+    sure = checked(package, inside, outside, "CLINC150 val and oos_val")
+    figures += sure.figures()
+    write_manifest(out, post, figures, sure.table())
     print("\n".join(figure.line() for figure in figures))
     print("\n".join(domain_lines(package, inside, assets)))
 
 
-def write_manifest(out: Path, post: Sequence[Step], figures: Sequence[card.Measured]) -> None:
-    """Write `expert.toml` from its template, the files in `out` and the figures."""
+def write_manifest(
+    out: Path, post: Sequence[Step], figures: Sequence[card.Measured], sure: str
+) -> None:
+    """Write `expert.toml` from its template, the files in `out`, the figures and the check."""
     template = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
     labels = (out / "labels.txt").read_text(encoding="utf-8").split()
     files = [card.file_table(out / "model.tflite", "model"), card.file_table(out / "labels.txt")]
@@ -193,6 +211,7 @@ def write_manifest(out: Path, post: Sequence[Step], figures: Sequence[card.Measu
             f"{RECIPE.hidden} hidden units, {len(labels)} intents, int8 weights"
         ),
         "figures": card.figure_tables(figures),
+        "check": sure,
     }
     (out / "expert.toml").write_text(card.fill(template, values).rstrip() + "\n", encoding="utf-8")
 
@@ -211,7 +230,8 @@ def evaluate(path: Path, package: Path) -> None:
             continue
         print(library, f"{model.microseconds(inside.texts[0]):.0f} us an answer")
         figures = measure(model, inside, outside, f"{path.name} {part}")
-        print("\n".join(figure.line() for figure in figures))
+        sure = checked(model, inside, outside, f"{path.name} {part}")
+        print("\n".join(each.line() for each in [*figures, *sure.figures()]))
 
 
 def main(arguments: Sequence[str]) -> None:

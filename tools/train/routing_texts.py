@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 SEED = 11
-LEARNED, MEASURED = 40, 12
+LEARNED, MEASURED = 40, 48
+# The first so many that are measured on are drawn before those to learn from, the others after.
+FIRST = 12
 # CLINC150's intents that home-command turns into intent and slots.
 COMMANDS = {
     *("what_song", "play_music", "next_song", "update_playlist", "smart_home", "alarm", "timer"),
@@ -79,14 +81,17 @@ def _grouped(rows: Iterable[tuple[str, str]]) -> Texts:
     return found
 
 
-def write(folder: Path, texts: Texts, learned: int, measured: int) -> None:
+def write(folder: Path, texts: Texts, times: int = 1) -> None:
     """Draw, write both files, and put their sizes and digests into the manifest."""
+    first, learned, measured = FIRST * times, LEARNED * times, MEASURED * times
     chance = np.random.default_rng(SEED)
     lines: dict[str, list[str]] = {"examples.tsv": [], "calibration.tsv": []}
     for part, known in sorted(texts.items()):
         drawn = [known[place] for place in chance.permutation(len(known))[: learned + measured]]
-        lines["calibration.tsv"] += [f"{part}\t{text}" for text in drawn[:measured]]
-        lines["examples.tsv"] += [f"{part}\t{text}" for text in drawn[measured:]]
+        taught = drawn[first : first + learned]
+        kept = drawn[:first] + drawn[first + learned :]
+        lines["calibration.tsv"] += [f"{part}\t{text}" for text in kept]
+        lines["examples.tsv"] += [f"{part}\t{text}" for text in taught]
     manifest = folder / "expert.toml"
     text = manifest.read_text(encoding="utf-8")
     for name, rows in lines.items():
@@ -107,9 +112,9 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--experts", type=Path, default=Path("experts"))
     options = parser.parse_args()
-    write(options.experts / "assistant-intent", clinc(options.assets), LEARNED, MEASURED)
-    write(options.experts / "home-command", commands(options.assets), LEARNED, MEASURED)
-    write(options.experts / "sms-spam", messages(options.assets), 3 * LEARNED, 3 * MEASURED)
+    write(options.experts / "assistant-intent", clinc(options.assets))
+    write(options.experts / "home-command", commands(options.assets))
+    write(options.experts / "sms-spam", messages(options.assets), 3)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from sklearn.svm import LinearSVC
 from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
 from aiosd.domain.step import Step
 from tools.train import card
+from tools.train.checks import Checked, check
 from tools.train.features import features
 from tools.train.package import LIBRARIES, TextPackage, calibration_error, softmax
 from tools.train.splits import folds, hold_out, twin_groups
@@ -131,6 +132,12 @@ def measure(model: TextPackage, data: Messages, name: str) -> list[card.Measured
     ]
 
 
+def checked(model: TextPackage, data: Messages, name: str) -> Checked:
+    """Return how often an answer on `data` passes the package's check, and is wrong then."""
+    shares = softmax(model.many(data.texts))
+    return check(shares.max(axis=1), shares.argmax(axis=1) == data.spam, name)
+
+
 def slices(model: TextPackage, data: Messages) -> list[str]:
     """Return lines that say how many are right in each slice of `data`."""
     right = model.many(data.texts).argmax(axis=1) == data.spam
@@ -162,19 +169,21 @@ def build(assets: Path, out: Path) -> None:
     model = out / "model.tflite"
     write_tflite(module, [(1, module.dense.in_features)], model)
     (out / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
-    write_manifest(out, int((~held).sum()), [])
+    write_manifest(out, int((~held).sum()), [], "")
     name = f"UCI SMS Spam, {int(held.sum())} messages held out by group of near duplicates"
     package = TextPackage(out)
     figures = measure(package, data.where(held), name)
-    write_manifest(out, int((~held).sum()), figures)
+    sure = checked(package, data.where(held), name)
+    figures += sure.figures()
+    write_manifest(out, int((~held).sum()), figures, sure.table())
     print("\n".join(figure.line() for figure in figures))
     print("\n".join(slices(package, data.where(held))))
     modern = read_messages(Path(__file__).with_name("sms_modern_test.tsv"))
     print("\n".join(figure.line() for figure in measure(package, modern, "our own, newer kinds")))
 
 
-def write_manifest(out: Path, trained: int, figures: Sequence[card.Measured]) -> None:
-    """Write `expert.toml` from its template, the files in `out` and the figures."""
+def write_manifest(out: Path, trained: int, figures: Sequence[card.Measured], sure: str) -> None:
+    """Write `expert.toml` from its template, the files in `out`, the figures and the check."""
     template = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
     files = [card.file_table(out / "model.tflite", "model"), card.file_table(out / "labels.txt")]
     # What the router learns is drawn by tools/train/routing_texts.py.
@@ -191,6 +200,7 @@ def write_manifest(out: Path, trained: int, figures: Sequence[card.Measured]) ->
             "one linear layer, int8 weights"
         ),
         "figures": card.figure_tables(figures),
+        "check": sure,
     }
     (out / "expert.toml").write_text(card.fill(template, values).rstrip() + "\n", encoding="utf-8")
 
@@ -206,6 +216,7 @@ def evaluate(path: Path, package: Path) -> None:
             continue
         print(library, f"{model.microseconds(data.texts[0]):.0f} us an answer")
         print("\n".join(figure.line() for figure in measure(model, data, path.name)))
+        print("\n".join(each.line() for each in checked(model, data, path.name).figures()))
         print("\n".join(slices(model, data)))
 
 

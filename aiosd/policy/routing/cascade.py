@@ -103,13 +103,14 @@ def doubt(
     if check is None or not trusted(check):
         return ""
     match check.kind:
-        case "score" | "margin":
-            value = _score(output) if check.kind == "score" else _margin(output)
+        case "score" | "margin" | "token_margin":
+            value = _MEASURES[check.kind](output)
             if value is None or value >= check.least:
                 return ""
             return f"{check.kind} {value:.2f}, under {check.least:g}"
         case "grammar":
-            return "" if output.get("json") is not None else "not of the form asked for"
+            parsed = output.get("value", output.get("json"))
+            return "" if parsed is not None else "not of the form asked for"
         case "agreement":
             same = output.get("label", output.get("text"))
             agreed = any(
@@ -132,7 +133,15 @@ def judge(
 
 def _score(output: Mapping[str, object]) -> float | None:
     """Return how sure a classifier says it is, if it says so."""
-    value = output.get("score")
+    return _number(output.get("score"))
+
+
+def _token_margin(output: Mapping[str, object]) -> float | None:
+    """Return how near another token came while a text was written, if the engine told."""
+    return _number(output.get("margin"))
+
+
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -144,3 +153,6 @@ def _margin(output: Mapping[str, object]) -> float | None:
     scores = [each.get("score") for each in top if isinstance(each, Mapping)]
     told = [float(each) for each in scores if isinstance(each, int | float)]
     return told[0] - told[1] if len(told) > 1 else None
+
+
+_MEASURES = {"score": _score, "margin": _margin, "token_margin": _token_margin}

@@ -7,7 +7,6 @@ useful, so that what is not asked can show that it became better; `chance` is ha
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 from aiosd.domain.decision import Decision, Reason, Removed, Survivor
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.request import Privacy
-from aiosd.policy.routing.feasible import Stand, feasible
+from aiosd.policy.routing.feasible import Declared, Stand, feasible
 from aiosd.policy.routing.hearing import Hearing
 from aiosd.policy.routing.no_route import not_meant, refusal, several
 from aiosd.policy.routing.route_facts import RouteFacts, Standing, Wanted
@@ -40,14 +39,13 @@ _SCHEDULERS_WORD = (Reason.HEALTH, Reason.RAM)
 _STRUCTURAL = (Reason.TASK, Reason.INPUT_TYPE, Reason.SIZE)
 
 
-@dataclass(frozen=True)
-class Knowledge:
+class Knowledge(NamedTuple):
     """What a decision may know beyond declarations and standing.
 
     `hear` takes the experts that the text may be for (None: any) and returns what it is meant for;
     it is None where there is no text or no head. `covered` are the experts that the head knows,
     `ok` is how likely an expert answers well, by sub-route. `chance` is a number from 0 to 1, drawn
-    by the caller.
+    by the caller. `declared` is of the same catalogue, kept by who decides often.
     """
 
     hear: Callable[[Sequence[str] | None], Hearing] | None = None
@@ -55,6 +53,7 @@ class Knowledge:
     ok: Callable[[str, str], float] = lambda _expert, _part: 1.0
     chance: float = 1.0
     explored: float = EXPLORED
+    declared: Declared | None = None
 
 
 NOTHING = Knowledge()
@@ -79,11 +78,13 @@ def decide(
     The error is `no_route` where no installed expert fits the task and the input or the text is for
     none of them; `over_power`, `deadline` or `refused_privacy` where those that could may not.
     """
-    hearing, looked_at = _narrowed(wanted, catalogue, knowledge)
+    hearing, looked_at, count = _narrowed(wanted, catalogue, knowledge)
     left, removed = feasible(wanted, looked_at, standing)
     if hearing is None:
-        asked = [each.expert for each in removed if each.reason not in _STRUCTURAL]
-        hearing = _hearing(wanted, [*(facts.expert for facts, _ in left), *asked], knowledge)
+        asked = [facts.expert for facts, _ in left]
+        if removed:
+            asked += [each.expert for each in removed if each.reason not in _STRUCTURAL]
+        hearing = _hearing(wanted, asked, knowledge)
     if hearing is not None and wanted.task is None:
         left, removed = _meant(hearing, left, removed)
     record = Decision(
@@ -91,7 +92,7 @@ def decide(
         winner=None,
         why="",
         removed=tuple(removed),
-        others=len(catalogue) - len(looked_at),
+        others=len(catalogue) - count,
         gates=hearing.gates if hearing else (),
         nearest=hearing.nearest if hearing else (),
         head=hearing.head if hearing else "",
@@ -124,18 +125,26 @@ def decide(
 
 def _narrowed(
     wanted: Wanted, catalogue: Mapping[str, RouteFacts], knowledge: Knowledge
-) -> tuple[Hearing | None, Collection[RouteFacts]]:
-    """Return whom to look at: everybody, or of very many those that a text is closest to.
+) -> tuple[Hearing | None, Collection[RouteFacts] | Declared, int]:
+    """Return whom to look at, and how many those are: everybody, or some of very many.
 
-    Who is not looked at is not asked how it stands either, so that thousands cost no more than the
-    hearing.
+    Those of the task, or those that a text is closest to. Who is not looked at is not asked how it
+    stands either, so that thousands cost no more than the hearing.
     """
-    many = len(catalogue) > MANY and wanted.task is None
-    if not many or knowledge.hear is None or not knowledge.covered:
-        return None, catalogue.values()
+    declared = knowledge.declared
+    if declared is None:
+        declared = Declared(catalogue)
+    if len(catalogue) <= MANY:
+        return None, declared, len(catalogue)
+    if wanted.task is not None:
+        mine = declared.of_task(wanted.task)
+        return None, mine, len(mine)
+    if knowledge.hear is None or not knowledge.covered:
+        return None, declared, len(catalogue)
     hearing = knowledge.hear(None)
     names = dict.fromkeys([*hearing.meant, *(each.expert for each in hearing.nearest)])
-    return hearing, [catalogue[name] for name in names if name in catalogue]
+    near = [catalogue[name] for name in names if name in catalogue]
+    return hearing, near, len(near)
 
 
 def _hearing(wanted: Wanted, names: Sequence[str], knowledge: Knowledge) -> Hearing | None:
@@ -153,19 +162,17 @@ def _meant(
     hearing: Hearing, left: list[Stand], removed: list[Removed]
 ) -> tuple[list[Stand], list[Removed]]:
     """Return those whom the text may be meant for; the others are removed with their chance."""
+    chances, names = hearing.chances, hearing.meant
+    least = min([chances[name] for name in names], default=1.0)
     meant: list[Stand] = []
-    far: list[Removed] = []
-    chances = hearing.chances
-    least = min([chances[name] for name in hearing.meant], default=1.0)
     for stand in left:
         name = stand[0].expert
-        if name in hearing.meant:
+        if name in names:
             meant.append(stand)
         else:
-            far.append(
-                Removed(expert=name, reason=Reason.TEXT, found=chances.get(name, 0.0), limit=least)
-            )
-    return meant, [*removed, *far]
+            found = chances.get(name, 0.0)
+            removed.append(Removed(expert=name, reason=Reason.TEXT, found=found, limit=least))
+    return meant, removed
 
 
 def _nobody(

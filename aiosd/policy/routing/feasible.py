@@ -1,6 +1,9 @@
 """Who could answer a request at all: nothing learnt, and every removal has a reason and numbers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from aiosd.domain.decision import Kind, Reason, Removed
 from aiosd.domain.inputs import InputType
@@ -8,6 +11,8 @@ from aiosd.domain.request import Privacy
 from aiosd.policy.routing.route_facts import RouteFacts, Standing, Wanted
 
 Stand = tuple[RouteFacts, Standing]
+# So many kinds of requests are remembered; tasks are whatever apps ask for.
+_REMEMBERED = 32
 
 
 def takes(facts: RouteFacts, input_type: InputType) -> bool:
@@ -17,24 +22,90 @@ def takes(facts: RouteFacts, input_type: InputType) -> bool:
     )
 
 
+class Declared:
+    """Who can answer by declaration alone: looked up, while the same experts are installed.
+
+    What is asked for repeats, and of thousands of experts each look would cost a millisecond.
+    """
+
+    def __init__(self, catalogue: Mapping[str, RouteFacts]) -> None:
+        """Look at a catalogue that does not change; one that does is another."""
+        self.catalogue = catalogue
+        self._tasks: dict[str, list[RouteFacts]] = {}
+        for facts in catalogue.values():
+            self._tasks.setdefault(facts.task, []).append(facts)
+        self._known: dict[tuple[str | None, InputType, Privacy], _Sorted] = {}
+
+    def of_task(self, task: str) -> Sequence[RouteFacts]:
+        """Return the experts of a task."""
+        return self._tasks.get(task, ())
+
+    def sort(self, wanted: Wanted) -> tuple[Sequence[RouteFacts], Sequence[Removed]]:
+        """Return those of all experts that could answer, and those that could not."""
+        key = (wanted.task, wanted.input_type, wanted.privacy)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            fit, unfit = _sort(replace(wanted, input_bytes=0), self.catalogue.values())
+            # Size is looked at before privacy.
+            kept = [each.expert for each in unfit if each.reason is Reason.PRIVACY]
+            sizes = [*fit, *map(self.catalogue.__getitem__, kept)]
+            most = min([facts.max_bytes for facts in sizes], default=0)
+            known = self._known[key] = _Sorted(fit, unfit, most)
+        if wanted.input_bytes <= known.most_bytes:
+            return known.fit, known.unfit
+        return _sort(wanted, self.catalogue.values())
+
+
+class _Sorted(NamedTuple):
+    """Who could answer, who could not, and up to how many bytes of input that is so."""
+
+    fit: Sequence[RouteFacts]
+    unfit: Sequence[Removed]
+    most_bytes: int
+
+
+def _sort(
+    wanted: Wanted, catalogue: Iterable[RouteFacts]
+) -> tuple[Sequence[RouteFacts], Sequence[Removed]]:
+    """Return those that could answer by their declaration, and those that could not."""
+    fit: list[RouteFacts] = []
+    unfit: list[Removed] = []
+    for facts in catalogue:
+        reason = _declared(wanted, facts)
+        if reason is None:
+            fit.append(facts)
+        else:
+            unfit.append(reason)
+    return fit, unfit
+
+
 def feasible(
-    wanted: Wanted, catalogue: Iterable[RouteFacts], standing: Callable[[str], Standing]
+    wanted: Wanted,
+    catalogue: Iterable[RouteFacts] | Declared,
+    standing: Callable[[str], Standing],
 ) -> tuple[list[Stand], list[Removed]]:
     """Return those that could answer with how they stand, and those that could not with the reason.
 
     `standing` is asked only of those that do the task and take the input.
     """
+    if isinstance(catalogue, Declared):
+        fit, unfit = catalogue.sort(wanted)
+    else:
+        fit, unfit = _sort(wanted, catalogue)
     left: list[Stand] = []
-    removed: list[Removed] = []
-    for facts in catalogue:
-        reason = _declared(wanted, facts)
+    removed = [*unfit]
+    unbounded = wanted.seconds is None and wanted.max_joules is None and wanted.max_cost is None
+    for facts in fit:
+        now = standing(facts.expert)
+        # One that is loaded and well needs no further look where nothing is bounded.
+        well = unbounded and now.ready and now.rest_seconds <= 0
+        reason = None if well else _now(wanted, facts.expert, now)
         if reason is None:
-            now = standing(facts.expert)
-            reason = _now(wanted, facts.expert, now)
-            if reason is None:
-                left.append((facts, now))
-                continue
-        removed.append(reason)
+            left.append((facts, now))
+        else:
+            removed.append(reason)
     return left, removed
 
 

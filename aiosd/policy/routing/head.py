@@ -7,14 +7,14 @@ where there is one the table of what words mean (`meaning.py`). It is a cache: m
 
 import math
 import struct
-from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
-from aiosd.policy.routing.lexical import grams, normal, seen, spoken
-from aiosd.policy.routing.meaning import Bytes, Meaning, MeaningFacts
-from aiosd.policy.routing.weights import lay_out
+from aiosd.policy.routing.lexical import Seen, grams, normal, seen, spoken
+from aiosd.policy.routing.meaning import Bytes, Meaning, MeaningFacts, Sums
+from aiosd.policy.routing.weights import Postings, lay_out
 
 MAGIC = b"aiosd-head\x02\n"
 BACKGROUND = ""
@@ -69,14 +69,17 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
     meaning: MeaningFacts | None = None
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What a head says of one text: its places, its words' hashes, and the score of each route."""
+class Scores(NamedTuple):
+    """What a head says of one text: what it saw, the score of each route, and what words mean.
 
-    places: list[int]
-    words: list[int]
+    `told` are the scores that are not 0, by route, where most of thousands are.
+    """
+
+    seen: Seen
     logits: list[float]
     norm: float
+    meant: Sums | None = None
+    told: dict[int, float] | None = None
 
 
 class Head:
@@ -101,6 +104,8 @@ class Head:
         except ValueError as error:
             raise HeadError(str(error)) from error
         self.facts = facts
+        weights = self._weights
+        self._postings = weights if isinstance(weights, Postings) else None
         alike = len(set(facts.scales)) == 1 and not any(facts.biases)
         self._scale = facts.scales[0] if alike else None
         self.background = facts.routes.index((BACKGROUND, ""))
@@ -112,12 +117,19 @@ class Head:
         ]
         if len({expert for expert, _, _ in self.spans}) < len(self.spans):
             raise HeadError("routes of one expert lie apart")
-        self.experts = frozenset(expert for expert, _ in facts.routes if expert)
+        self.experts = frozenset(expert for expert, _, _ in self.spans)
+        # Where each expert is one route, its place is that of its name here.
+        self.alone: dict[str, str] | None = None
+        if len(self.spans) == count - 1 == self.background:
+            self.alone = dict(facts.routes[:-1])
 
     def read(self, text: str) -> Scores:
         """Return the scores of a text."""
-        found, words = seen(normal(text))
-        norm, facts = 1 / math.sqrt(len(found)) if found else 0.0, self.facts
+        what, facts = seen(normal(text)), self.facts
+        found = what.places
+        norm = 1 / math.sqrt(len(found)) if found else 0.0
+        if self._postings and self._scale is not None and self._meaning is None:
+            return self._told(what, self._postings, self._scale * norm, norm)
         sums = self._weights.sums(found)
         if self._scale is not None:
             factor = self._scale * norm
@@ -127,9 +139,20 @@ class Head:
                 value * scale * norm + bias
                 for value, scale, bias in zip(sums, facts.scales, facts.biases, strict=True)
             ]
+        meant = None
         if self._meaning is not None:
-            logits = self._meaning.add_to(logits, words)
-        return Scores(found, words, logits, norm)
+            meant = self._meaning.sums(what.words)
+            if meant is not None:
+                logits = self._meaning.add_to(logits, meant)
+        return Scores(what, logits, norm, meant)
+
+    def _told(self, what: Seen, postings: Postings, factor: float, norm: float) -> Scores:
+        """Return the scores of a text, most of which are 0."""
+        told = {route: total * factor for route, total in postings.told(what.places).items()}
+        logits = [0.0] * len(self.facts.routes)
+        for route, score in told.items():
+            logits[route] = score
+        return Scores(what, logits, norm, None, told)
 
     def decided(
         self, text: str, scores: Scores, route: int, most: int = 5
@@ -140,15 +163,16 @@ class Head:
         A word that counts by what it means has `~` before it.
         """
         factor = self.facts.scales[route] * scores.norm
-        weights = self._weights.of(scores.places, route)
+        what = scores.seen
+        weights = self._weights.of(what.places, route)
         least = max(1, *sorted(weights)[-most:][:1]) if weights else 1
-        told = [each for each in zip(weights, scores.places, strict=True) if each[0] >= least]
+        told = [each for each in zip(weights, what.places, strict=True) if each[0] >= least]
         best = sorted(told, reverse=True)[:most]
         form = normal(text)
-        names = grams(form, [place for _, place in best])
+        names = grams(form, [place for _, place in best], what)
         said = [(names[place], weight * factor) for weight, place in best]
-        if self._meaning is not None:
-            shares = self._meaning.of(scores.words, route)
+        if self._meaning is not None and scores.meant is not None:
+            shares = self._meaning.of(what.words, scores.meant, route)
             meant = dict(zip(spoken(form), shares, strict=False))
             said += [(f"~{word}", share) for word, share in meant.items() if share > 0]
             said.sort(key=lambda each: -each[1])

@@ -5,9 +5,9 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from math import exp
+from typing import NamedTuple
 
 from aiosd.domain.decision import Gate, Gram, Near
 from aiosd.policy.routing.head import Head, Scores
@@ -20,8 +20,7 @@ _HEARD = 128
 _AUDIBLE = 1e-9
 
 
-@dataclass(frozen=True)
-class Hearing:
+class Hearing(NamedTuple):
     """What the head makes of one text.
 
     `chances` are the probabilities of experts, given that it is any of them; `parts` the likeliest
@@ -29,19 +28,21 @@ class Hearing:
     """
 
     head: str
-    chances: dict[str, float]
-    parts: dict[str, str]
+    chances: Mapping[str, float]
+    parts: Mapping[str, str]
     gates: tuple[Gate, ...]
     meant: tuple[str, ...]
-    scores: Scores | None = field(default=None, repr=False)
+    scores: Scores | None = None
 
     @property
     def nearest(self) -> tuple[Near, ...]:
         """The likeliest experts."""
-        ranked = sorted(self.chances.items(), key=lambda each: (-each[1], each[0]))[:MOST_NEAR]
+        chances, part = self.chances, self.parts.get
         return tuple(
-            Near(expert=name, part=self.parts.get(name, ""), probability=chance)
-            for name, chance in ranked
+            [
+                Near(expert=name, part=part(name, ""), probability=chances[name])
+                for name in _likeliest(chances)
+            ]
         )
 
 
@@ -49,34 +50,53 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
     key, logits, background = head.facts.key, scores.logits, head.background
-    top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
-    chances, parts = _chances(head, logits, top, among)
+    if scores.told is None:
+        top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
+    else:
+        top = max(0.0, max(scores.told.values(), default=0.0))
+    chances, parts = _chances(head, scores, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
     limits = head.facts.thresholds
-    margin = top - logits[background] if scores.places else -math.inf
-    said = bool(scores.places) and margin >= limits.scope
-    scope = Gate(name="scope", value=margin, threshold=limits.scope, passed=said)
-    ranked = sorted(chances, key=lambda name: (-chances[name], name))
-    first = chances[ranked[0]]
-    sure = Gate(name="sure", value=first, threshold=limits.sure, passed=first >= limits.sure)
-    if not scope.passed:
+    margin = top - logits[background] if scores.norm else -math.inf
+    said = bool(scores.norm) and margin >= limits.scope
+    first = _likeliest(chances)
+    best = chances[first[0]]
+    is_sure = best >= limits.sure
+    if not said:
         meant: tuple[str, ...] = ()
-    elif sure.passed:
-        meant = (ranked[0],)
+    elif is_sure:
+        meant = (first[0],)
     else:
-        rest = [name for name in ranked[1:MOST_NEAR] if chances[name] >= limits.member]
-        meant = (ranked[0], *rest)
-    return Hearing(key, chances, parts, (scope, sure), meant, scores)
+        meant = (first[0], *[name for name in first[1:] if chances[name] >= limits.member])
+    gates = (
+        Gate(name="scope", value=margin, threshold=limits.scope, passed=said),
+        Gate(name="sure", value=best, threshold=limits.sure, passed=is_sure),
+    )
+    return Hearing(key, chances, parts, gates, meant, scores)
+
+
+def _likeliest(chances: Mapping[str, float]) -> list[str]:
+    """Return the likeliest experts, in order; of equals, those that stand first there."""
+    return sorted(chances, key=chances.__getitem__, reverse=True)[:MOST_NEAR]
 
 
 def _chances(
-    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the probability of each expert, given that it is any, and its likeliest sub-route."""
+    head: Head, scores: Scores, top: float, among: Collection[str] | None
+) -> tuple[Mapping[str, float], Mapping[str, str]]:
+    """Return the probability of each expert, given that it is any, and its likeliest sub-route.
+
+    Experts come in the order of their names.
+    """
+    logits = scores.logits
     if len(logits) > MOST_IN_LANES:
-        return _chances_of_many(head, logits, top, among)
+        return _chances_of_many(head, scores, top, among)
     cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
+    if head.alone is not None and (among is None or head.experts.issubset(among)):
+        masses = [exp((value - top) * cold) for value in logits[:-1]]
+        total = sum(masses)
+        chances = {expert: mass / total for expert, mass in zip(head.alone, masses, strict=True)}
+        return chances, head.alone
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
     for expert, first, last in head.spans:
@@ -96,26 +116,30 @@ def _chances(
 
 
 def _chances_of_many(
-    head: Head, logits: Sequence[float], top: float, among: Collection[str] | None
+    head: Head, scores: Scores, top: float, among: Collection[str] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the same of the likeliest of thousands of experts, each of one route."""
-    background, temperature = head.background, head.facts.thresholds.temperature
+    background, cold = head.background, 1 / head.facts.thresholds.temperature
+    told, count = scores.told, len(scores.logits)
+    if told is None:
+        told = {place: value for place, value in enumerate(scores.logits) if value}
     # Most say nothing at all: only the others are put in order.
-    told = [place for place, value in enumerate(logits) if value]
-    told.sort(key=logits.__getitem__)
-    found = [logits[place] for place in told[-_HEARD:]]
+    spoken = sorted(told.values())
+    found = spoken[-_HEARD:]
     # What is not heard one by one weighs at most as much as the least that is.
-    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) / temperature)
-    rest = sum([exp((value - top) / temperature) for value in found])
-    rest += (len(logits) - len(found)) * unheard
+    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) * cold)
+    rest = sum([exp((value - top) * cold) for value in found])
+    rest += (count - len(found)) * unheard
+    least = max(_AUDIBLE, spoken[-_LIKELIEST:][0]) if spoken else math.inf
+    likeliest = sorted([place for place, value in told.items() if value >= least])
+    likeliest.sort(key=told.__getitem__)
     mass: dict[str, float] = {}
     parts: dict[str, str] = {}
-    for place in told[-_LIKELIEST:]:
+    for place in sorted(likeliest[-_LIKELIEST:]):
         expert, part = head.facts.routes[place]
-        audible = logits[place] >= _AUDIBLE and place != background
-        if not audible or (among is not None and expert not in among):
+        if place == background or (among is not None and expert not in among):
             continue
-        mass[expert] = exp((logits[place] - top) / temperature)
+        mass[expert] = exp((told[place] - top) * cold)
         parts[expert] = part
     total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
     if total <= 0:

@@ -7,13 +7,13 @@ in each comparison is known when the head is made, so that a row of small number
 added up, as the weights of places are (`weights.py`); the word's vector goes along for the length.
 """
 
-import math
 import sys
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
-from operator import mul
-from typing import Protocol
+from math import dist
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -50,6 +50,14 @@ class MeaningFacts(msgspec.Struct, frozen=True, kw_only=True):
         return self.words * (4 + self.width)
 
 
+class Sums(NamedTuple):
+    """The sum of the rows of a text's words, its numbers' lift, and the cosine of one step."""
+
+    lanes: list[int]
+    lift: int
+    step: float
+
+
 class Bytes(Protocol):
     """What a head is made of: bytes, or a file that is read as they are asked for."""
 
@@ -81,50 +89,22 @@ class Meaning:
         self._known: dict[int, int] = {}
         self._width, self._bytes = facts.width, 2 * facts.width
         ends = list(accumulate(facts.counts, initial=facts.dims + routes))
-        # Of each route: where its mean lies, where its prototypes lie, and what the mean counts.
+        # Of each route: where its mean lies, what that counts, where its prototypes lie if it has
+        # any, and what both count together: so often is the lift in the sum.
         self._routes = [
-            (facts.dims + route, first, last, weight)
-            for route, (weight, (first, last)) in enumerate(
+            (
+                facts.dims + route,
+                mean,
+                slice(first, last) if first < last else None,
+                mean + (facts.nearest if first < last else 0.0),
+            )
+            for route, (mean, (first, last)) in enumerate(
                 zip(facts.means, pairwise(ends), strict=True)
             )
         ]
 
-    def add_to(self, logits: list[float], words: Sequence[int]) -> list[float]:
-        """Return the scores of each route with what the words (their hashes) mean added."""
-        lanes, offset, step = self._sums(words)
-        if not step:
-            return logits
-        near = self.facts.nearest * step
-        return [
-            logit
-            + weight * step * (lanes[mean] - offset)
-            + (near * (max(lanes[first:last]) - offset) if first < last else 0.0)
-            for logit, (mean, first, last, weight) in zip(logits, self._routes, strict=True)
-        ]
-
-    def of(self, words: Sequence[int], route: int) -> list[float]:
-        """Return what each word adds to the score of a route: exact, once the nearest is known."""
-        lanes, _, step = self._sums(words)
-        if not step:
-            return [0.0] * len(words)
-        mean, first, last, weight = self._routes[route]
-        nearest = max(range(first, last), key=lanes.__getitem__, default=None)
-        found = []
-        for word in words:
-            row = self._row_bytes(word)
-            share = 0.0
-            if row is not None:
-                share = weight * _signed(row[mean])
-                if nearest is not None:
-                    share += self.facts.nearest * _signed(row[nearest])
-            found.append(share * step)
-        return found
-
-    def _sums(self, words: Sequence[int]) -> tuple[list[int], int, float]:
-        """Return the sum of the words' rows, by how much each is lifted, and one step's cosine.
-
-        A step of 0 says that nothing is known of the words.
-        """
+    def sums(self, words: Sequence[int]) -> Sums | None:
+        """Return the sum of the rows of some words (their hashes); None if none is known."""
         known, rows = self._known, []
         for word in words[:MOST_WORDS]:
             row = known.get(word)
@@ -133,13 +113,39 @@ class Meaning:
             if row:
                 rows.append(row)
         if not rows:
-            return [], 0, 0.0
-        offset, facts = _OFFSET * len(rows), self.facts
+            return None
+        count, facts = len(rows), self.facts
         lanes = memoryview(sum(rows).to_bytes(self._bytes, "little")).cast("H").tolist()
-        vector = lanes[: facts.dims]
-        # The squares of what is lifted, less what the lift adds to them.
-        square = sum(map(mul, vector, vector)) - offset * (2 * sum(vector) - facts.dims * offset)
-        return lanes, offset, facts.scale / math.sqrt(square) if square > 0 else 0.0
+        length = dist(lanes[: facts.dims], _lifts(count, facts.dims))
+        return Sums(lanes, _OFFSET * count, facts.scale / length) if length else None
+
+    def add_to(self, logits: list[float], sums: Sums) -> list[float]:
+        """Return the scores of each route with what the words mean added."""
+        lanes, offset, step = sums
+        near = self.facts.nearest
+        return [
+            logit
+            + step
+            * (count * lanes[mean] + (near * max(lanes[part]) if part else 0.0) - both * offset)
+            for logit, (mean, count, part, both) in zip(logits, self._routes, strict=True)
+        ]
+
+    def of(self, words: Sequence[int], sums: Sums, route: int) -> list[float]:
+        """Return what each word adds to the score of a route: exact, once the nearest is known."""
+        mean, weight, part, _ = self._routes[route]
+        nearest = None
+        if part is not None:
+            nearest = max(range(part.start, part.stop), key=sums.lanes.__getitem__)
+        shares: dict[int, float] = {}
+        for word in words:
+            if word not in shares:
+                row, share = self._known.get(word) or self._lay_out(word), 0.0
+                if row:
+                    share = weight * _lane(row, mean)
+                    if nearest is not None:
+                        share += self.facts.nearest * _lane(row, nearest)
+                shares[word] = share * sums.step
+        return [shares[word] for word in words]
 
     def _lay_out(self, word: int) -> int:
         """Return a word's row as the 16-bit lanes of one number, 0 for one that is not known."""
@@ -162,9 +168,15 @@ class Meaning:
         return bytes(self._data[start : start + self._width])
 
 
-def _signed(byte: int) -> int:
-    """Return a byte as int8."""
-    return byte - 256 if byte >= _OFFSET else byte
+def _lane(row: int, place: int) -> int:
+    """Return one number of a row that is laid out."""
+    return (row >> (16 * place) & 0xFFFF) - _OFFSET
+
+
+@lru_cache(MOST_WORDS)
+def _lifts(rows: int, dims: int) -> tuple[int, ...]:
+    """Return by how much each number is lifted in the sum of so many rows."""
+    return (_OFFSET * rows,) * dims
 
 
 # int8 as it lies in the file → the weight plus 128.

@@ -5,7 +5,7 @@ place, only those that do, as the index of a search engine does.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from aiosd.policy.routing.lexical import PLACES
@@ -18,15 +18,17 @@ _OFFSET = 128
 # A lane of 16 bits holds 257 weights of at most 255.
 _CHUNK = 256
 _STARTS = (PLACES + 1) * 4
+# So many places' postings are remembered as Python has them: the same n-grams come again and again.
+_UNPACKED = 4096
 
 
 class Weights(Protocol):
     """A table of weights."""
 
-    def sums(self, places: Sequence[int]) -> list[int]:
+    def sums(self, places: Collection[int]) -> list[int]:
         """Return the sum over the places for each route."""
 
-    def of(self, places: Sequence[int], route: int) -> list[int]:
+    def of(self, places: Collection[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
 
 
@@ -42,7 +44,7 @@ class Lanes:
         view, make = memoryview(lanes), int.from_bytes
         self._rows = [make(view[at : at + width], "little") for at in range(0, len(lanes), width)]
 
-    def sums(self, places: Sequence[int]) -> list[int]:
+    def sums(self, places: Collection[int]) -> list[int]:
         """Return the sum over the places for each route."""
         row, count = self._rows.__getitem__, len(places)
         if count <= _CHUNK:
@@ -50,16 +52,17 @@ class Lanes:
             offset = _OFFSET * count
             return [lane - offset for lane in lanes]
         found = [-_OFFSET * count] * self._routes
+        ordered = list(places)
         for start in range(0, count, _CHUNK):
-            total = sum(map(row, places[start : start + _CHUNK]))
+            total = sum(map(row, ordered[start : start + _CHUNK]))
             lanes = memoryview(total.to_bytes(self._width, "little")).cast("H")
             found = [one + other for one, other in zip(found, lanes, strict=True)]
         return found
 
-    def of(self, places: Sequence[int], route: int) -> list[int]:
+    def of(self, places: Collection[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
-        rows, shift = self._rows, 16 * route
-        return [(rows[place] >> shift & 0xFFFF) - _OFFSET for place in places]
+        shift = 16 * route
+        return [(row >> shift & 0xFFFF) - _OFFSET for row in map(self._rows.__getitem__, places)]
 
 
 class Postings:
@@ -80,26 +83,43 @@ class Postings:
             raise ValueError(f"{count} postings in {len(table)} bytes")
         self._owners = view[_STARTS : _STARTS + 2 * count].cast("H")
         self._weights = view[_STARTS + 2 * count :].cast("b")
+        self._known: dict[int, tuple[tuple[int, int], ...]] = {}
 
-    def sums(self, places: Sequence[int]) -> list[int]:
+    def sums(self, places: Collection[int]) -> list[int]:
         """Return the sum over the places for each route."""
         found = [0] * self._routes
-        starts, owners, weights = self._starts, self._owners, self._weights
-        for place in places:
-            first, last = starts[place], starts[place + 1]
-            for owner, weight in zip(owners[first:last], weights[first:last], strict=True):
-                found[owner] += weight
+        for owner, total in self.told(places).items():
+            found[owner] = total
         return found
 
-    def of(self, places: Sequence[int], route: int) -> list[int]:
-        """Return the weight of each place for one route."""
-        return [self._at(place, route) for place in places]
+    def told(self, places: Collection[int]) -> dict[int, int]:
+        """Return the sum over the places for each route that any of them speaks for."""
+        found: dict[int, int] = {}
+        so_far, known = found.get, self._known
+        for place in places:
+            pairs = known.get(place)
+            if pairs is None:
+                pairs = self._unpack(place)
+            for owner, weight in pairs:
+                found[owner] = so_far(owner, 0) + weight
+        return found
 
-    def _at(self, place: int, route: int) -> int:
-        for index in range(self._starts[place], self._starts[place + 1]):
-            if self._owners[index] == route:
-                return self._weights[index]
-        return 0
+    def of(self, places: Collection[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+        known = self._known
+        return [
+            dict(known[place] if place in known else self._unpack(place)).get(route, 0)
+            for place in places
+        ]
+
+    def _unpack(self, place: int) -> tuple[tuple[int, int], ...]:
+        """Return the routes that a place speaks for, with the weights, and remember them."""
+        first, last = self._starts[place], self._starts[place + 1]
+        pairs = tuple(zip(self._owners[first:last], self._weights[first:last], strict=True))
+        if len(self._known) >= _UNPACKED:
+            self._known.clear()
+        self._known[place] = pairs
+        return pairs
 
 
 def lay_out(table: bytes, routes: int) -> Weights:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from aiosd.daemon.pending import Pending
 from aiosd.daemon.routing import Routing, text_of
@@ -11,7 +12,10 @@ from aiosd.domain.decision import Decision
 from aiosd.domain.errors import BusyError, InvalidError, NoRouteError
 from aiosd.domain.inputs import ChatInput, InputType, JsonInput, TextInput, Turn
 from aiosd.domain.request import Options, Sampling
+from aiosd.fitter.fit import fit
 from aiosd.policy.memory.governor import Ledger
+from aiosd.policy.routing.head import Head, Thresholds, decode_head
+from aiosd.policy.routing.lessons import Lesson
 from aiosd.policy.routing.route_facts import Route, RouteFacts
 from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.policy.serving.scheduler import Scheduler
@@ -170,3 +174,27 @@ def test_of_a_conversation_the_users_last_words_count() -> None:
     assert text_of(ChatInput(messages=turns)) == "last"
     assert text_of(ChatInput(messages=[])) is None
     assert text_of(JsonInput(value=1)) is None
+
+
+def test_in_doubt_only_larger_experts_are_asked_that_the_text_may_be_meant_for(
+    routing: Routing,
+) -> None:
+    routing._scheduler.slots["money"].need_bytes = 2000
+    assert routing.above(run(), ["lamp"]) == "money"  # nothing is known of texts
+    routing.head = of_texts({"lamp": ["switch the lamp on", "lamp off"], "money": ["pay the bill"]})
+    about_lamps, about_money = (
+        Run(input=TextInput(text=text), task=TASK)
+        for text in ("switch the lamp on", "pay the bill")
+    )
+    assert routing.above(about_lamps, ["lamp"]) is None
+    assert routing.above(about_money, ["lamp"]) == "money"
+    routing.head = of_texts({"lamp": ["switch the lamp on", "lamp off"]})
+    assert routing.above(about_lamps, ["lamp"]) == "money"  # it brings no texts to tell by
+
+
+def of_texts(texts: dict[str, list[str]]) -> Head:
+    """Return a head that packages with these texts get, sure of what is likelier than not."""
+    taught = [Lesson(expert=name, utterances=said) for name, said in texts.items()]
+    head = decode_head(fit(taught, ["who knows", "why is that"]))
+    head.facts = replace(head.facts, thresholds=Thresholds(scope=-99.0, sure=0.5))
+    return head

@@ -207,6 +207,24 @@ def test_a_grammar_goes_with_a_repeat_penalty(engine: LlamaEngine) -> None:
     assert re.fullmatch("[a-f]{20}", write(engine, prompt).text)
 
 
+def test_how_near_another_token_came_is_told_where_that_is_asked_for(engine: LlamaEngine) -> None:
+    greedy = sampled(temperature=0.0)
+    plain, watched = write(engine, greedy), write(engine, replace(greedy, margin=True))
+    assert plain.margin is None
+    assert watched.text == plain.text
+    assert watched.margin is not None
+    assert 0.5 <= watched.margin < 1.0  # of a greedy choice no other token is likelier
+
+
+def test_a_text_that_only_its_grammar_wanted_has_a_small_margin(engine: LlamaEngine) -> None:
+    free = write(engine, replace(sampled(temperature=0.0), margin=True))
+    bound = replace(sampled(temperature=0.0), margin=True, grammar='root ::= "qzxj" [q-z]{20}')
+    forced = write(engine, bound)
+    assert free.margin is not None
+    assert forced.margin is not None
+    assert forced.margin < min(0.5, free.margin)
+
+
 def test_a_schema_gives_json_that_fits_it(engine: LlamaEngine) -> None:
     for seed in range(5):
         prompt = replace(sampled(seed=seed, max_tokens=120), json_schema=json.dumps(SCHEMA))

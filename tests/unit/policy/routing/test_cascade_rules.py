@@ -55,7 +55,11 @@ def test_without_a_good_check_an_answer_is_given_once() -> None:
         (check("margin", 0.2), {"top": [{"score": 0.5}]}, True),
         (check("margin", 0.2), {"label": "x"}, True),
         (check("score", 0.2), {"label": "x"}, True),
+        (check("token_margin", 0.6), {"text": "on", "margin": 0.93}, True),
+        (check("token_margin", 0.6), {"text": "on", "margin": 0.52}, False),
+        (check("token_margin", 0.6), {"text": "on"}, True),
         (check("grammar"), {"json": {}}, True),
+        (check("grammar"), {"value": {"intent": "none"}, "text": "{}"}, True),
         (check("grammar"), {"text": "{"}, False),
     ],
 )

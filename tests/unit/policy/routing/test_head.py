@@ -115,7 +115,7 @@ def test_the_n_grams_that_decided_are_those_of_the_text_with_what_they_added() -
     heard = hear(head, "lamp of zzz")
     told = explain(head, "lamp of zzz", heard, "lamp")
     assert heard.scores is not None
-    added = 50 * 0.1 / np.sqrt(len(heard.scores.places))
+    added = 50 * 0.1 / np.sqrt(len(heard.scores.seen.places))
     assert len(told) == 5
     for each in told:
         assert each.gram.strip() in "lamp of"

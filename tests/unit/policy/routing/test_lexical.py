@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.pipelines.text import ngram_hashes
-from aiosd.policy.routing.lexical import BITS, MOST_CHARACTERS, PLACES, grams, normal, places
+from aiosd.policy.routing.lexical import BITS, MOST_CHARACTERS, PLACES, SIZES, grams, normal, places
 
 
 def expected(text: str) -> set[int]:
     """Return the places by the vectorized hash of the experts' pipelines."""
-    hashes = ngram_hashes(text, [2, 5], [1, 2])
+    kinds = [ngram_hashes(text, [size, size], [1, 2]) for size in SIZES]
+    hashes = np.concatenate(kinds)
     return set(((hashes ^ (hashes >> np.uint32(BITS))) & np.uint32(PLACES - 1)).tolist())
 
 

@@ -68,14 +68,17 @@ def test_words_explain_what_they_added_to_the_last_bit() -> None:
     data = head_of(made)
     head = decode_head(data)
     text = "pay cash at the bank"
-    words = seen(normal(text))[1]
+    words = seen(normal(text)).words
     meaning = Meaning(made.facts, made.pack(), 0, len(ROUTES))
+    sums = meaning.sums(words)
+    assert sums is not None
     for route, score in enumerate(head.read(text).logits):
-        assert sum(meaning.of(words, route)) == pytest.approx(score, abs=1e-9)
+        assert sum(meaning.of(words, sums, route)) == pytest.approx(score, abs=1e-9)
     told = explain(head, text, hear(head, text), "money")
     assert told[0].gram.startswith("~")
     assert told[0].weight >= told[-1].weight > 0
-    assert meaning.of([1, 2], 0) == [0.0, 0.0]
+    assert meaning.of([1, 2], sums, 0) == [0.0, 0.0]
+    assert meaning.sums([1, 2]) is None
 
 
 def test_more_words_than_are_remembered_are_looked_up_again() -> None:
