@@ -31,14 +31,15 @@ METHODS: dict[MethodName, Method] = {
         "The student matches the teacher's softened probabilities, T² times their divergence, "
         "mixed with the loss on the labels.",
         "G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015",
-        (*_CLASSIFIERS, "causal-lm"),
-        "tools/distill/students/loss.py, tools/distill/students/causal.py",
+        (*_CLASSIFIERS, "causal-lm", "slot-lm"),
+        "tools/distill/students/loss.py, tools/distill/students/causal.py, "
+        "tools/distill/slots/learning.py",
     ),
     "sequence-level": Method(
         "The student learns the text that the teacher writes, as if it were the truth.",
         "Y. Kim, A. M. Rush: Sequence-Level Knowledge Distillation, 2016",
-        ("causal-lm",),
-        "tools/distill/language.py",
+        ("causal-lm", "slot-lm"),
+        "tools/distill/language.py, tools/distill/slots/flow.py",
     ),
     "error-matching": Method(
         "A series student errs on a window as much as the teacher does, on ordinary windows and on "

@@ -85,6 +85,10 @@ def press(place: Place) -> Proof:
         from tools.distill.language import press_language  # noqa: PLC0415 - torch
 
         return press_language(recipe, book, place.recipe.parent, place.assets, place.cache)
+    if recipe.student.kind == "slot-lm":
+        from tools.distill.slots.flow import press_slots  # noqa: PLC0415 - torch
+
+        return press_slots(recipe, book, place.recipe.parent, place.assets)
     material = load(recipe, place.assets)
     findings = checks.check(material)
     book.write("data.json", json.dumps([asdict(each) for each in findings], indent=1) + "\n")

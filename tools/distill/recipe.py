@@ -96,7 +96,9 @@ class Recipe(_Part, frozen=True, kw_only=True):
 
     format: Annotated[int, Meta(ge=1, le=1)] = 1
     name: Name
-    task: Literal["text.classify", "audio.classify", "series.anomaly", "text.generate"]
+    task: Literal[
+        "text.classify", "audio.classify", "series.anomaly", "text.generate", "text.extract"
+    ]
     seed: Count = 0
     notes: str = ""
     data: DataPart

@@ -66,4 +66,22 @@ class CausalLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="causal
     length: Annotated[int, Meta(ge=8)] = 200
 
 
-StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm
+class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"):
+    """A sentence → JSON with an intent and slots; a llama whose prompt is read both ways; GGUF.
+
+    It begins with the weights and the tokenizer of `start`, a GGUF file; `new_layers` are put in
+    before the named ones. The first `shared` epochs are of labels alone, for both students. An
+    epoch is half of HWU64 and SNIPS so many times, and of so many sentences of other kinds.
+    """
+
+    start: str
+    new_layers: list[int] = msgspec.field(default_factory=list)
+    shared: Annotated[int, Meta(ge=0)] = 0
+    hwu64: Annotated[int, Meta(ge=0, le=16)] = 2
+    snips: Annotated[int, Meta(ge=0, le=16)] = 1
+    home: Annotated[int, Meta(ge=0)] = 9000
+    other: Annotated[int, Meta(ge=0)] = 1200
+    quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
+
+
+StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm | SlotLm

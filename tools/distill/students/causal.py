@@ -5,25 +5,18 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import gguf
 import numpy as np
 import torch
-from gguf.quants import quantize
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from tools.distill.recipe import MethodPart, TrainingPart
 from tools.distill.spec import CausalLm
+from tools.train.home_command.artifact import About, copy_tokenizer, tensors_of, write_file
 from tools.train.home_command.network import Block, RmsNorm, Shape
 
-KINDS = {
-    "F16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
-    "Q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
-    "Q4_0": (gguf.GGMLQuantizationType.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0),
-}
 WARM_UP = 0.05
-COPIED = ("tokens", "scores", "token_type")
 
 
 class CausalNet(nn.Module):
@@ -153,67 +146,12 @@ class CausalLearner:
         self._optimizer.load_state_dict(optimizer)
 
 
-@torch.no_grad()
 def write_gguf(net: CausalNet, tokenizer: Path, path: Path, kind: str, name: str) -> None:
     """Write the net with the tokenizer of another GGUF file, whole or not at all."""
-    stored, file_type = KINDS[kind]
-    shape = net.shape
-    partial = path.with_suffix(".partial")
-    writer = gguf.GGUFWriter(str(partial), "llama")
-    writer.add_name(name)
-    writer.add_file_type(file_type)
-    writer.add_vocab_size(net.table.shape[0])
-    writer.add_context_length(shape.context)
-    writer.add_embedding_length(shape.width)
-    writer.add_block_count(shape.layers)
-    writer.add_feed_forward_length(shape.feed_forward)
-    writer.add_head_count(shape.heads)
-    writer.add_head_count_kv(shape.heads)
-    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
-    writer.add_rope_dimension_count(shape.width // shape.heads)
-    writer.add_rope_freq_base(shape.rope_base)
-    _copy_tokenizer(writer, tokenizer)
-    for key, tensor in _named(net).items():
-        values = np.ascontiguousarray(tensor.float().numpy())
-        plain = gguf.GGMLQuantizationType.F32 if values.ndim == 1 else stored
-        writer.add_tensor(key, quantize(values, plain), raw_dtype=plain)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(path)
-
-
-def _copy_tokenizer(writer: gguf.GGUFWriter, source: Path) -> None:
-    fields = gguf.GGUFReader(source).fields
-    prefix = "tokenizer.ggml."
-    writer.add_tokenizer_model(fields[prefix + "model"].contents())
-    writer.add_tokenizer_pre(fields[prefix + "pre"].contents())
-    writer.add_token_list(fields[prefix + "tokens"].contents())
-    writer.add_token_scores(fields[prefix + "scores"].contents())
-    writer.add_token_types(fields[prefix + "token_type"].contents())
-    writer.add_bos_token_id(fields[prefix + "bos_token_id"].contents())
-    writer.add_eos_token_id(fields[prefix + "eos_token_id"].contents())
-    writer.add_unk_token_id(fields[prefix + "unknown_token_id"].contents())
-    writer.add_add_bos_token(value=True)
-
-
-def _named(net: CausalNet) -> dict[str, torch.Tensor]:
-    """Return the weights under llama.cpp's names."""
-    found = {"token_embd.weight": net.table, "output_norm.weight": net.final_norm.weight}
-    for at, block in enumerate(net.blocks):
-        q, k, v = block.qkv.weight.chunk(3)
-        gate, up = block.gate_up.weight.chunk(2)
-        prefix = f"blk.{at}."
-        found |= {
-            f"{prefix}attn_norm.weight": block.attention_norm.weight,
-            f"{prefix}attn_q.weight": q,
-            f"{prefix}attn_k.weight": k,
-            f"{prefix}attn_v.weight": v,
-            f"{prefix}attn_output.weight": block.out.weight,
-            f"{prefix}ffn_norm.weight": block.feed_norm.weight,
-            f"{prefix}ffn_gate.weight": gate,
-            f"{prefix}ffn_up.weight": up,
-            f"{prefix}ffn_down.weight": block.down.weight,
-        }
-    return found
+    write_file(
+        path,
+        About(name, context=net.shape.context),
+        (net.shape, tensors_of(net.table, net.blocks, net.final_norm)),
+        kind,
+        lambda writer: copy_tokenizer(writer, tokenizer),
+    )

@@ -112,6 +112,32 @@ class Wider(_Teacher, frozen=True, kw_only=True, tag="wider"):
     """The student's own kind, wider; its sizes stand with the student's."""
 
 
+class SlotTagger(_Teacher, frozen=True, kw_only=True, tag="tagger"):
+    """A local Hugging Face encoder, fitted whole to say what each word is, and the intent.
+
+    `path` and `sha256` as of a `transformer`; `layers` keeps the first ones only (0: all). `hwu64`
+    and `home` are what an epoch has of these, as of the student.
+    """
+
+    path: str
+    sha256: str = ""
+    layers: Annotated[int, Meta(ge=0, le=64)] = 0
+    epochs: Annotated[int, Meta(ge=1, le=1000)] = 3
+    rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 3e-4
+    batch: Annotated[int, Meta(ge=1, le=1024)] = 48
+    hwu64: Annotated[int, Meta(ge=0, le=16)] = 2
+    home: Annotated[int, Meta(ge=0)] = 7000
+
+
 TeacherSpec = (
-    Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert | SmoothedEnsemble | Wider
+    Endpoint
+    | Gguf
+    | Transformer
+    | Scikit
+    | Network
+    | Litert
+    | Expert
+    | SmoothedEnsemble
+    | Wider
+    | SlotTagger
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import numpy as np
 import torch
 from gguf.quants import quantize
-from torch import Tensor
+from torch import Tensor, nn
 
-from tools.train.home_command.network import Network
+from tools.train.home_command.network import Network, RmsNorm, Shape
 from tools.train.home_command.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
 
 QUANTIZATIONS = {
     "Q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
+    "Q4_0": (gguf.GGMLQuantizationType.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0),
     "F16": (gguf.GGMLQuantizationType.F16, gguf.LlamaFileType.MOSTLY_F16),
     "F32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
 }
@@ -28,13 +31,10 @@ _KINDS = {
 }
 
 
-def named_tensors(network: Network) -> dict[str, Tensor]:
+def tensors_of(table: Tensor, blocks: nn.ModuleList, final_norm: RmsNorm) -> dict[str, Tensor]:
     """Return the weights under llama.cpp's names; the embedding is also the output."""
-    tensors = {
-        "token_embd.weight": network.table()[: network.size],
-        "output_norm.weight": network.final_norm.weight,
-    }
-    for at, block in enumerate(network.blocks):
+    tensors = {"token_embd.weight": table, "output_norm.weight": final_norm.weight}
+    for at, block in enumerate(blocks):
         q, k, v = block.qkv.weight.chunk(3)
         gate, up = block.gate_up.weight.chunk(2)
         prefix = f"blk.{at}."
@@ -67,19 +67,36 @@ def _write_tokens(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-@torch.no_grad()
-def write(network: Network, vocabulary: Vocabulary, path: Path, quantization: str) -> int:
-    """Write the file beside ``path`` and move it there; returns its size in bytes."""
-    kind, file_type = QUANTIZATIONS[quantization]
-    shape = network.shape
-    partial = path.with_suffix(".partial")
-    writer = gguf.GGUFWriter(str(partial), "llama")
-    writer.add_name("home-command")
-    writer.add_description("Sentences for a home board to intent and slots as JSON")
-    writer.add_license("CC-BY-4.0")
-    writer.add_file_type(file_type)
-    writer.add_vocab_size(len(vocabulary.pieces))
-    writer.add_context_length(CONTEXT)
+def copy_tokenizer(writer: gguf.GGUFWriter, source: Path) -> None:
+    """Write the tokenizer of another GGUF file, all that it says."""
+    for key, field in gguf.GGUFReader(source).fields.items():
+        if not key.startswith("tokenizer."):
+            continue
+        if field.types[0] == gguf.GGUFValueType.ARRAY:
+            writer.add_array(key, field.contents())
+        else:
+            writer.add_key_value(key, field.contents(), field.types[0])
+
+
+@dataclass(frozen=True)
+class About:
+    """What the file says of itself; not `causal`: the words of a prompt see each other."""
+
+    name: str
+    description: str = ""
+    licence: str = ""
+    context: int = 1024
+    causal: bool = True
+
+
+def _write_head(writer: gguf.GGUFWriter, about: About, shape: Shape, vocabulary: int) -> None:
+    writer.add_name(about.name)
+    if about.description:
+        writer.add_description(about.description)
+    if about.licence:
+        writer.add_license(about.licence)
+    writer.add_vocab_size(vocabulary)
+    writer.add_context_length(about.context)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.layers)
     writer.add_feed_forward_length(shape.feed_forward)
@@ -88,8 +105,27 @@ def write(network: Network, vocabulary: Vocabulary, path: Path, quantization: st
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_rope_dimension_count(shape.width // shape.heads)
     writer.add_rope_freq_base(shape.rope_base)
-    _write_tokens(writer, vocabulary)
-    for name, tensor in named_tensors(network).items():
+    if not about.causal:
+        writer.add_causal_attention(value=False)
+
+
+@torch.no_grad()
+def write_file(
+    path: Path,
+    about: About,
+    network: tuple[Shape, dict[str, Tensor]],
+    quantization: str,
+    tokenizer: Callable[[gguf.GGUFWriter], None],
+) -> int:
+    """Write the file beside ``path`` and move it there; returns its size in bytes."""
+    kind, file_type = QUANTIZATIONS[quantization]
+    shape, tensors = network
+    partial = path.with_suffix(".partial")
+    writer = gguf.GGUFWriter(str(partial), "llama")
+    _write_head(writer, about, shape, tensors["token_embd.weight"].shape[0])
+    writer.add_file_type(file_type)
+    tokenizer(writer)
+    for name, tensor in tensors.items():
         values = np.ascontiguousarray(tensor.detach().float().numpy())
         stored = gguf.GGMLQuantizationType.F32 if values.ndim == 1 else kind
         writer.add_tensor(name, quantize(values, stored), raw_dtype=stored)
@@ -99,3 +135,19 @@ def write(network: Network, vocabulary: Vocabulary, path: Path, quantization: st
     writer.close()
     partial.replace(path)
     return path.stat().st_size
+
+
+def write(network: Network, vocabulary: Vocabulary, path: Path, quantization: str) -> int:
+    """Write the file of this expert; returns its size in bytes."""
+    about = About(
+        "home-command",
+        "Sentences for a home board to intent and slots as JSON",
+        "CC-BY-4.0",
+        CONTEXT,
+    )
+    table = network.table()[: network.size]
+    tensors = tensors_of(table, network.blocks, network.final_norm)
+    return write_file(
+        path, about, (network.shape, tensors), quantization,
+        lambda writer: _write_tokens(writer, vocabulary),
+    )  # fmt: skip

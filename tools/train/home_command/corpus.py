@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.train.home_command.chance import dice
@@ -65,10 +66,13 @@ class Corpus:
             tuple(train), tuple(dev_part), tuple(test_part), tuple(auxiliary), homes, kept, seed
         )
 
-    def home_sentences(self, count: int, rng: random.Random) -> list[Example]:
-        """Sample Home Assistant sentences of the training templates and names."""
+    def home_sentences(
+        self, count: int, rng: random.Random, more: Mapping[str, Items[str]] | None = None
+    ) -> list[Example]:
+        """Sample Home Assistant sentences of the training templates and names, and of ``more``."""
         templates = _templates(self.homes.book, held_out=False)
-        found = self.homes.generate(templates, count, rng)
+        homes = replace(self.homes, more=more or {})
+        found = homes.generate(templates, count, rng)
         return [e for e in found if normal_form(e.text) not in self.held_out]
 
 

@@ -72,6 +72,19 @@ def encode_auxiliary(text: str, label: int, vocabulary: Vocabulary) -> Sequence:
     return Sequence((*tokens, len(vocabulary.pieces) + label), len(tokens))
 
 
+def token_starts(text: str, sentence: list[int], vocabulary: Vocabulary) -> dict[int, int]:
+    """Map places of `text`, in characters, to the token of `sentence` that starts there."""
+    bounds = _bounds(sentence, vocabulary)
+    found: dict[int, int] = {}
+    at = len(SPACE.encode())
+    for place, char in enumerate(text):
+        if at in bounds:
+            found[place] = bounds[at]
+        at += len((SPACE if char == " " else char).encode())
+    found.setdefault(0, 0)
+    return found
+
+
 def _bounds(sentence: list[int], vocabulary: Vocabulary) -> dict[int, int]:
     """Map byte offsets (after the added blank) to the token that starts there."""
     blank = len(SPACE.encode())

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tools.train.home_command.engine import Engine
+from tools.train.home_command.engine import Answer, Engine
 from tools.train.home_command.figures import Gold, summary
 from tools.train.home_command.labels import Example, canonical_record
 
@@ -44,10 +44,10 @@ def write_golds(golds: Iterable[Gold], path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def evaluate(
+def answered(
     model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2
-) -> dict[str, object]:
-    """Ask the model every sentence and return the figures."""
+) -> list[Answer]:
+    """Ask the model every sentence."""
     engine = Engine(model, grammar, threads)
     for gold in golds[:5]:
         engine.ask(gold.text)
@@ -56,7 +56,14 @@ def evaluate(
         answers.append(engine.ask(gold.text))
         if at % 1000 == 999:
             LOG.info("asked %d of %d", at + 1, len(golds))
-    figures = summary(golds, answers)
+    return answers
+
+
+def evaluate(
+    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2
+) -> dict[str, object]:
+    """Ask the model every sentence and return the figures."""
+    figures = summary(golds, answered(model, grammar, golds, threads))
     figures["model_bytes"] = model.stat().st_size
     figures["grammar"] = grammar is not None
     figures["threads"] = threads

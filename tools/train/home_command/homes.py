@@ -49,11 +49,16 @@ def _number(name: str, rng: random.Random) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Homes:
-    """A sampler; ``extra`` adds open values such as song titles or messages."""
+    """A sampler; ``extra`` adds open values such as song titles or messages.
+
+    ``more`` adds names by list or domain (``thing`` and ``light_word`` are what has neither); with
+    none of them the same dice give the same sentences as ever.
+    """
 
     book: TemplateBook
     held_out_names: bool = False
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    more: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def _pick(self, pool: Sequence[str], rng: random.Random) -> str:
         fitting = [v for v in pool if held_out_value(v) == self.held_out_names]
@@ -67,17 +72,20 @@ class Homes:
             extra = self.extra.get(name, ())
             if extra and name in _OPEN and rng.random() < 0.6:
                 return rng.choice(extra)
-            return self._pick(_LISTS[name], rng)
+            return self._pick((*_LISTS[name], *self.more.get(name, ())), rng)
         if name == "color" and rng.random() < 0.1:
             return rng.choice(hh.EXTRA_COLORS)
         return _number(name, rng) if name in _RANGES else None
 
     def _name(self, template: Template, rng: random.Random) -> str:
         if template.family.startswith("light_HassTurn"):
-            return self._pick(hh.LIGHTS, rng)
-        pool = _DOMAIN_NAMES.get(template.domain, hh.SWITCHABLE)
+            return self._pick((*hh.LIGHTS, *self.more.get("light_word", ())), rng)
+        things = (*hh.SWITCHABLE, *self.more.get("thing", ()))
+        own = _DOMAIN_NAMES.get(template.domain, ())
+        kind = "thing" if own is hh.SWITCHABLE or not own else template.domain
+        pool = things if kind == "thing" else (*own, *self.more.get(kind, ()))
         if template.family == "homeassistant_HassGetState":
-            pool = (*hh.SWITCHABLE, *hh.SENSORS)
+            pool = (*things, *hh.SENSORS, *self.more.get("sensor", ()))
         extra = self.extra.get("name", ())
         if extra and template.domain not in ("person", "weather") and rng.random() < 0.12:
             return rng.choice(extra)

@@ -207,6 +207,17 @@ class Vocabulary:
                 raw += piece.text.replace(SPACE, " ").encode()
         return raw.decode("utf-8", errors="replace")
 
+    @classmethod
+    def of_tokens(
+        cls, texts: Sequence[str], scores: Sequence[float], kinds: Sequence[str]
+    ) -> Vocabulary:
+        """Return the vocabulary of a model file; which pieces share a vector is not in it."""
+        pieces = []
+        for text, score, kind in zip(texts, scores, kinds, strict=True):
+            spaced = kind == "normal" and text.startswith(SPACE) and text != SPACE
+            pieces.append(Piece(text, score, kind, text, spaced))
+        return cls(tuple(pieces))
+
     def save(self, path: Path) -> None:
         """Write the tokens as JSON."""
         rows = [[p.text, p.score, p.kind, p.base, p.spaced, p.capital] for p in self.pieces]

@@ -1,0 +1,48 @@
+"""What both students read: labelled sentences, changed and recombined anew in every epoch."""
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+
+from tools.distill.slots.names import more_names
+from tools.train.home_command.augmentation import Augmenter
+from tools.train.home_command.corpus import Corpus
+from tools.train.home_command.labels import OTHER, Example
+
+PARTS = 4
+"""An epoch is cut into so many; after each a checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many sentences of each source an epoch has; HWU64 and SNIPS are read so many times."""
+
+    hwu64: int = 2
+    snips: int = 1
+    home: int = 9000
+    other: int = 1200
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """The training part of the corpora as a source of changed sentences."""
+
+    corpus: Corpus
+    mixture: Mixture
+    seed: int
+
+    @cached_property
+    def _augmenter(self) -> Augmenter:
+        return Augmenter.over([e for e in self.corpus.train if e.source != "other"])
+
+    def epoch(self, number: int) -> list[Example]:
+        """Return a part of an epoch in a chance order; the same number gives the same sentences."""
+        chance = random.Random(self.seed * 1009 + number // PARTS)  # noqa: S311 - no secret
+        other = [e for e in self.corpus.train if e.intent == OTHER]
+        chosen = chance.sample(other, min(self.mixture.other, len(other)))
+        copies = {"hwu64": self.mixture.hwu64, "snips": self.mixture.snips}
+        for example in self.corpus.train:
+            chosen += [example] * copies.get(example.source, 0)
+        chosen += self.corpus.home_sentences(self.mixture.home, chance, more_names())
+        chance.shuffle(chosen)
+        return [self._augmenter.change(example, chance) for example in chosen[number % PARTS :: PARTS]]
