@@ -1,0 +1,181 @@
+"""Slot fillers: units and tags, the teacher's shares in what is learned, a file read both ways."""
+
+# ruff: noqa: ANN401 - torch is not imported here, and has no types
+
+import importlib
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.distill.slots.units import OUTSIDE, TAGS, Units, first_tag, spans_of, tags_of
+from tools.train.home_command.homes import held_out_value
+from tools.train.home_command.labels import SLOTS, Example, Span
+
+HOME_COMMAND = Path(__file__).resolve().parents[3] / "experts" / "home-command"
+SENTENCE = Example(
+    "wake me at 8 am tomorrow", "alarm_set", (Span(11, 15, "time"), Span(16, 24, "date"))
+)
+
+
+def needed(name: str) -> Any:
+    """The module, where the extra is installed."""
+    return pytest.importorskip(name, reason="needs the extra distill")
+
+
+def part(name: str) -> Any:
+    """A module of the flow, which needs the extra."""
+    for each in ("torch", "gguf", "yaml"):
+        needed(each)
+    return importlib.import_module(f"tools.distill.slots.{name}")
+
+
+def test_the_tags_of_a_sentence_give_its_slots_again() -> None:
+    units = Units.of(SENTENCE.text)
+    tags = tags_of(SENTENCE, units)
+    time = first_tag("time")
+    assert tags == [OUTSIDE, OUTSIDE, OUTSIDE, time, time + 1, first_tag("date")]
+    assert spans_of(tags, units) == SENTENCE.spans
+
+
+def test_a_slot_that_ends_within_a_unit_has_no_tags() -> None:
+    example = Example("at 8am", "alarm_set", (Span(3, 4, "time"),))
+    assert tags_of(example, Units.of(example.text)) is None
+
+
+def test_two_slots_of_one_name_side_by_side_stay_two() -> None:
+    units = Units.of("milk eggs")
+    item = first_tag("item")
+    assert spans_of([item, item], units) == (Span(0, 4, "item"), Span(5, 9, "item"))
+    assert spans_of([item, item + 1], units) == (Span(0, 9, "item"),)
+
+
+@given(st.lists(st.integers(0, TAGS - 1), min_size=4, max_size=4))
+def test_whatever_tags_a_teacher_says_are_slots_apart_and_in_order(tags: list[int]) -> None:
+    units = Units.of("one two, three")
+    spans = spans_of(tags, units)
+    assert all(span.slot in SLOTS and span.start < span.end for span in spans)
+    assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+    assert sum(tag != OUTSIDE for tag in tags) >= len(spans)
+
+
+def test_no_name_that_is_kept_for_the_held_out_sentences_is_drawn_for_training() -> None:
+    needed("yaml")
+    homes = importlib.import_module("tools.train.home_command.homes")
+    names = importlib.import_module("tools.distill.slots.names").more_names()
+    kept = [each for each in names["area"] if held_out_value(each)]
+    assert kept, "the hash keeps none, and the test says nothing"
+    book = importlib.import_module("tools.train.home_command.templates").TemplateBook((), {})
+    source = homes.Homes(book, more=names)
+    chance = random.Random(1)
+    drawn = {source.value("area", None, chance) for _ in range(3000)}
+    assert not drawn & set(kept)
+    assert drawn & set(names["area"])
+
+
+def test_a_reading_says_where_each_unit_begins_and_where_each_slot_is_named() -> None:
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    reading = part("reading").read(SENTENCE, vocabulary)
+    words = [vocabulary.pieces[reading.tokens[at]].text.lstrip("\u2581") for at in reading.places]
+    assert [word[:1] for word in words] == [word[:1] for word in SENTENCE.text.split()]
+    named = [(vocabulary.pieces[reading.tokens[at]].text, unit) for at, unit in reading.openings]
+    assert named == [('"time":"', 3), ('"date":"', 5)]
+    assert vocabulary.text_of(reading.tokens[reading.prompt :]) == (
+        '{"intent":"alarm_set","slots":{"time":"8 am","date":"tomorrow"}}'
+    )
+
+
+def test_a_teacher_moves_the_intent_the_tags_and_the_names_and_nothing_else() -> None:
+    learning, torch = part("learning"), needed("torch")
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    reading = part("reading").read(SENTENCE, vocabulary)
+    names = learning.SlotNames.of(vocabulary)
+    date, time = SLOTS.index("date"), SLOTS.index("time")
+    tags = torch.tensor([[0, 1 + 2 * date]] * 3 + [[1 + 2 * time, 1 + 2 * date]] + [[0, 3]] * 2)
+    shares = part("tagger").Shares(
+        tags, torch.tensor([[0.75, 0.25]] * 6), torch.tensor([2, 5]), torch.tensor([0.6, 0.2])
+    )
+    plain = learning.batch_of([reading])
+    taught = learning.batch_of([reading], learning.Lesson([shares], 0.5, names))
+    assert torch.allclose(taught.answers.shares.sum(1), torch.ones(len(taught.answers.shares)))
+    assert torch.allclose(taught.tags.shares.sum(1), torch.ones(6))
+    soft = (taught.answers.shares > 0).sum(1) > 1
+    moved = [at for at in range(len(soft)) if soft[at]]
+    assert moved == [
+        1,
+        reading.openings[0][0] - reading.prompt,
+        reading.openings[1][0] - reading.prompt,
+    ]
+    first = dict(zip(*(each[moved[1]].tolist() for each in (
+        taught.answers.ids, taught.answers.shares)), strict=True))  # fmt: skip
+    assert first[names.openings[time]] == pytest.approx(0.5 + 0.5 * 0.75)
+    assert first[names.openings[date]] == pytest.approx(0.5 * 0.25)
+    still = [at for at in range(len(soft)) if at not in moved]
+    assert (taught.answers.ids[still, 0] == plain.answers.ids[still, 0]).all()
+
+
+def test_a_student_learns_a_sentence_by_heart_and_an_epoch_done_again_is_the_same() -> None:
+    learning, student, torch = part("learning"), part("student"), needed("torch")
+    start = HOME_COMMAND / "home-command.gguf"
+    reading = part("reading").read(SENTENCE, student.vocabulary_of(start))
+
+    def learner() -> Any:
+        pace = learning.Pace(2e-3, 3.0, 256, average=0.0)
+        net = student.grown_from(start, (), 1)
+        return learning.SlotLearner(net, lambda _: ([reading] * 24, None), pace, 3)
+
+    whole = learner()
+    losses = [whole.epoch(number, lambda _: None)["loss"] for number in range(2)]
+    assert losses[1] < losses[0]
+    kept = whole.state()
+    whole.epoch(2, lambda _: None)
+    again = learner()
+    again.restore(kept)
+    again.epoch(2, lambda _: None)
+    for one, other in zip(whole.net.parameters(), again.net.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert learning.exact(whole.net, [reading]) == [True]
+
+
+def test_a_new_layer_changes_nothing_at_first() -> None:
+    student, torch = part("student"), needed("torch")
+    start = HOME_COMMAND / "home-command.gguf"
+    tokens, prompt = torch.tensor([[1, 700, 900, 13, 60]]), torch.tensor([4])
+    with torch.no_grad():
+        plain = student.grown_from(start, (), 1)(tokens, prompt)
+        grown = student.grown_from(start, (1, 3), 1)(tokens, prompt)
+    assert torch.allclose(plain, grown, atol=1e-5)
+
+
+def test_llama_cpp_reads_the_prompt_both_ways_as_the_student_does(tmp_path: Path) -> None:
+    student, torch = part("student"), needed("torch")
+    llama_cpp = needed("llama_cpp")
+    artifact = importlib.import_module("tools.train.home_command.artifact")
+    start = HOME_COMMAND / "home-command.gguf"
+    net = student.grown_from(start, (), 1)
+    model = tmp_path / "small.gguf"
+    artifact.write_file(
+        model,
+        artifact.About("small", causal=False),
+        (net.shape, artifact.tensors_of(net.table, net.blocks, net.final_norm)),
+        "F32",
+        lambda writer: artifact.copy_tokenizer(writer, start),
+    )
+    tokens = [1, 700, 900, 13, 60, 400]
+    llama = llama_cpp.Llama(
+        str(model), n_ctx=64, n_batch=64, n_threads=1, verbose=False, logits_all=True
+    )
+    llama.eval(tokens[:4])
+    for token in tokens[4:]:
+        llama.eval([token])
+    said = np.array(llama.scores[: len(tokens)])
+    with torch.no_grad():
+        ours = (net(torch.tensor([tokens]), torch.tensor([4]))[0] @ net.table.T).numpy()
+    assert np.abs(said - ours).max() < 0.02
+    with torch.no_grad():
+        causal = (net(torch.tensor([tokens]), torch.tensor([0]))[0] @ net.table.T).numpy()
+    assert np.abs(said - causal)[1].max() > 0.1
