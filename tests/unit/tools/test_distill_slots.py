@@ -4,6 +4,7 @@
 
 import importlib
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_whatever_tags_a_teacher_says_are_slots_apart_and_in_order(tags: list[in
     units = Units.of("one two, three")
     spans = spans_of(tags, units)
     assert all(span.slot in SLOTS and span.start < span.end for span in spans)
-    assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(spans))
     assert sum(tag != OUTSIDE for tag in tags) >= len(spans)
 
 

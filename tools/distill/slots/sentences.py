@@ -36,7 +36,7 @@ class Sentences:
         return Augmenter.over([e for e in self.corpus.train if e.source != "other"])
 
     def epoch(self, number: int) -> list[Example]:
-        """Return a part of an epoch in a chance order; the same number gives the same sentences."""
+        """Return a part of an epoch in a chance order; the same number gives the same."""
         chance = random.Random(self.seed * 1009 + number // PARTS)  # noqa: S311 - no secret
         other = [e for e in self.corpus.train if e.intent == OTHER]
         chosen = chance.sample(other, min(self.mixture.other, len(other)))
