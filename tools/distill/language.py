@@ -17,6 +17,7 @@ from tools.distill import packing, report
 from tools.distill.curves import draw
 from tools.distill.engine import measure
 from tools.distill.logit_cache import LogitCache
+from tools.distill.on_policy import OnPolicy, refine
 from tools.distill.progress import Progress
 from tools.distill.proof import Contender, Gain, Proof, Slice, difference, mcnemar
 from tools.distill.recipe import Recipe
@@ -70,6 +71,9 @@ def press_language(recipe: Recipe, book: RunBook, words: Path, assets: Path, cac
             lambda epoch, figures, name=name: book.add_point(name, epoch, figures),
             Progress(name),
         )
+        if taught and "on-policy" in recipe.method.names:
+            how = OnPolicy(recipe.method.on_policy_steps, rate=recipe.training.rate / 4)
+            refine(net, teacher.path, tokens, how, recipe.seed)
         model = folder / f"{recipe.name}.gguf"
         write_gguf(net, teacher.path, model, spec.quantization, recipe.name)
         _manifest(folder, words / recipe.package.words, spec, {})

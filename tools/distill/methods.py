@@ -7,6 +7,9 @@ MethodName = Literal[
     "logit-matching",
     "patient",
     "sequence-level",
+    "step-by-step",
+    "on-policy",
+    "relational",
     "error-matching",
     "curriculum",
     "paraphrase",
@@ -40,6 +43,25 @@ METHODS: dict[MethodName, Method] = {
         "Y. Kim, A. M. Rush: Sequence-Level Knowledge Distillation, 2016",
         ("causal-lm", "slot-lm"),
         "tools/distill/language.py, tools/distill/slots/flow.py",
+    ),
+    "step-by-step": Method(
+        "Beside the answer the student learns the teacher's steps to it, as a second target, "
+        "asked for by another mark: nothing is added when it is used.",
+        "C.-Y. Hsieh et al.: Distilling Step-by-Step!, 2023",
+        ("slot-lm",),
+        "tools/distill/slots/reading.py, tools/distill/slots/flow.py",
+    ),
+    "on-policy": Method(
+        "The student writes on, and matches what its teacher holds of each token that it wrote.",
+        "R. Agarwal et al.: On-Policy Distillation of Language Models (GKD), 2023; TRL's trainer",
+        ("causal-lm",),
+        "tools/distill/on_policy.py",
+    ),
+    "relational": Method(
+        "Word vectors learn that their sums are as near to each other as the teacher finds texts.",
+        "W. Park et al.: Relational Knowledge Distillation, 2019; words alone as model2vec does",
+        ("static-table",),
+        "tools/distill/word_table.py, tools/train/meanings.py",
     ),
     "error-matching": Method(
         "A series student errs on a window as much as the teacher does, on ordinary windows and on "

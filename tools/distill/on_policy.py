@@ -21,8 +21,8 @@ from tools.distill.students.causal import CausalNet
 class OnPolicy:
     """How it is done.
 
-    `steps` batches of `batch` texts go on from their first `prompt` tokens, by at most `longest`; the
-    share `on_policy` of them the student writes, the others are the teacher's. `beta` 0 is the
+    `steps` batches of `batch` texts go on from their first `prompt` tokens, by at most `longest`;
+    the share `on_policy` of them the student writes, the others are the teacher's. `beta` 0 is the
     divergence of the teacher from the student, 1 that of the student from the teacher.
     """
 
@@ -160,7 +160,8 @@ def take_back(net: CausalNet, model: Any) -> None:  # noqa: ANN401 - likewise
 
 
 def _pairs(
-    net: CausalNet, model: Any  # noqa: ANN401 - likewise
+    net: CausalNet,
+    model: Any,  # noqa: ANN401 - likewise
 ) -> list[tuple[torch.Tensor, torch.Tensor, bool]]:
     """Return each weight here and there, and whether its rows turn (queries and keys)."""
     found = [

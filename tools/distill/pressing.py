@@ -85,6 +85,10 @@ def press(place: Place) -> Proof:
         from tools.distill.language import press_language  # noqa: PLC0415 - torch
 
         return press_language(recipe, book, place.recipe.parent, place.assets, place.cache)
+    if recipe.student.kind == "static-table":
+        from tools.distill.word_table import press_table  # noqa: PLC0415 - needs numpy
+
+        return press_table(recipe, book, place.assets)
     if recipe.student.kind == "slot-lm":
         from tools.distill.slots.flow import press_slots  # noqa: PLC0415 - torch
 

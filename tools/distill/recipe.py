@@ -49,7 +49,8 @@ class MethodPart(_Part, frozen=True, kw_only=True):
     loss, the rest is that of the labels (Hinton et al. 2015). `top_k` logits of each answer are
     kept. `variants` are made of each example where a method makes any. `hold_back` is the share
     of the hardest examples that a curriculum begins without. `sparsity` is the share of weights
-    that pruning takes.
+    that pruning takes. `steps_weight` is what the teacher's steps count beside the answer, and
+    `on_policy_steps` are batches of texts that the student goes on with itself.
     """
 
     names: list[MethodName]
@@ -59,6 +60,8 @@ class MethodPart(_Part, frozen=True, kw_only=True):
     variants: Count = 0
     hold_back: Share = 0.3
     sparsity: Share = 0.0
+    steps_weight: Share = 0.5
+    on_policy_steps: Count = 200
 
 
 class TrainingPart(_Part, frozen=True, kw_only=True):
@@ -97,7 +100,12 @@ class Recipe(_Part, frozen=True, kw_only=True):
     format: Annotated[int, Meta(ge=1, le=1)] = 1
     name: Name
     task: Literal[
-        "text.classify", "audio.classify", "series.anomaly", "text.generate", "text.extract"
+        "text.classify",
+        "audio.classify",
+        "series.anomaly",
+        "text.generate",
+        "text.extract",
+        "text.embed",
     ]
     seed: Count = 0
     notes: str = ""

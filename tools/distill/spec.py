@@ -84,4 +84,14 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
 
 
-StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm | SlotLm
+class StaticTable(Student, frozen=True, kw_only=True, tag_field="kind", tag="static-table"):
+    """A vector of `dims` int8 for each of some ten thousand words: what the router's head looks up.
+
+    `words` is a file with one word a line, beside those of the texts and the teacher's own.
+    """
+
+    dims: Width = 96
+    words: str = ""
+
+
+StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm | SlotLm | StaticTable

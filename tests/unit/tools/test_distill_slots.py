@@ -180,3 +180,29 @@ def test_llama_cpp_reads_the_prompt_both_ways_as_the_student_does(tmp_path: Path
     with torch.no_grad():
         causal = (net(torch.tensor([tokens]), torch.tensor([0]))[0] @ net.table.T).numpy()
     assert np.abs(said - causal)[1].max() > 0.1
+
+
+def test_the_steps_are_asked_for_by_another_mark_and_say_the_parts_alone() -> None:
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    answer = part("reading").read(SENTENCE, vocabulary)
+    steps = part("reading").read_steps(SENTENCE, vocabulary, 0.25)
+    assert vocabulary.text_of(steps.tokens[: steps.prompt]) == " wake me at 8 am tomorrow\t"
+    assert vocabulary.text_of(answer.tokens[: answer.prompt]) == " wake me at 8 am tomorrow\n"
+    said = vocabulary.text_of(steps.tokens[steps.prompt :])
+    assert said == '"time":"8 am","date":"tomorrow"}}'
+    assert set(steps.weights) == {0.25}
+
+
+def test_steps_beside_an_answer_are_learned_without_tags_or_shares_of_the_teacher() -> None:
+    learning, student = part("learning"), part("student")
+    start = HOME_COMMAND / "home-command.gguf"
+    vocabulary = student.vocabulary_of(start)
+    steps = part("reading").read_steps(SENTENCE, vocabulary, 0.5)
+    names = learning.SlotNames.of(vocabulary)
+    net = student.grown_from(start, (), 1)
+    pace = learning.Pace(2e-3, 2.0, 256, average=0.0)
+    lesson = learning.Lesson([None] * 24, 0.5, names)
+    learner = learning.SlotLearner(net, lambda _: ([steps] * 24, lesson), pace, 3)
+    first = learner.epoch(0, lambda _: None)
+    assert first["tags"] == 0.0
+    assert learner.epoch(1, lambda _: None)["loss"] < first["loss"]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,10 +27,10 @@ from tools.distill.proof import Contender, Proof, Right, by_slice, gain
 from tools.distill.recipe import Recipe
 from tools.distill.run_book import RunBook
 from tools.distill.slots.learning import Lesson, Pace, SlotLearner, SlotNames, exact
-from tools.distill.slots.reading import Reading, read
+from tools.distill.slots.reading import Reading, read, read_steps
 from tools.distill.slots.sentences import Mixture, Sentences
 from tools.distill.slots.student import CONTEXT, grown_from, vocabulary_of
-from tools.distill.slots.tagger import Tagger, TaggerLearner, answer_of, asked
+from tools.distill.slots.tagger import Shares, Tagger, TaggerLearner, answer_of, asked
 from tools.distill.spec import SlotLm
 from tools.distill.teachers.spec import SlotTagger
 from tools.distill.teachers.transformer import Encoder, folder_of
@@ -165,8 +165,20 @@ class _Run:
         progress = Progress(f"the teacher is asked, epoch {number}")
         shares = asked(self.teacher, [each.text for each, _ in rows], progress.show)
         progress.end()
+        readings: list[Reading] = [reading for _, reading in rows]
+        told: list[Shares | None] = list(shares)
+        if "step-by-step" in self.recipe.method.names:
+            steps = [self._steps(each, one) for (each, _), one in zip(rows, shares, strict=True)]
+            readings += [one for one in steps if one is not None]
+            told += [None] * (len(readings) - len(told))
         names = SlotNames.of(self.vocabulary)
-        return [reading for _, reading in rows], Lesson(shares, self.recipe.method.mixing, names)
+        return readings, Lesson(told, self.recipe.method.mixing, names)
+
+    def _steps(self, example: Example, shares: Shares) -> Reading | None:
+        """Return the teacher's own steps to its answer."""
+        intent, spans = answer_of(shares, example.text)
+        told = replace(example, intent=intent, spans=spans)
+        return read_steps(told, self.vocabulary, self.recipe.method.steps_weight)
 
     def _read(self, number: int) -> list[tuple[Example, Reading]]:
         """Return an epoch's sentences: the same for both students."""

@@ -22,7 +22,6 @@ from tools.train.home_command.labels import INTENTS, SLOTS
 from tools.train.home_command.vocabulary import Vocabulary, intent_text, slot_opening
 
 TAG_WEIGHT = 0.5
-INTENT_WEIGHT, FIXED_WEIGHT = 2.0, 0.2
 WARM_UP_STEPS = 40
 LEAST_BEGUN = 0.05
 """A teacher that is so sure that no slot begins at a unit has nothing to say of its name."""
@@ -78,9 +77,9 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """The teacher's shares of each reading, and the share of the loss that they have."""
+    """The teacher's shares of each reading (None: nothing), and what they count in the loss."""
 
-    shares: Sequence[Shares]
+    shares: Sequence[Shares | None]
     mixing: float
     names: SlotNames
 
@@ -128,26 +127,27 @@ def batch_of(group: Sequence[Reading], lesson: Lesson | None = None) -> Batch:
         length = len(each.tokens)
         tokens[row, :length] = torch.tensor(each.tokens)
         answer_places += range(row * width + each.prompt - 1, row * width + length - 1)
-        weights += [FIXED_WEIGHT, INTENT_WEIGHT, FIXED_WEIGHT]
-        weights += [1.0] * (length - each.prompt - 3)
+        weights += each.weights
         tag_places += [row * width + place for place in each.places]
         own = [{token: 1.0} for token in each.tokens[each.prompt :]]
         said = [{tag: 1.0} for tag in each.tags]
-        if lesson is not None:
-            teach(each, own, said, (lesson.shares[row], lesson.mixing, lesson.names))
+        shares = lesson and lesson.shares[row]
+        if lesson is not None and shares is not None:
+            teach(each, own, said, (shares, lesson.mixing, lesson.names))
         answers += own
         tags += said
     return Batch(
         tokens, torch.tensor([each.prompt for each in group]), torch.tensor(answer_places),
-        torch.tensor(weights), _targets(answers), torch.tensor(tag_places), _targets(tags),
+        torch.tensor(weights), _targets(answers), torch.tensor(tag_places, dtype=torch.long),
+        _targets(tags),
     )  # fmt: skip
 
 
 def _targets(wanted: Sequence[Soft]) -> Targets:
-    most = max(len(each) for each in wanted)
+    most = max((len(each) for each in wanted), default=1)
     ids = [[*each, *[0] * (most - len(each))] for each in wanted]
     shares = [[*each.values(), *[0.0] * (most - len(each))] for each in wanted]
-    return Targets(torch.tensor(ids), torch.tensor(shares))
+    return Targets(torch.tensor(ids, dtype=torch.long), torch.tensor(shares))
 
 
 def teach(
@@ -246,6 +246,8 @@ class SlotLearner:
         states = self.net(batch.tokens, batch.prompts).flatten(0, 1)
         answers = batch.answers.loss(states[batch.answer_places] @ self.net.table.T)
         answer = (answers * batch.answer_weights).sum() / batch.answer_weights.sum()
+        if not len(batch.tag_places):
+            return answer, answer * 0.0
         tags = batch.tags.loss(self.net.tag_head(states[batch.tag_places])).mean()
         return answer, tags
 

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tools.distill.slots.units import Units, tags_of
-from tools.train.home_command.encoding import encode, token_starts
+from tools.train.home_command.encoding import encode, encode_steps, token_starts
 from tools.train.home_command.labels import Example
 from tools.train.home_command.vocabulary import Vocabulary
+
+INTENT_WEIGHT, FIXED_WEIGHT = 2.0, 0.2
+"""What the intent counts in the loss, and the two tokens about it that never change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,8 @@ class Reading:
     """One example: `tokens`, of which the first `prompt` are given.
 
     `places` are those of the units' first tokens, `tags` their tags. `openings` says of every slot
-    of the answer at which token its name stands and with which unit its value begins.
+    of the answer at which token its name stands and with which unit its value begins. `weights` are
+    those of the answer's tokens in the loss.
     """
 
     tokens: tuple[int, ...]
@@ -23,6 +27,7 @@ class Reading:
     places: tuple[int, ...]
     tags: tuple[int, ...]
     openings: tuple[tuple[int, int], ...]
+    weights: tuple[float, ...]
 
 
 def read(
@@ -46,7 +51,21 @@ def read(
     ]
     begins = [units.starts.index(span.start) for span in example.spans]
     openings = tuple(zip(names, begins, strict=True))
-    return Reading(whole.tokens, whole.prompt, places, tuple(tags), openings)
+    fixed = (FIXED_WEIGHT, INTENT_WEIGHT, FIXED_WEIGHT)
+    weights = (*fixed, *[1.0] * (len(whole.tokens) - whole.prompt - len(fixed)))
+    return Reading(whole.tokens, whole.prompt, places, tuple(tags), openings, weights)
+
+
+def read_steps(example: Example, vocabulary: Vocabulary, weight: float) -> Reading | None:
+    """Return the steps to an answer as a reading of its own: which part of a sentence is what.
+
+    The sentence ends with another stop, so that the student knows which of the two is wanted.
+    """
+    steps = encode_steps(example, vocabulary)
+    if steps is None:
+        return None
+    weights = (weight,) * (len(steps.tokens) - steps.prompt)
+    return Reading(steps.tokens, steps.prompt, (), (), (), weights)
 
 
 def _holding(starts: Mapping[int, int], place: int) -> int:

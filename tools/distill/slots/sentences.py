@@ -45,4 +45,6 @@ class Sentences:
             chosen += [example] * copies.get(example.source, 0)
         chosen += self.corpus.home_sentences(self.mixture.home, chance, more_names())
         chance.shuffle(chosen)
-        return [self._augmenter.change(example, chance) for example in chosen[number % PARTS :: PARTS]]
+        return [
+            self._augmenter.change(example, chance) for example in chosen[number % PARTS :: PARTS]
+        ]

@@ -66,6 +66,16 @@ def encode(
     return Sequence(tuple(tokens), prompt) if len(tokens) <= MAX_TOKENS else None
 
 
+def encode_steps(example: Example, vocabulary: Vocabulary) -> Sequence | None:
+    """Encode a sentence and, after another stop, what its parts are: slots without the intent."""
+    whole = encode(example, vocabulary)
+    if whole is None:
+        return None
+    head = (*whole.tokens[: whole.prompt - 1], AUXILIARY_STOP)
+    # The opening, the intent and the opening of the slots stand before the parts.
+    return Sequence((*head, *whole.tokens[whole.prompt + 3 :]), whole.prompt)
+
+
 def encode_auxiliary(text: str, label: int, vocabulary: Vocabulary) -> Sequence:
     """Encode a sentence of the auxiliary task; its labels follow the vocabulary."""
     tokens = [BEGIN, *vocabulary.tokenize(text), AUXILIARY_STOP]
