@@ -2,8 +2,8 @@
 
 The words' first vectors are what the teacher says of each alone (as model2vec does it); then their
 sums learn to be as near to each other as the teacher finds whole texts (Park et al. 2019). Judged on
-texts that nothing was learned from: how often the text that the teacher holds the nearest is among
-the few that the table holds the nearest.
+texts that nothing was learned from: how often the text that the teacher holds the nearest is
+among the few that the table holds the nearest.
 """
 
 import json
@@ -115,7 +115,5 @@ def _proof(recipe: Recipe, judged: Judged, tables: dict[str, Floats]) -> Proof:
         gain(right["student"], np.ones(count, np.bool_)),
         [],
         {},
-        [
-            "Labels alone: there are none; what stands there has the teacher's vectors of words alone."
-        ],
+        ["There are no labels; in their place stand the teacher's vectors of words alone."],
     )

@@ -1,5 +1,7 @@
 """A static table learns where its teacher sees whole texts, and is judged on others."""
 
+# ruff: noqa: ANN401 - what is imported late has no types
+
 import importlib
 from typing import Any
 
@@ -41,7 +43,8 @@ def test_what_is_learned_brings_the_table_nearer_to_its_teacher(
     words = [f"word{at}" for at in range(60)]
 
     class Teacher:
-        pieces = {word: 2000 + at for at, word in enumerate(words)}
+        def __init__(self) -> None:
+            self.pieces = {word: 2000 + at for at, word in enumerate(words)}
 
     truth = chance.normal(size=(60, 12)).astype(np.float32)
     alone = truth + 1.5 * chance.normal(size=truth.shape).astype(np.float32)
