@@ -1,8 +1,8 @@
 """The run of a static table: an encoder of sentences teaches vectors of words, added up for a text.
 
 The words' first vectors are what the teacher says of each alone (as model2vec does it); then their
-sums learn to be as near to each other as the teacher finds whole texts (Park et al. 2019). Judged on
-texts that nothing was learned from: how often the text that the teacher holds the nearest is
+sums learn to be as near to each other as the teacher finds whole texts (Park et al. 2019). Judged
+on texts that nothing was learned from: how often the text that the teacher holds the nearest is
 among the few that the table holds the nearest.
 """
 
