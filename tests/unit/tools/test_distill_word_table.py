@@ -37,7 +37,9 @@ def test_what_is_learned_brings_the_table_nearer_to_its_teacher(
     flow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanings = importlib.import_module("tools.train.meanings")
-    monkeypatch.setattr(meanings, "STEPS", 60)
+    monkeypatch.setattr(meanings, "STEPS", 120)
+    monkeypatch.setattr(meanings, "RATE", 0.05)
+    monkeypatch.setattr(meanings, "OWN_RATE", 1.0)
     monkeypatch.setattr(meanings, "BATCH", 48)
     chance = np.random.default_rng(1)
     words = [f"word{at}" for at in range(60)]
