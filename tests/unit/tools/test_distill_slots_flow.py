@@ -1,0 +1,154 @@
+"""A run of a slot filler from recipe to card, with a teacher and a corpus that are tiny."""
+
+# ruff: noqa: ANN401 - torch is not imported here, and has no types
+
+import importlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.train.home_command.labels import Example, Span
+
+HOME_COMMAND = Path(__file__).resolve().parents[3] / "experts" / "home-command"
+RECIPE = f"""
+name = "tiny-command"
+task = "text.extract"
+seed = 1
+[data]
+source = "home-command"
+[teacher]
+kind = "tagger"
+path = "encoder"
+epochs = 2
+home = 0
+[student]
+kind = "slot-lm"
+start = "{HOME_COMMAND / "home-command.gguf"}"
+shared = 1
+home = 0
+other = 6
+[method]
+names = ["sequence-level", "logit-matching", "step-by-step"]
+temperature = 1.0
+mixing = 0.5
+[training]
+epochs = 2
+batch = 512
+rate = 0.0005
+[package]
+words = "tiny.words.toml"
+"""
+WORDS = """
+format = 1
+name = "tiny-command"
+release = @release@
+summary = "@architecture@"
+licence = "CC-BY-4.0"
+task = "text.extract"
+[engine]
+name = "llama"
+[input]
+type = "text"
+max_bytes = 2048
+@files@
+@figures@
+"""
+FOOD = ("milk", "bread", "rice", "soap", "cheese", "apples")
+
+
+def needed() -> None:
+    """Leave where the extra is not installed."""
+    for each in ("torch", "gguf", "yaml", "transformers", "llama_cpp"):
+        pytest.importorskip(each, reason="needs the extra distill")
+
+
+def encoder(folder: Path) -> None:
+    """Write a Hugging Face folder with an encoder of one narrow layer."""
+    tokenizers = importlib.import_module("tokenizers")
+    transformers = importlib.import_module("transformers")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{each}" for each in letters)]
+    vocabulary = {piece: at for at, piece in enumerate(pieces)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer = tokenizers.normalizers.BertNormalizer()
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+    )
+    wrapped.save_pretrained(folder)
+    config = transformers.BertConfig(
+        vocab_size=len(pieces), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=128,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(folder)
+
+
+def corpus() -> Any:
+    """A corpus of a few sentences of each source, with no templates."""
+    train = importlib.import_module("tools.train.home_command.corpus")
+    homes = importlib.import_module("tools.train.home_command.homes")
+    book = importlib.import_module("tools.train.home_command.templates").TemplateBook((), {})
+
+    def rows(foods: tuple[str, ...]) -> tuple[Example, ...]:
+        added = (
+            Example(f"add {food} to my list", "lists_createoradd",
+                    (Span(4, 4 + len(food), "item"),), "hwu64")
+            for food in foods
+        )  # fmt: skip
+        others = (Example(f"is {food} on my card", "other", (), "other") for food in foods)
+        return (*added, *others)
+
+    return train.Corpus(
+        rows(FOOD), rows(("salt",)), rows(("wine", "tea")), (), homes.Homes(book), frozenset(), 7
+    )
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed()
+    flow = importlib.import_module("tools.distill.slots.flow")
+    pressing = importlib.import_module("tools.distill.pressing")
+    assets = tmp_path / "assets"
+    encoder(assets / "encoder")
+    small = corpus()
+
+    class Read:
+        @staticmethod
+        def read(_assets: Path, seed: int) -> Any:
+            assert seed == flow.SPLIT_SEED
+            return small
+
+    monkeypatch.setattr(flow, "Corpus", Read)
+    monkeypatch.setattr(
+        flow, "measure", lambda folder, _: {
+            "bytes": float((folder / "tiny-command.gguf").stat().st_size), "run_ms_p50": 1.0,
+            "run_ms_p99": 2.0, "ram_bytes": 1e6, "joules": "none", "self_tests": 0.0,
+        }
+    )  # fmt: skip
+    recipe = tmp_path / "tiny-command.toml"
+    recipe.write_text(RECIPE)
+    (tmp_path / "tiny.words.toml").write_text(WORDS)
+    place = pressing.Place(recipe, assets, tmp_path / "run", tmp_path / "cache")
+    proof = pressing.press(place)
+    assert proof.student.count == len(small.test)
+    assert {each.name for each in proof.slices} == {flow.GROUPS["hwu64"], flow.GROUPS["other"]}
+    assert proof.student.figures["valid JSON"] == 1.0
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["verdict"] in (tmp_path / "run" / "package" / "README.md").read_text()
+    manifest = tomllib.loads((tmp_path / "run" / "package" / "expert.toml").read_text())
+    assert {each["path"] for each in manifest["files"]} == {"tiny-command.gguf", "grammar.gbnf"}
+    model = (tmp_path / "run" / "package" / "tiny-command.gguf").read_bytes()
+    again = pressing.press(place)
+    assert again.plain() == proof.plain()
+    assert (tmp_path / "run" / "package" / "tiny-command.gguf").read_bytes() == model
