@@ -71,7 +71,7 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
 
     It begins with the weights and the tokenizer of `start`, a GGUF file; `new_layers` are put in
     before the named ones. The first `shared` epochs are of labels alone, for both students. An
-    epoch is half of HWU64 and SNIPS so many times, and of so many sentences of other kinds.
+    epoch is a quarter of HWU64 and SNIPS so many times, and of so many sentences of other kinds.
     """
 
     start: str
