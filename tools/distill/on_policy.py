@@ -62,7 +62,8 @@ def refine(
                 losses.append(float(logs["loss"]))
 
     settings = GKDConfig(
-        output_dir=str(Path(tempfile.gettempdir()) / "on-policy"), max_steps=how.steps, seed=seed, learning_rate=how.rate,
+        output_dir=str(Path(tempfile.gettempdir()) / "on-policy"),
+        max_steps=how.steps, seed=seed, learning_rate=how.rate,
         per_device_train_batch_size=how.batch, lmbda=how.on_policy, beta=how.beta,
         temperature=how.temperature, max_new_tokens=how.longest, use_cpu=True, bf16=False,
         logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, max_length=None,
