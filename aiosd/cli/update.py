@@ -8,6 +8,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from aiosd.cli.failure import Exit, UsageError
 from aiosd.cli.look import rows_of, word
 from aiosd.cli.render import Paper, span
@@ -168,6 +170,7 @@ def _facts(row: Rollout) -> Facts:
         "seconds_left": _left(row.deadline),
         "attempts": row.attempts,
         "old_release": row.old_release,
+        "cost": to_builtins(row.cost),
         "manifest_sha256": row.sha256,
     }
 

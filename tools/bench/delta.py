@@ -20,7 +20,7 @@ import numpy as np
 from aiosd.domain.release import ChunkIndex
 from aiosd.policy.rollout.delta import plan, whole
 from aiosd.protocol.release_json import NAME, decode_release
-from aiosd.store.assembly import copy_chunks
+from aiosd.store.assembly import Copied, copy_chunks
 from aiosd.store.layout import Layout
 from aiosd.store.releases import Releases
 from tools.expert.pack import Terms, pack
@@ -190,8 +190,11 @@ def _fetch(
     found = plan(indexes, index) if index else whole(size)
     part = board.blobs.part(sha256)
     with part.open("w+b", buffering=0) as target, there.open("rb") as server:
-        missing = copy_chunks(board.blobs, found.copies, index, target.fileno()) if index else []
-        for each in [*found.ranges, *missing]:
+        copied = Copied()
+        if index:
+            target.truncate(size)
+            copied = copy_chunks(board.blobs, found.copies, index, target.fileno())
+        for each in [*found.ranges, *copied.missing]:
             for at in range(each.offset, each.offset + each.size, PIECE):
                 length = min(PIECE, each.offset + each.size - at)
                 os.pwrite(target.fileno(), os.pread(server.fileno(), length, at), at)
