@@ -74,7 +74,7 @@ def _cuts(options: argparse.Namespace, tally: Tally, end: float) -> None:
         print(f"no power cuts: {error}")
         return
     with disk:
-        _strike(Blows(disk.root / "board", tally, options.seed, disk), options.cuts, tally, end)
+        _strike(Blows(disk.root, tally, options.seed, disk), options.cuts, tally, end)
 
 
 def _strike(blows: Blows, count: int, tally: Tally, end: float) -> None:
