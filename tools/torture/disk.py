@@ -30,8 +30,12 @@ class NoDiskError(Exception):
 class Disk:
     """One file system, mounted; a context that takes everything away again."""
 
-    def __init__(self, kind: str = "ext4") -> None:
+    def __init__(
+        self, kind: str = "ext4", size_bytes: int = 0, on_disk: Path | None = None
+    ) -> None:
         """Make and mount one of that kind: ext4, xfs, or btrfs, which cannot lose its power.
+
+        Its image is in memory, or in a folder that is on a disk.
 
         Raises:
             NoDiskError: it cannot be made here.
@@ -43,10 +47,11 @@ class Disk:
             if shutil.which(tool) is None:
                 raise NoDiskError(f"power cuts need {tool}")
         memory = Path("/dev/shm")  # noqa: S108 - that is what it is for
-        self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        place = on_disk or (memory if memory.is_dir() else None)
+        self._folder = Path(tempfile.mkdtemp(prefix="disk-", dir=place))
         image = self._folder / "disk.img"
         with image.open("wb") as file:
-            file.truncate(SIZE_BYTES[kind])
+            file.truncate(size_bytes or SIZE_BYTES[kind])
         self.root = self._folder / "mounted"
         self.root.mkdir()
         self._device = ""
@@ -103,6 +108,11 @@ class Disk:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(self.root))
         self.mount()
+
+    def written(self) -> int:
+        """Return how many bytes the device has been given to write since it was made."""
+        status = Path("/sys/class/block", Path(self._device).name, "stat").read_text("ascii")
+        return int(status.split()[6]) * 512  # of the kernel's fixed sectors
 
     def close(self) -> None:
         """Unmount, give the loop device back and delete the image."""
