@@ -163,7 +163,9 @@ class Digests:
         stamps = {path: stamp for path, stamp in self._stamps.items() if Path(path).exists()}
         data = msgspec.json.encode(_Book(version=self.VERSION, stamps=stamps))
         try:
-            replace_file(self._book, data)
+            # Not waited for: the daemon does this between requests, and a book that a power cut
+            # tears costs hashing the models once more.
+            replace_file(self._book, data, durable=False)
         except OSError as error:
             if not self._warned:
                 self._warned = True
