@@ -20,7 +20,7 @@ class Outcome:
 
     `result` is `staged`, `offered` (by a check), `current` (nothing newer for this board),
     `unknown` (nobody offers it), `waiting` (the same may work later) or `failed`. Of an offer
-    `fetched_bytes` are what is missing at most; bytes are of blobs, as in `Cost`.
+    `fetched_bytes` are what would come; bytes are of blobs, as in `Cost`.
     """
 
     name: str

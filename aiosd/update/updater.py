@@ -4,7 +4,7 @@ Every step is in the ledger before the next one begins, so that a run that was k
 that lost its power, goes on where it was. Nothing here touches the release that is active.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -176,10 +176,10 @@ class Updater:
         chosen, passed = self._choose(name, session)
         if chosen is None:
             return self._current(name, passed)
-        missing = sum(self._missing(chosen.release).values())
-        return Outcome(
-            name, "offered", chosen.release.release, fetched_bytes=missing, passed=passed
-        )
+        missing = self._missing(chosen.release)
+        indexes = self._parts.releases.indexes() if missing else {}
+        need = self._network_bytes(chosen.release, missing, indexes)
+        return Outcome(name, "offered", chosen.release.release, fetched_bytes=need, passed=passed)
 
     def _current(self, name: str, passed: tuple[Passed, ...]) -> Outcome:
         active = self._parts.active(name)
@@ -267,7 +267,7 @@ class Updater:
             return
         errand.indexes = parts.releases.indexes() if missing else {}
         check_room(parts.blobs.root, sum(missing.values()), self._update.size("reserve"))
-        need = sum(self._network_bytes(errand, sha256, size) for sha256, size in missing.items())
+        need = self._network_bytes(errand.release, missing, errand.indexes)
         check_leave(self._update, parts.circumstances(), count=need, anyway=self._anyway)
         self._advance(errand, Fetch())
         total = errand.release.size_bytes
@@ -338,11 +338,20 @@ class Updater:
                     return
         download.fetch(wanted)
 
-    def _network_bytes(self, errand: _Errand, sha256: str, size: int) -> int:
-        """Return how much of a blob must come over the network."""
-        index = _index_of(errand.release, sha256)
+    def _network_bytes(
+        self, release: Release, missing: Mapping[str, int], indexes: Mapping[str, ChunkIndex]
+    ) -> int:
+        """Return how much of the blobs that are missing must come over the network."""
+        return sum(
+            self._blob_bytes(sha256, size, _index_of(release, sha256), indexes)
+            for sha256, size in missing.items()
+        )
+
+    def _blob_bytes(
+        self, sha256: str, size: int, index: ChunkIndex | None, indexes: Mapping[str, ChunkIndex]
+    ) -> int:
         if index is not None:
-            plan = plan_delta(errand.indexes, index)
+            plan = plan_delta(indexes, index)
             if worth_it(plan, index):
                 return plan.fetch_bytes
         return max(0, size - self._parts.ledger.progress(sha256).bytes)

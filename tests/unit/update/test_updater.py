@@ -373,6 +373,8 @@ def test_a_delta_costs_the_network_little_and_says_what_was_written_and_shared(
         return True
 
     monkeypatch.setattr(assembly, "share", share)
+    with board.updater() as checking:
+        assert [each.fetched_bytes for each in checking.check(["one"])] == [16_384]
     found = board.one()
     assert (found.result, found.fetched_bytes) == ("staged", 16_384)
     assert found.written_bytes + found.shared_bytes == len(new)
