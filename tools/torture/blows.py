@@ -61,7 +61,9 @@ class Blows:
     @property
     def kind(self) -> str:
         """What the blows are."""
-        return "kill" if self._disk is None else "cut"
+        if self._disk is None:
+            return "kill"
+        return "cut" if self._disk.kind == "ext4" else f"{self._disk.kind} cut"
 
     def run(self, count: int, until: Callable[[], bool] = lambda: False) -> None:
         """Strike until so many blows have been counted in all, or it is time to stop."""

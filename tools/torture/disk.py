@@ -42,7 +42,7 @@ class Disk:
         """
         if os.geteuid() != 0:
             raise NoDiskError("power cuts need root: a loop device and a mount")
-        self._kind = kind
+        self.kind = kind
         for tool in (f"mkfs.{kind}", "losetup"):
             if shutil.which(tool) is None:
                 raise NoDiskError(f"power cuts need {tool}")
@@ -80,7 +80,7 @@ class Disk:
             OSError: it cannot be mounted.
         """
         result = _libc.mount(
-            self._device.encode(), os.fsencode(self.root), self._kind.encode(), 0, b""
+            self._device.encode(), os.fsencode(self.root), self.kind.encode(), 0, b""
         )
         if result != 0:
             number = ctypes.get_errno()
