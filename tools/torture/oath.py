@@ -6,10 +6,12 @@ Nothing is written, so that whoever recovers next finds what the blow left, SQLi
 
 import hashlib
 import os
+import shutil
 import sqlite3
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -224,12 +226,25 @@ def _parsed(data: bytes) -> Manifest:
 def _opened(board: Board) -> Iterator[sqlite3.Connection]:
     """Open the ledger to read it alone, which folds no log into the file; an empty one if new.
 
+    One that must be written before it can be read, because making it was cut off, is read in a
+    copy.
+
     Raises:
         sqlite3.Error: it cannot be opened.
     """
     path = board.layout.ledger
     where = f"{path.as_uri()}?mode=ro" if path.exists() else ":memory:"
-    with closing(sqlite3.connect(where, uri=True)) as database:
+    with ExitStack() as stack:
+        database = stack.enter_context(closing(sqlite3.connect(where, uri=True)))
+        try:
+            database.execute("PRAGMA user_version")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_READONLY"):
+                raise
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for each in path.parent.glob(f"{path.name}*"):
+                shutil.copy2(each, folder)
+            database = stack.enter_context(closing(sqlite3.connect(folder / path.name)))
         yield database
 
 
