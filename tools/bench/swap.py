@@ -2,8 +2,10 @@
 
 `python -m tools.bench.swap`: real daemon, real workers, a bundled expert asked 200 times a second
 on a fixed schedule. After a steady time a new release of it comes (the same model under another
-number, staged as the updater stages), is probed, answers its canary and is swapped in. Then it is
-done once more under a RAM cap that has no room for two.
+number, staged as the updater stages), is probed, answers its canary and is swapped in.
+
+`--stalls` also says what kept the daemon's loop for over a millisecond. Where RAM has no room for
+two, one leaves for the other and requests wait: `--expert home-command --rate 20 --cap "60 MiB"`.
 """
 
 import argparse
