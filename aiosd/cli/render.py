@@ -47,6 +47,17 @@ def size(value: object) -> str:
     return f"{number:.0f} {name}" if number >= 100 else f"{number:.1f} {name}"  # noqa: PLR2004 -- three digits
 
 
+def cost_words(cost: object) -> str:
+    """Return what bringing a release cost; nothing where it cost nothing or is not known."""
+    if not isinstance(cost, Mapping):
+        return ""
+    fetched, written, shared = (cost.get(key) or 0 for key in ("fetched", "written", "shared"))
+    words = [f"{size(fetched)} fetched"] if fetched else []
+    words += [f"{size(written)} written"] if written != fetched else []
+    words += [f"{size(shared)} shared with older files"] if shared else []
+    return ", ".join(words)
+
+
 def span(value: object) -> str:
     """Return seconds as the one or two largest units, or a dash."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):

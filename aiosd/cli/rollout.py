@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from aiosd.cli.failure import Exit
 from aiosd.cli.look import rows_of, word
-from aiosd.cli.render import Paper
+from aiosd.cli.render import Paper, cost_words
 from aiosd.client import Client
 
 
@@ -87,6 +87,8 @@ def _why(row: Mapping[str, object]) -> str:
     """Return the reason, or what was found that is worth a word."""
     if row.get("reason"):
         return word(row, "reason")
+    if row.get("state") == "verified":
+        return cost_words(row.get("cost"))
     report, canary = row.get("report"), row.get("canary")
     if row.get("state") == "probed" and isinstance(report, Mapping):
         return f"{word(report, 'passed')} of {word(report, 'cases')} self-tests passed"

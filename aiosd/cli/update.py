@@ -8,9 +8,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from aiosd.cli.failure import Exit, UsageError
 from aiosd.cli.look import rows_of, word
-from aiosd.cli.render import Paper, span
+from aiosd.cli.render import Paper, cost_words, span
 from aiosd.client import Client
 from aiosd.domain.errors import ConfigError
 from aiosd.domain.rollout import Rollout, State
@@ -119,8 +121,8 @@ def _status(own: Own, names: list[str], client: Client, paper: Paper) -> Exit:
         right="REL,TRIES",
     )
     for each in facts:
-        if each["reason"]:
-            paper.line(f"{each['expert']} {each['release']}: {each['reason']}")
+        for words in filter(None, (each["reason"], cost_words(each.get("cost")))):
+            paper.line(f"{each['expert']} {each['release']}: {words}")
     return Exit.OK
 
 
@@ -168,6 +170,7 @@ def _facts(row: Rollout) -> Facts:
         "seconds_left": _left(row.deadline),
         "attempts": row.attempts,
         "old_release": row.old_release,
+        "cost": to_builtins(row.cost),
         "manifest_sha256": row.sha256,
     }
 

@@ -20,6 +20,7 @@ from aiosd.store.layout import Layout
 # sysexits(3): a configuration error, which restarting cannot mend; and "try again later".
 EX_CONFIG = 78
 EX_TEMPFAIL = 75
+SWITCH_SECONDS = 0.0005
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(options: Options) -> int:
     """Run the daemon until it is told to stop."""
     _raise_open_files()
+    # A thread that reads headers or JSON would keep the loop from the interpreter for 5 ms each
+    # time, and a request needs it several times.
+    sys.setswitchinterval(SWITCH_SECONDS)
     await Daemon(asyncio.get_running_loop(), options, environment_variables()).run()
     return 0
 

@@ -42,6 +42,9 @@ SIGN = "@"
 PLANNED = {"llama"}
 
 
+Needs = Mapping[str, RamNeed]
+
+
 @dataclass(frozen=True)
 class LoadRules:
     """What the settings and the board say about loading.
@@ -117,20 +120,31 @@ class Inventory:
         self._note_checks()
         return _change(before, usable)
 
-    def try_out(self, alias: str, installed: Installed) -> None:
-        """Take a release in beside the one that serves, as an expert of its own.
+    def reckon(self, installed: Installed) -> Needs:
+        """Return what a release will need, and who is an adapter on it, by name.
 
-        It is no part of the catalogue: it answers whoever names `alias`, and nothing is routed to
-        it.
+        Reading headers takes long, and touches nothing that changes: any thread may do it.
 
         Raises:
             PackageError: it cannot run on this machine, or its model file is malformed.
         """
+        name = installed.manifest.name
+        experts = {**self.catalogue.experts, name: installed}
+        found = {name: self._examine(installed, _base_of(installed, experts), {})}
+        for other in experts.values():
+            if other.manifest.engine.base == name:
+                found[other.manifest.name] = self._examine(other, installed, {})
+        return found
+
+    def try_out(self, alias: str, installed: Installed, needs: Needs) -> None:
+        """Take a release in beside the one that serves, as an expert of its own.
+
+        It is no part of the catalogue: it answers whoever names `alias`, and nothing is routed to
+        it. `needs` is what `reckon` said of it.
+        """
         apart = msgspec.structs.replace(installed.manifest, name=alias)
-        trial = Installed(apart, installed.folder)
-        base = _base_of(trial, self.catalogue.experts)
-        self._needs[alias] = self._examine(trial, base, {})
-        self.trials[alias] = trial
+        self._needs[alias] = needs[installed.manifest.name]
+        self.trials[alias] = Installed(apart, installed.folder)
         self._name()
 
     def end_trial(self, alias: str) -> None:
@@ -146,19 +160,14 @@ class Inventory:
         if self.trials:
             self.named = {**self.routes, **{each: _route(t) for each, t in self.trials.items()}}
 
-    def replace(self, installed: Installed) -> Change:
+    def replace(self, installed: Installed, needs: Needs) -> Change:
         """Put one release in the place of another, without a look at any other package.
 
-        Raises:
-            PackageError: it cannot run on this machine, or its model file is malformed.
+        `needs` is what `reckon` said of it.
         """
         name, before = installed.manifest.name, self.catalogue.experts
         experts = {**before, name: installed}
-        base = _base_of(installed, experts)
-        self._needs[name] = self._examine(installed, base, before)
-        for other in experts.values():
-            if other.manifest.engine.base == name:
-                self._needs[other.manifest.name] = self._examine(other, installed, {})
+        self._needs |= needs
         self._unfit.pop(name, None)
         catalogue = self.catalogue
         self.catalogue = Catalogue(experts, catalogue.refused, catalogue.hidden)

@@ -163,7 +163,8 @@ class Daemon:
         layout = self._settings.layout()
         self._broker.routing.open(layout.success)
         self._cascade = Cascade(self._loop, self._broker, self._inventory)
-        self._fitting = Fitting(self._loop, environment, Heads(layout.heads), self._on_head)
+        self._heads = Heads(layout.heads)
+        self._fitting = Fitting(self._loop, environment, self._heads, self._on_head)
         self._stock = Stock(
             self._loop, self._broker, self._inventory, self._telemetry, self._fitting
         )
@@ -279,7 +280,7 @@ class Daemon:
 
             layout = self._settings.layout()
             board = Board(
-                Heads(layout.heads),
+                self._heads,
                 self._environment,
                 lambda: self._power.cap_watts,
                 self._telemetry.predict,

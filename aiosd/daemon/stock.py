@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.fitting import Fitting
-from aiosd.daemon.inventory import Change, Inventory, LoadRules
+from aiosd.daemon.inventory import Change, Inventory, LoadRules, Needs
 from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.daemon.settings import Settings
 from aiosd.policy.serving.effects import Effect
@@ -58,13 +58,9 @@ class Stock:
         broker.perform(effects)
         return change
 
-    def renew(self, installed: Installed) -> None:
-        """Put one release in the place of another, without a look at any other package.
-
-        Raises:
-            PackageError: it cannot run on this machine.
-        """
-        self._broker.perform(self._learn(self._inventory.replace(installed)))
+    def renew(self, installed: Installed, needs: Needs) -> None:
+        """Put one release in the place of another, without a look at any other package."""
+        self._broker.perform(self._learn(self._inventory.replace(installed, needs)))
 
     def _learn(self, change: Change) -> list[Effect]:
         """Tell the others what changed; return what follows from it."""

@@ -62,6 +62,35 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     collisions: tuple[str, ...] = ()
 
 
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What bringing a release cost, in bytes of its blobs.
+
+    `fetched` came over the network. `written` went to the disk: what was fetched, and what was
+    copied from blobs that were here. `shared` is what the file system let both have (reflinks of
+    btrfs and xfs): neither fetched nor written.
+    """
+
+    fetched: Bytes = 0
+    written: Bytes = 0
+    shared: Bytes = 0
+
+    def plus(self, other: "Cost") -> "Cost":
+        """Return both together."""
+        return Cost(
+            fetched=self.fetched + other.fetched,
+            written=self.written + other.written,
+            shared=self.shared + other.shared,
+        )
+
+    def less(self, other: "Cost") -> "Cost":
+        """Return what came on top of `other`."""
+        return Cost(
+            fetched=self.fetched - other.fetched,
+            written=self.written - other.written,
+            shared=self.shared - other.shared,
+        )
+
+
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """One release of one expert on its way, as the ledger keeps it.
 
@@ -71,6 +100,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     one does, 0 if nothing did. `back` is the state that `held` returns to. `trial` says that a
     crash of the daemon counts against it, `crashes` how many there were, `paused` that the daemon
     ended as it should. `hold_seconds` is how long a request was kept waiting by the swap, at most.
+    `cost` is what bringing it took so far.
     """
 
     name: Annotated[str, Meta(max_length=64)]
@@ -91,6 +121,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     crashes: Count = 0
     paused: bool = False
     hold_seconds: Seconds = 0.0
+    cost: Cost = Cost()
 
     @property
     def ended(self) -> bool:

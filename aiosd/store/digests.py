@@ -1,8 +1,6 @@
 """Whether a file holds the bytes its manifest declares, hashed once for as long as it is unchanged.
 
-A file is taken as unchanged while its path, inode, size, mtime and ctime are: ctime cannot be set
-back by a program, so a write is always seen. A file changed less than a moment ago is hashed but
-not remembered, because two writes within one tick of the file system's clock look alike.
+A file changed less than a moment ago is hashed but not remembered (`file_state.py`).
 """
 
 import contextlib
@@ -18,31 +16,16 @@ import msgspec
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import PackageFile
 from aiosd.store.durable import replace_file
+from aiosd.store.file_state import SETTLED_NS, FileState, fields_of
 from aiosd.store.packages import Installed, check_file
 
 log = logging.getLogger(__name__)
 
-# Ten ticks of the slowest usual kernel clock (100 Hz), which stamps files.
-SETTLED_NS = 100_000_000
 
+class Stamp(FileState, frozen=True, array_like=True):
+    """A state of a file, and the digest it had then."""
 
-class Stamp(msgspec.Struct, frozen=True, array_like=True):
-    """What tells one state of a file from another, and the digest it had then."""
-
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
     sha256: str
-
-    def fits(self, status: os.stat_result) -> bool:
-        """Tell whether a file of that status is unchanged since this stamp."""
-        return (self.inode, self.size, self.mtime_ns, self.ctime_ns) == (
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
 
 
 class _Book(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +146,9 @@ class Digests:
         stamps = {path: stamp for path, stamp in self._stamps.items() if Path(path).exists()}
         data = msgspec.json.encode(_Book(version=self.VERSION, stamps=stamps))
         try:
-            replace_file(self._book, data)
+            # Not waited for: the daemon does this between requests, and a book that a power cut
+            # tears costs hashing the models once more.
+            replace_file(self._book, data, durable=False)
         except OSError as error:
             if not self._warned:
                 self._warned = True
@@ -176,7 +161,7 @@ class Digests:
 
 def _stamp(status: os.stat_result, sha256: str) -> Stamp:
     """Return the stamp of a file of that status and digest."""
-    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, sha256)
+    return Stamp(*fields_of(status), sha256)
 
 
 def _read(book: Path) -> dict[str, Stamp]:

@@ -67,8 +67,11 @@ def replace_link(path: Path, target: str) -> None:
     sync_folder(path.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write `data` to `path` so that a reader, or a power cut, sees the old content or the new.
+
+    What is not to be `durable` is not waited for, and a power cut may tear it: for caches whose
+    reader finds that out.
 
     Raises:
         OSError: the folder is read-only or full, or the disk reports an error; `path` is as before.
@@ -81,8 +84,9 @@ def replace_file(path: Path, data: bytes) -> None:
             reach("file.write")
             file.write(data)
             file.flush()
-            reach("file.sync")
-            os.fsync(file.fileno())
+            if durable:
+                reach("file.sync")
+                os.fsync(file.fileno())
         reach("file.rename")
         draft.replace(path)
     except OSError:
@@ -90,4 +94,5 @@ def replace_file(path: Path, data: bytes) -> None:
             draft.unlink()
         raise
     reach("file.renamed")
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)

@@ -55,11 +55,14 @@ class Footprints:
             del self._kept[next(iter(self._kept))]
 
     def write(self) -> None:
-        """Write the book so that a power cut leaves the old one or the new one."""
+        """Write the book, without waiting for the disk: it is written between requests.
+
+        What a power cut tears is ignored by the next reader, and measured again.
+        """
         lines = [_Line(under=under, found=found) for under, found in self._kept.items()]
         data = msgspec.json.encode(_Book(version=VERSION, footprints=lines))
         try:
-            replace_file(self._book, data)
+            replace_file(self._book, data, durable=False)
         except OSError as error:
             if not self._warned:
                 self._warned = True

@@ -40,12 +40,16 @@ class Heads:
     def __init__(self, folder: Path) -> None:
         """Look into `folder`, which need not exist yet."""
         self.folder = folder
+        self._ahead: tuple[str, Head | None] = ("", None)
 
     def read(self, key: str) -> Head | None:
         """Return the head of that key, or None where there is none that can be read.
 
         The file stays open: of megabytes of words only those that are said are read.
         """
+        (ready, head), self._ahead = self._ahead, ("", None)
+        if head is not None and ready == key:
+            return head
         try:
             return decode_head(Opened(self._path(key)))
         except FileNotFoundError:
@@ -53,6 +57,10 @@ class Heads:
         except (OSError, HeadError) as error:
             log.warning("%s: %s; it is made anew", self._path(key), error)
             return None
+
+    def read_ahead(self, key: str) -> None:
+        """Have the head of that key ready for who reads it next: laying it out takes long."""
+        self._ahead = key, self.read(key)
 
     def facts(self, key: str) -> HeadFacts | None:
         """Return the header of the head of that key, or None."""

@@ -1,8 +1,8 @@
 """Manifests as they were read before, so that thousands of packages need not be parsed each time.
 
-A manifest is taken as unchanged while its inode, size, mtime and ctime are (as `digests.py` takes
-a model). The book is a cache of one release of aiosd: the files that hold the rules are part of its
-key, so that another release reads every manifest anew.
+A manifest is taken as unchanged as a model is (`file_state.py`). The book is a cache of one release
+of aiosd: the files that hold the rules are part of its key, so that another release reads every
+manifest anew.
 """
 
 import logging
@@ -16,7 +16,7 @@ import msgspec
 from aiosd.domain import manifest as manifest_module
 from aiosd.domain.manifest import Manifest
 from aiosd.store import packages as packages_module
-from aiosd.store.digests import SETTLED_NS
+from aiosd.store.file_state import SETTLED_NS, FileState, fields_of
 from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import read_manifest
 
@@ -26,23 +26,10 @@ log = logging.getLogger(__name__)
 FEWEST = 64
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """A manifest and the file that it was read from."""
+class Kept(FileState, frozen=True, array_like=True):
+    """A state of the file that a manifest was read from, and the manifest."""
 
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
     manifest: Manifest
-
-    def fits(self, status: os.stat_result) -> bool:
-        """Tell whether the file is unchanged."""
-        return (self.inode, self.size, self.mtime_ns, self.ctime_ns) == (
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
 
 
 class _Book(msgspec.Struct, frozen=True):
@@ -83,9 +70,7 @@ class Manifests:
             return kept.manifest
         manifest = read_manifest(folder)
         if self._now_ns() - status.st_ctime_ns >= SETTLED_NS:
-            self._seen[name] = Kept(
-                status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, manifest
-            )
+            self._seen[name] = Kept(*fields_of(status), manifest)
             self._news = True
         return manifest
 

@@ -107,7 +107,7 @@ def _sentence(outcome: Outcome) -> str:
     bytes_ = size(outcome.fetched_bytes)
     match outcome.result:
         case "staged":
-            reason = f" ({outcome.reason})" if outcome.reason else f", {bytes_} fetched"
+            reason = f" ({outcome.reason})" if outcome.reason else f", {_cost(outcome)}"
             return f"{name}: release {number} is staged{reason}"
         case "offered":
             return f"{name}: release {number} is on offer, {bytes_} to fetch"
@@ -118,6 +118,16 @@ def _sentence(outcome: Outcome) -> str:
         case _:
             fault = f"{outcome.fault}: " if outcome.fault else ""
             return f"{name}: {outcome.result}: {fault}{outcome.reason}"
+
+
+def _cost(outcome: Outcome) -> str:
+    """Say what a release cost, as far as that is not the same twice."""
+    words = [f"{size(outcome.fetched_bytes)} fetched"]
+    if outcome.written_bytes != outcome.fetched_bytes:
+        words.append(f"{size(outcome.written_bytes)} written")
+    if outcome.shared_bytes:
+        words.append(f"{size(outcome.shared_bytes)} shared with what was here")
+    return ", ".join(words)
 
 
 def _complain(text: str) -> None:

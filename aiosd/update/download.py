@@ -8,7 +8,7 @@ that was signed for, and at no other time.
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from aiosd.domain.update import Fault, UpdateError
 from aiosd.net.blob import Body, Origin, Part
 from aiosd.policy.rollout.delta import Range
 from aiosd.policy.rollout.download_pace import DownloadPace, PaceRules
+from aiosd.store.assembly import Copied
 from aiosd.store.blobs import Blobs
 from aiosd.store.failpoint import reach
 from aiosd.store.ledger import LedgerError, Progress
@@ -62,7 +63,10 @@ class Wanted:
 
 
 class Download:
-    """Fetches blobs from one origin. `came` hears of bytes from the network, and may raise."""
+    """Fetches blobs from one origin. `came` hears of bytes from the network, and may raise.
+
+    `written` and `shared` count bytes of blobs that this one has written, or had other blobs share.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Download:
         self._rules = rules
         self._clockwork = clockwork
         self._came = came
+        self.written = self.shared = 0
         self._pace = DownloadPace(rules, clockwork.now())
 
     def fetch(self, wanted: Wanted) -> None:
@@ -105,12 +110,12 @@ class Download:
     def fill(
         self,
         wanted: Wanted,
-        fill_in: Callable[[int], Sequence[Range]],
+        fill_in: Callable[[int], Copied],
     ) -> None:
         """Fetch what is missing of a blob that others here have most of, and adopt it.
 
-        `fill_in` is given the open part, of full size, writes what is here already, and returns
-        what is to be fetched.
+        `fill_in` is given the open part, of full size, brings in what is here already, and says
+        what is still missing.
 
         Raises:
             UpdateError: as `fetch`.
@@ -119,9 +124,11 @@ class Download:
             self._memory.set_progress(wanted.sha256, None)  # it will have holes
             reach("fetch.allocate")
             os.ftruncate(handle, wanted.size)
-            missing = fill_in(handle)
+            copied = fill_in(handle)
+            self.written += copied.written
+            self.shared += copied.shared
             self._restart()
-            for part in missing:
+            for part in copied.missing:
                 self._range(wanted, handle, part)
             reach("fetch.filled")
             actual = _digest(handle, wanted.size).hexdigest()
@@ -166,6 +173,7 @@ class Download:
                 if not skip and skipped.digest() != stream.digest.digest():
                     raise UpdateError(Fault.CHANGED, f"{wanted.address}: it begins otherwise now")
             stream.write(piece)
+            self.written += len(piece)
             if stream.unsaved >= SYNC_BYTES:
                 self._save(wanted, stream)
 
@@ -182,6 +190,7 @@ class Download:
                 while piece := body.read():
                     self._pass(len(piece))
                     _write_at(handle, piece, at)
+                    self.written += len(piece)
                     at += len(piece)
             except UpdateError as error:
                 self._origin.close()

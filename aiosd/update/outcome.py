@@ -19,7 +19,8 @@ class Outcome:
     """How it went for one expert.
 
     `result` is `staged`, `offered` (by a check), `current` (nothing newer for this board),
-    `unknown` (nobody offers it), `waiting` (the same may work later) or `failed`.
+    `unknown` (nobody offers it), `waiting` (the same may work later) or `failed`. Of an offer
+    `fetched_bytes` are what would come; bytes are of blobs, as in `Cost`.
     """
 
     name: str
@@ -28,4 +29,6 @@ class Outcome:
     fault: Fault | None = None
     reason: str = ""
     fetched_bytes: int = 0
+    written_bytes: int = 0
+    shared_bytes: int = 0
     passed: tuple[Passed, ...] = ()

@@ -1,12 +1,12 @@
-"""A blob put together: chunks that blobs here hold are copied, the rest is to be fetched."""
+"""A blob put together: chunks that blobs here hold are shared or copied, the rest is fetched."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from aiosd.domain.release import HASH_BYTES, ChunkIndex
 from aiosd.policy.rollout.delta import Copy, Plan, Range
-from aiosd.store.assembly import copy_chunks
+from aiosd.store.assembly import Copied, copy_chunks
 from aiosd.store.blobs import Blobs
 
 # Where more than this must come anyway, one request for the whole is better than many.
@@ -18,18 +18,19 @@ def worth_it(plan: Plan, index: ChunkIndex) -> bool:
     return plan.fetch_bytes < WORTH * sum(index.spans)
 
 
-def filling(blobs: Blobs, plan: Plan, index: ChunkIndex) -> Callable[[int], Sequence[Range]]:
+def filling(blobs: Blobs, plan: Plan, index: ChunkIndex) -> Callable[[int], Copied]:
     """Return what fills an open part by a plan, and tells what is still to be fetched.
 
     What an earlier run brought is known by its chunks' hashes, and neither copied nor fetched.
     """
 
-    def fill_in(handle: int) -> Sequence[Range]:
+    def fill_in(handle: int) -> Copied:
         here = _present(handle, index)
         copies = [each for copy in plan.copies for each in _copies_left(copy, here)]
-        missing = copy_chunks(blobs, copies, index, handle)
+        copied = copy_chunks(blobs, copies, index, handle)
         ranges = [each for part in plan.ranges for each in _left(part, here)]
-        return sorted((*ranges, *missing), key=lambda part: part.offset)
+        copied.missing = sorted((*ranges, *copied.missing), key=lambda part: part.offset)
+        return copied
 
     return fill_in
 

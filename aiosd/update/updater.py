@@ -4,14 +4,14 @@ Every step is in the ledger before the next one begins, so that a run that was k
 that lost its power, goes on where it was. Nothing here touches the release that is active.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.release import ChunkIndex, Release
-from aiosd.domain.rollout import Rollout, State
+from aiosd.domain.rollout import Cost, Rollout, State
 from aiosd.domain.update import Fault, Update, UpdateError
 from aiosd.models.check import check_file
 from aiosd.net.blob import Origin
@@ -94,11 +94,21 @@ class _Errand:
     row: Rollout
     fetched: int = 0
     unlooked: int = 0
+    download: Download | None = None
+    told: Cost = field(default_factory=Cost)
     indexes: dict[str, ChunkIndex] = field(default_factory=dict)
 
     @property
     def release(self) -> Release:
         return self.chosen.release
+
+    @property
+    def cost(self) -> Cost:
+        """What this run spent on it."""
+        if self.download is None:
+            return Cost()
+        written, shared = self.download.written, self.download.shared
+        return Cost(fetched=self.fetched, written=written, shared=shared)
 
 
 class Updater:
@@ -166,10 +176,10 @@ class Updater:
         chosen, passed = self._choose(name, session)
         if chosen is None:
             return self._current(name, passed)
-        missing = sum(self._missing(chosen.release).values())
-        return Outcome(
-            name, "offered", chosen.release.release, fetched_bytes=missing, passed=passed
-        )
+        missing = self._missing(chosen.release)
+        indexes = self._parts.releases.indexes() if missing else {}
+        need = self._network_bytes(chosen.release, missing, indexes)
+        return Outcome(name, "offered", chosen.release.release, fetched_bytes=need, passed=passed)
 
     def _current(self, name: str, passed: tuple[Passed, ...]) -> Outcome:
         active = self._parts.active(name)
@@ -198,7 +208,15 @@ class Updater:
             self._parts.show.end()
             self._failed(errand, error)
             raise UpdateError(error.fault, f"release {number}: {error.message}") from error
-        return Outcome(name, "staged", number, fetched_bytes=errand.fetched, passed=passed)
+        return Outcome(
+            name,
+            "staged",
+            number,
+            fetched_bytes=errand.fetched,
+            written_bytes=errand.cost.written,
+            shared_bytes=errand.cost.shared,
+            passed=passed,
+        )
 
     def _row(self, chosen: Chosen) -> Rollout:
         """Return the ledger's row of a release, a new one if it comes for the first time.
@@ -225,6 +243,12 @@ class Updater:
         errand.row, _ = rollout.advance(errand.row, event, self._parts.wall())
         self._parts.ledger.put(errand.row)
 
+    def _progressed(self, errand: _Errand) -> None:
+        """Write down that it goes on, and what it cost since that was written down last."""
+        cost = errand.cost
+        self._advance(errand, Progressed(cost.less(errand.told)))
+        errand.told = cost
+
     def _missing(self, release: Release) -> dict[str, int]:
         """Return the blobs of a release that are not here, with their sizes."""
         blobs = self._parts.blobs
@@ -243,15 +267,15 @@ class Updater:
             return
         errand.indexes = parts.releases.indexes() if missing else {}
         check_room(parts.blobs.root, sum(missing.values()), self._update.size("reserve"))
-        need = sum(self._network_bytes(errand, sha256, size) for sha256, size in missing.items())
+        need = self._network_bytes(errand.release, missing, errand.indexes)
         check_leave(self._update, parts.circumstances(), count=need, anyway=self._anyway)
         self._advance(errand, Fetch())
         total = errand.release.size_bytes
         parts.show.begin(errand.release.name, errand.release.release, total, total - need)
-        download = self._download(errand)
+        download = errand.download = self._download(errand)
         for sha256, size in missing.items():
             self._blob(errand, download, Wanted(sha256, size, addressed(sha256)))
-            self._advance(errand, Progressed())
+            self._progressed(errand)
         parts.show.end()
         self._check_models(errand.release)
         self._advance(errand, Verified())
@@ -295,7 +319,7 @@ class Updater:
             errand.row = row or errand.row
             raise UpdateError(Fault.CANCELLED, row.reason if row and row.reason else "cancelled")
         if self._parts.wall() - errand.row.since > _SIGN_SECONDS:
-            self._advance(errand, Progressed())
+            self._progressed(errand)
         check_leave(self._update, self._parts.circumstances(), count=1, anyway=self._anyway)
 
     def _blob(self, errand: _Errand, download: Download, wanted: Wanted) -> None:
@@ -314,11 +338,20 @@ class Updater:
                     return
         download.fetch(wanted)
 
-    def _network_bytes(self, errand: _Errand, sha256: str, size: int) -> int:
-        """Return how much of a blob must come over the network."""
-        index = _index_of(errand.release, sha256)
+    def _network_bytes(
+        self, release: Release, missing: Mapping[str, int], indexes: Mapping[str, ChunkIndex]
+    ) -> int:
+        """Return how much of the blobs that are missing must come over the network."""
+        return sum(
+            self._blob_bytes(sha256, size, _index_of(release, sha256), indexes)
+            for sha256, size in missing.items()
+        )
+
+    def _blob_bytes(
+        self, sha256: str, size: int, index: ChunkIndex | None, indexes: Mapping[str, ChunkIndex]
+    ) -> int:
         if index is not None:
-            plan = plan_delta(errand.indexes, index)
+            plan = plan_delta(indexes, index)
             if worth_it(plan, index):
                 return plan.fetch_bytes
         return max(0, size - self._parts.ledger.progress(sha256).bytes)
@@ -345,6 +378,8 @@ class Updater:
         """
         if error.fault is Fault.CANCELLED:
             return  # whoever did it has written it down, or it goes on at the next run
+        if errand.row.state is State.FETCHING and errand.cost != errand.told:
+            self._progressed(errand)
         whose = Whose.RELEASE if error.fault is Fault.WRONG_RELEASE else Whose.WORLD
         self._advance(errand, Failed(str(error), whose))
 

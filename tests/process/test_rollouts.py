@@ -218,6 +218,14 @@ def test_without_room_for_two_requests_wait_and_are_told_how_long(rolling: Rolli
     assert "2 loaded" not in daemon.log
 
 
+def test_a_release_that_wants_more_ram_than_the_cap_is_never_loaded(rolling: Rolling) -> None:
+    daemon = rolling.daemon.start(ram={"cap": "200 MiB"})
+    rolling.come(2, needs={"ram_bytes": 400 << 20})
+    assert "raise ram.cap" in rolling.reach("quarantined")["reason"]
+    assert release_of(daemon.client().say("one", "x")) == 1
+    assert "one@2 ready" not in daemon.log
+
+
 def test_a_board_without_updates_has_no_database(rolling: Rolling) -> None:
     daemon = rolling.daemon.start()
     maps = Path(f"/proc/{daemon.pid}/maps")

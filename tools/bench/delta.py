@@ -1,9 +1,11 @@
 """What an update fetches and writes: a generated GGUF of 50 MB with 48 tensors, edited in parts.
 
-`python -m tools.bench.delta [--json FILE] [--folder DIR]`. Nothing goes over a network: ranges are
-read from the publisher's file where a board would ask a server for them. Bytes written are those
-that the kernel counts for this process (`write_bytes` of /proc/self/io), so the folder must be on a
-disk and not in memory.
+`python -m tools.bench.delta [--json FILE] [--folder DIR | --disk ext4|xfs|btrfs] [--align N]`.
+Nothing goes over a network: ranges are read from the publisher's file where a board would ask a
+server for them. Bytes written are those that the kernel counts for this process (`write_bytes` of
+/proc/self/io), so the folder must be on a disk and not in memory. With `--disk` a file system of
+that kind is made on a loop device (root only), and what the device itself was given to write is
+counted too: metadata and journal included. `--align` is GGUF's `general.alignment`.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,16 +23,18 @@ import numpy as np
 from aiosd.domain.release import ChunkIndex
 from aiosd.policy.rollout.delta import plan, whole
 from aiosd.protocol.release_json import NAME, decode_release
-from aiosd.store.assembly import copy_chunks
+from aiosd.store.assembly import Copied, copy_chunks
 from aiosd.store.layout import Layout
 from aiosd.store.releases import Releases
 from tools.expert.pack import Terms, pack
-from tools.gguf.layout import Tensor, gguf, string
+from tools.gguf.layout import Tensor, gguf, number, string
 from tools.gguf.random_llama import SMALL, settings, tokenizer
+from tools.torture.disk import Disk, NoDiskError
 
 TENSORS = 48
 ELEMENTS = 260_416  # 48 tensors of 1.04 MB are 50 MB
 BLOCK = 4096
+DISK_BYTES = 2 << 30
 NOW = 1_700_000_000.0
 PIECE = 65_536
 # The figures to reach: shares of the model's bytes, and written over fetched.
@@ -48,6 +53,8 @@ class Row:
     copied_bytes: int
     written_bytes: int
     fixed_blocks_bytes: int
+    shared_bytes: int = 0
+    device_bytes: int = 0
 
     @property
     def share(self) -> float:
@@ -65,9 +72,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on a disk (%(default)s)")
+    parser.add_argument("--disk", choices=("ext4", "xfs", "btrfs"), help="on one of its own")
+    parser.add_argument("--align", type=int, default=32, help="of tensors (%(default)s)")
     options = parser.parse_args()
+    if options.disk:
+        try:
+            with Disk(options.disk, DISK_BYTES, on_disk=options.folder) as disk:
+                return _report(measure(disk.root, options.align, disk.written), options)
+        except NoDiskError as error:
+            print(error)
+            return 1
     with tempfile.TemporaryDirectory(prefix="delta-", dir=options.folder) as folder:
-        rows = measure(Path(folder))
+        return _report(measure(Path(folder), options.align), options)
+
+
+def _report(rows: list[Row], options: argparse.Namespace) -> int:
+    """Print, and say whether the figures are reached."""
     show(rows)
     if options.json:
         facts = [{**vars(row), "share": row.share, "written": row.written} for row in rows]
@@ -76,7 +96,7 @@ def main() -> int:
     reached = (
         header.share <= HEADER_LIMIT
         and tensor.share <= TENSOR_LIMIT
-        and all(row.written <= WRITTEN_LIMIT for row in rows if row.written_bytes)
+        and all(row.written <= WRITTEN_LIMIT for row in rows if row.fetched_bytes)
     )
     if not first.written_bytes:
         print("the kernel counted no write: --folder is in memory, and the ratio is not measured")
@@ -84,18 +104,21 @@ def main() -> int:
     return 0 if reached else 1
 
 
-def measure(folder: Path) -> list[Row]:
-    """Publish a model, then edits of it, each as the release after the first."""
+def measure(folder: Path, align: int = 32, device: Callable[[], int] = lambda: 0) -> list[Row]:
+    """Publish a model, then edits of it, each as the release after the first.
+
+    `device` says how many bytes the device below has been given to write.
+    """
     source = np.random.default_rng(5)
     tensors = [
         Tensor(
-            f"blk.{number}.weight",
+            f"blk.{each}.weight",
             (ELEMENTS,),
             source.standard_normal(ELEMENTS, dtype=np.float32).tobytes(),
         )
-        for number in range(TENSORS)
+        for each in range(TENSORS)
     ]
-    head = [*settings(SMALL), *tokenizer(SMALL)]
+    head = [*settings(SMALL), *tokenizer(SMALL), number("general.alignment", align)]
     longer = [*head, string("tokenizer.chat_template", "x" * 200)]
     other = [*tensors]
     other[20] = replace(
@@ -103,22 +126,23 @@ def measure(folder: Path) -> list[Row]:
     )
     partly = [*tensors]
     partly[20] = replace(tensors[20], data=bytes(1000) + tensors[20].data[1000:])
-    first = gguf(head, tensors)
+    first = gguf(head, tensors, align=align)
     cases = [
         ("first install", first),
-        ("header edited (+200 bytes)", gguf(longer, tensors)),
-        (f"1 of {TENSORS} tensors changed", gguf(head, other)),
-        ("1000 bytes of a tensor changed", gguf(head, partly)),
+        ("header edited (+200 bytes)", gguf(longer, tensors, align=align)),
+        (f"1 of {TENSORS} tensors changed", gguf(head, other, align=align)),
+        ("1000 bytes of a tensor changed", gguf(head, partly, align=align)),
         ("nothing of the model changed", first),
     ]
     del tensors, other, partly
     rows = []
-    for number, (name, data) in enumerate(cases):
-        board = Releases(Layout(experts=(folder / f"board-{number}" / "experts",)))
-        if number:
-            _update(board, _packed(folder, 1, first))
-        rows.append(replace(_update(board, _packed(folder, number + 1, data)), case=name))
-        rows[-1] = replace(rows[-1], fixed_blocks_bytes=_fixed(first, data) if number else 0)
+    for turn, (name, data) in enumerate(cases):
+        board = Releases(Layout(experts=(folder / f"board-{turn}" / "experts",)))
+        if turn:
+            _update(board, _packed(folder, 1, first), device)
+        row = _update(board, _packed(folder, turn + 1, data), device)
+        fixed = _fixed(first, data) if turn else 0
+        rows.append(replace(row, case=name, fixed_blocks_bytes=fixed))
     return rows
 
 
@@ -158,14 +182,15 @@ expect = {{ finish = "stop" }}
     return out
 
 
-def _update(board: Releases, packed: Path) -> Row:
+def _update(board: Releases, packed: Path, device: Callable[[], int]) -> Row:
     """Bring a release onto a board as its updater does, and count."""
     manifest = (packed / NAME).read_bytes()
     release = decode_release(manifest)
     (file,) = release.files
     os.sync()
-    before = _written()
-    fetched = copied = ranges = 0
+    before, device_before = _written(), device()
+    fetched = ranges = 0
+    copied = Copied()
     with board.busy():
         indexes = board.indexes()
         if not board.blobs.has(file.sha256, file.size):
@@ -175,7 +200,20 @@ def _update(board: Releases, packed: Path) -> Row:
             )
         board.stage(manifest)
         board.activate(release.name, release.release)
-    return Row("", file.size, fetched, ranges, len(manifest), copied, _written() - before, 0)
+    written = _written() - before
+    os.sync()
+    return Row(
+        "",
+        file.size,
+        fetched,
+        ranges,
+        len(manifest),
+        copied.written,
+        written,
+        0,
+        copied.shared,
+        device() - device_before,
+    )
 
 
 def _fetch(
@@ -185,13 +223,15 @@ def _fetch(
     size: int,
     index: ChunkIndex | None,
     indexes: dict[str, ChunkIndex],
-) -> tuple[int, int, int]:
+) -> tuple[int, int, Copied]:
     """Put a blob together from ranges of `there` and chunks of blobs that are here."""
     found = plan(indexes, index) if index else whole(size)
-    part = board.blobs.part(sha256)
+    part, copied = board.blobs.part(sha256), Copied()
     with part.open("w+b", buffering=0) as target, there.open("rb") as server:
-        missing = copy_chunks(board.blobs, found.copies, index, target.fileno()) if index else []
-        for each in [*found.ranges, *missing]:
+        if index:
+            target.truncate(size)
+            copied = copy_chunks(board.blobs, found.copies, index, target.fileno())
+        for each in [*found.ranges, *copied.missing]:
             for at in range(each.offset, each.offset + each.size, PIECE):
                 length = min(PIECE, each.offset + each.size - at)
                 os.pwrite(target.fileno(), os.pread(server.fileno(), length, at), at)
@@ -199,7 +239,7 @@ def _fetch(
         if hashlib.file_digest(target, "sha256").hexdigest() != sha256:
             raise RuntimeError("the blob that was put together is not the one that was signed")
     board.blobs.adopt(sha256, size)
-    return found.fetch_bytes, len(found.ranges), found.copy_bytes
+    return found.fetch_bytes, len(found.ranges), copied
 
 
 def _fixed(old: bytes, new: bytes) -> int:
@@ -237,10 +277,17 @@ def show(rows: list[Row]) -> None:
             f"{row.share:>15.3%}{row.fixed_blocks_bytes / row.model_bytes:>15.2%}"
             f"{row.written_bytes:>15,}"
         )
-    print("written for each byte that must be on the disk (model and manifest), a new blob only:")
+    print(
+        "written for each byte that must be on the disk (model and manifest), a new blob only; "
+        "for each byte fetched; bytes shared with an older blob; bytes that the device was given"
+    )
     for row in rows:
         if row.fetched_bytes:
-            print(f"  {row.case:32} {row.written:.4f}")
+            each = row.written_bytes / (row.fetched_bytes + row.manifest_bytes)
+            print(
+                f"  {row.case:32}{row.written:>9.4f}{each:>11.4f}"
+                f"{row.shared_bytes:>14,}{row.device_bytes:>14,}"
+            )
     sys.stdout.flush()
 
 

@@ -29,8 +29,19 @@ class RefusedError(Exception):
 class Rig:
     """Starts `aiosd` with these experts; `start_seconds` is the time from exec to READY."""
 
-    def __init__(self, folder: Path, subjects: Sequence[Subject], *, cap: str = "512 MiB") -> None:
-        """Copy the packages and write the settings; nothing runs before `with`."""
+    def __init__(
+        self,
+        folder: Path,
+        subjects: Sequence[Subject],
+        *,
+        cap: str = "512 MiB",
+        program: Sequence[str] = ("aiosd.daemon",),
+    ) -> None:
+        """Copy the packages and write the settings; nothing runs before `with`.
+
+        `program` is the module that is the daemon, and its first arguments.
+        """
+        self._program = program
         self.folder = folder
         experts = folder / "experts"
         experts.mkdir(parents=True)
@@ -56,7 +67,7 @@ class Rig:
             begun = time.perf_counter()
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "aiosd.daemon", "--config", str(self.settings)],
+                    [sys.executable, "-m", *self._program, "--config", str(self.settings)],
                     env={**environment(), "NOTIFY_SOCKET": str(address)},
                     stderr=log,
                 )

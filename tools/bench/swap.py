@@ -2,8 +2,10 @@
 
 `python -m tools.bench.swap`: real daemon, real workers, a bundled expert asked 200 times a second
 on a fixed schedule. After a steady time a new release of it comes (the same model under another
-number, staged as the updater stages), is probed, answers its canary and is swapped in. Then it is
-done once more under a RAM cap that has no room for two.
+number, staged as the updater stages), is probed, answers its canary and is swapped in.
+
+`--stalls` also says what kept the daemon's loop for over a millisecond. Where RAM has no room for
+two, one leaves for the other and requests wait: `--expert home-command --rate 20 --cap "60 MiB"`.
 """
 
 import argparse
@@ -27,9 +29,12 @@ from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
 from tools.bench.machine import describe, sentence
 from tools.bench.rig import Rig, run_of
+from tools.bench.stalls import Stall, read
 from tools.bench.subjects import Subject, bundled
 
 CANARY = 100
+# So many of what kept the loop are shown.
+SHOWN = 8
 PATIENCE_SECONDS = 60.0
 
 
@@ -50,12 +55,19 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="steady seconds before")
     parser.add_argument("--swaps", type=int, default=3, help="releases, one after the other")
+    parser.add_argument(
+        "--stalls",
+        action="store_true",
+        help="say what kept the daemon's loop for over a millisecond; watching costs a little",
+    )
     parser.add_argument("--cap", default="512 MiB", help="the RAM cap")
     options = parser.parse_args()
     print(sentence(describe()))
     subject = next(each for each in bundled() if each.name == options.expert)
     with tempfile.TemporaryDirectory(prefix="aiosd-swap-") as place:
-        rig = Rig(Path(place), [subject], cap=options.cap)
+        notes = Path(place) / "stalls"
+        program = ("tools.bench.stalls", str(notes)) if options.stalls else ("aiosd.daemon",)
+        rig = Rig(Path(place), [subject], cap=options.cap, program=program)
         with rig.settings.open("a", encoding="utf-8") as file:
             # One client sends them all: what waits is to wait, and not to be refused.
             file.write("[queue]\nper_client = 10000\ntotal = 10000\n")
@@ -63,21 +75,24 @@ def main() -> int:
         with rig:
             rig.load(subject.name)
             rig.hosts_ready()
-            return _measure(rig, subject, options)
+            return _measure(rig, subject, options, notes)
 
 
-def _measure(rig: Rig, subject: Subject, options: argparse.Namespace) -> int:
+def _measure(rig: Rig, subject: Subject, options: argparse.Namespace, notes: Path) -> int:
     """Swap as often as asked; return the exit status."""
     layout = Layout(experts=(rig.folder / "experts",), state=rig.folder / "state")
     stream = Stream(rig, subject, options.rate)
     bad = 0
     for number in range(options.swaps):
         release = subject.manifest.release + number + 1
+        began = time.perf_counter()
         steady = stream.during(lambda began: time.perf_counter() - began > options.seconds)
         stage(layout, subject, release)
+        staged = time.perf_counter()
         rig.admin.send_multipart([b"staged", encode(Staged(expert=subject.name, release=release))])
         told = Watch(rig, subject.name, release)
         swap = stream.during(told.done)
+        done = time.perf_counter()
         after = stream.during(lambda began: time.perf_counter() - began > 2.0)
         stream.finish()
         everything = [*steady, *swap, *after]
@@ -97,7 +112,21 @@ def _measure(rig: Rig, subject: Subject, options: argparse.Namespace) -> int:
             f"{percentile(swap, 0.5):.2f}/{busy:.2f}/{percentile(swap, 1.0):.2f} ({len(swap)}); "
             f"p99 × {busy / calm:.2f}; held {row['hold_ms']:.1f} ms; probe {row['report']}"
         )
+        if options.stalls:
+            _show("before", read(notes, began, staged))
+            _show("during the swap", read(notes, staged, done))
     return 1 if bad else 0
+
+
+def _show(when: str, stalls: list[Stall]) -> None:
+    """Print what kept the loop longest."""
+    if not stalls:
+        print(f"  loop {when}: nothing over a millisecond")
+    for each in stalls[:SHOWN]:
+        print(
+            f"  loop {when}: {each.cpu_ms:.2f} ms of the processor, {each.ms:.2f} ms in all: "
+            f"{each.what}"
+        )
 
 
 class Stream:

@@ -5,7 +5,7 @@ tests and tests of the loader need, and nothing that has to be downloaded.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +128,8 @@ def tokenizer(shape: Shape) -> list[bytes]:
     ]
 
 
-def llama_model(shape: Shape = SMALL, seed: int = 7) -> bytes:
-    """Return the bytes of a model file."""
+def llama_model(shape: Shape = SMALL, seed: int = 7, more: Sequence[bytes] = ()) -> bytes:
+    """Return the bytes of a model file, with `more` settings than it needs."""
     source = np.random.default_rng(seed)
     wide, words = shape.embedding, shape.vocabulary
     tensors = [
@@ -141,7 +141,7 @@ def llama_model(shape: Shape = SMALL, seed: int = 7) -> bytes:
     for layer in range(shape.layers):
         tensors += [_ones(f"blk.{layer}.{name}_norm.weight", wide) for name in ("attn", "ffn")]
     tensors += [_matrix(source, *matrix, shape.kind) for matrix in shape.matrices()]
-    return gguf([*settings(shape), *tokenizer(shape)], tensors)
+    return gguf([*settings(shape), *tokenizer(shape), *more], tensors)
 
 
 def lora_adapter(

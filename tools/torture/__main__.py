@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=CUTS, help=f"how many, in all ({CUTS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--counts", type=Path, default=Path("torture.json"), help="what was done")
+    parser.add_argument("--disk", choices=("ext4", "xfs"), default="ext4", help="that is cut")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of chance")
     options = parser.parse_args()
     if unknown := set(options.kinds) - {"points", "kills", "cuts"}:
@@ -36,7 +37,7 @@ def main() -> int:
     print(f"{len(names())} failpoints; seed {options.seed}; counts in {options.counts}")
     for kind in options.kinds or ("points", "kills", "cuts"):
         if kind == "points":
-            _points(tally)
+            _points(tally, options.disk)
         elif kind == "kills":
             with memory_folder() as folder:
                 _strike(Blows(folder, tally, options.seed), options.kills, tally, end)
@@ -47,11 +48,11 @@ def main() -> int:
     return 1 if tally.broken else 0
 
 
-def _points(tally: Tally) -> None:
+def _points(tally: Tally, disk_kind: str) -> None:
     """Fail at every point in every way."""
     with memory_folder() as folder:
         try:
-            disk: Disk | None = Disk()
+            disk: Disk | None = Disk(disk_kind)
         except NoDiskError as error:
             print(f"no power cuts at points: {error}")
             disk = None
@@ -69,12 +70,12 @@ def _points(tally: Tally) -> None:
 def _cuts(options: argparse.Namespace, tally: Tally, end: float) -> None:
     """Cut the power at random."""
     try:
-        disk = Disk()
+        disk = Disk(options.disk)
     except NoDiskError as error:
         print(f"no power cuts: {error}")
         return
     with disk:
-        _strike(Blows(disk.root / "board", tally, options.seed, disk), options.cuts, tally, end)
+        _strike(Blows(disk.root, tally, options.seed, disk), options.cuts, tally, end)
 
 
 def _strike(blows: Blows, count: int, tally: Tally, end: float) -> None:

@@ -1,116 +1,173 @@
 """Kill -9 and power cuts without end: each followed by what a board does at its next start."""
 
+import gc
 import os
 import random
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tools.torture.board import Board
 from tools.torture.disk import FLUSHED, UNFLUSHED, Disk
-from tools.torture.oath import Sworn, broken, unmended
+from tools.torture.life import RECOVERY, Deed, Life
+from tools.torture.oath import Sworn, broken, unmended, unseen
 from tools.torture.tally import Tally
-from tools.torture.victim import BROKEN, DONE, Victim, at, chosen, strike
+from tools.torture.victim import BROKEN, Blow, chosen, strike
 
-WEIGHTS = {"update": 10, "rollback": 3, "gc": 2, "install": 3, "remove": 1, "hold": 1}
-# Of the blows so many come at a point, the others at any moment.
-AT_POINT = 0.7
-IN_RECOVERY = 0.25
+WEIGHTS = {"update": 8, "rollback": 3, "gc": 3, "install": 3, "remove": 2, "hold": 2, RECOVERY: 4}
+# When a blow comes. Power is cut after the end of something too, when all of it was acknowledged
+# and none of it may be lost: so often; of the other blows so many come at points.
+AT_POINT, ANYWHERE, AT_END = "at a point", "anywhere", "after the end"
+ENDS, POINTS = 0.15, 0.7
+# Who outlives one thing does the next, so that hardly anybody dies in bed.
+DEEDS = 8
 KEEP_EVERY = 200
+# Of so many recoveries one is looked at with the daemon's eyes too.
+EXACT_EVERY = 25
+# Points that something has, and the seconds that it takes, until it is known better.
+FIRST_SPAN, FIRST_MOMENT = 40.0, 0.02
+# So many blows to one board: its ledger's history and quarantine grow, and checks with them.
+LONGEST = 1000
 
 
 class Blows:
-    """One board that is struck again and again."""
+    """One board after the other, each struck again and again."""
 
-    def __init__(self, root: Path, tally: Tally, seed: int, disk: Disk | None = None) -> None:
-        """Make the board; without a disk of its own it can only be killed."""
-        self._root = root
+    def __init__(
+        self,
+        folder: Path,
+        tally: Tally,
+        seed: int,
+        disk: Disk | None = None,
+        longest: int = LONGEST,
+    ) -> None:
+        """Make the first board; without a disk of its own it can only be killed."""
+        self._folder = folder
         self._tally = tally
         self._disk = disk
+        self._longest = longest
         self._chance = random.Random(seed)
-        self._sworn = Sworn()
-        self._spans: dict[str, int] = {}
+        self._spans: dict[str, float] = {}
         self._moments: dict[str, float] = {}
-        Board(root).begin()
+        self._boards = self._recoveries = 0
+        self._begin()
+        # What is here stays: no child need look whether it could go, and copy it for that.
+        gc.collect()
+        gc.freeze()
 
     @property
     def kind(self) -> str:
         """What the blows are."""
-        return "kill" if self._disk is None else "cut"
+        if self._disk is None:
+            return "kill"
+        return "cut" if self._disk.kind == "ext4" else f"{self._disk.kind} cut"
 
     def run(self, count: int, until: Callable[[], bool] = lambda: False) -> None:
         """Strike until so many blows have been counted in all, or it is time to stop."""
-        rounds = 0
+        lives = 0
         while self._tally.total(f"{self.kind} ") < count and not until():
             self.once()
-            rounds += 1
-            if rounds % KEEP_EVERY == 0:
+            lives += 1
+            if lives % KEEP_EVERY == 0:
                 self._tally.keep()
+            if lives % self._longest == 0:
+                self._recover()
+                self._begin()
+        self._recover()
         self._tally.keep()
 
     def once(self) -> None:
-        """Do one thing, be struck, and come back."""
-        what = chosen(self._chance, WEIGHTS)
-        if not self._struck(what, None):
-            return
-        while self._chance.random() < IN_RECOVERY:
-            if not self._struck("recovery", _recover):
-                break
-        victim = Victim(self._root, "recovery", None, _recover)
-        code = victim.wait()
-        self._sworn.hear(victim.said)
-        if code != DONE:
-            self._note(f"after {what}: recovery ended with {code}: {self._sworn.last_words}")
-        self._check(f"after the recovery from {what}", unmended(Board(self._root)))
-
-    def _struck(self, what: str, work: Callable[[Board], bool] | None) -> bool:
-        """Have something done and strike; tell whether there was a blow."""
-        chance, outside = self._chance, list[int]()
-        span = self._spans.get(what, 60)
-        action, moment = None, None
-        if chance.random() < AT_POINT:
-            action = at(chance.randint(1, span), self._blow())
-        else:
-            moment = chance.uniform(0.0, self._moments.get(what, 0.02))
+        """Start a board, have it do one thing after another, strike, and look."""
+        manner, deeds = self._chosen()
+        if deeds[0].what != RECOVERY:
+            self._recover()
+        outside: list[int] = []
 
         def strike_it(pid: int) -> None:
             outside.append(pid)
             self._blow_from_outside(pid)
 
-        victim = Victim(self._root, what, action, work)
-        code = victim.wait(moment, strike_it)
-        self._sworn.hear(victim.said, victim.sure if self._disk else None)
+        moment = self._moment(deeds[0].what) if manner == ANYWHERE else None
+        life = Life(self._root, deeds, self._blow())
+        code = life.watch(self._mended, moment, strike_it)
+        self._sworn.hear(life.said, life.sure if self._disk else None)
         early = code != -signal.SIGKILL and not outside
-        self._aim(what, at_point=action is not None, early=early)
-        if early and code == BROKEN:
-            self._note(f"{what} broke by itself: {self._sworn.last_words}")
-        if self._disk is None and code != -signal.SIGKILL:
-            return False
+        self._aim(life, manner, early=early)
+        if code == BROKEN and not outside:
+            self._note(f"{life.doing} broke by itself: {self._sworn.last_words}")
+        if self._disk is None and life.refused:
+            self._note(f"refused without a reason: {', '.join(life.refused)}")
+        if self._disk is not None or code == -signal.SIGKILL:
+            self._look(life.doing, AT_END if early else manner)
+
+    def _chosen(self) -> tuple[str, list[Deed]]:
+        """Return when to strike, and what the board is to do until then."""
+        chance = self._chance
+        aim = chosen(chance, WEIGHTS)
+        if self._disk is not None and chance.random() < ENDS:
+            return AT_END, [Deed(aim)]
+        others = (chosen(chance, WEIGHTS) for _ in range(DEEDS))
+        whats = [aim, *(what for what in others if what != RECOVERY)]
+        if chance.random() >= POINTS:
+            return ANYWHERE, [Deed(what) for what in whats]
+        return AT_POINT, [Deed(what, chance.randint(1, self._span(what))) for what in whats]
+
+    def _look(self, what: str, manner: str) -> None:
+        """Have the power come back, count the blow, and look at what it left."""
         if self._disk is not None:
-            if early:
+            if manner == AT_END:
                 self._disk.cut(UNFLUSHED)  # all was acknowledged: none of it may be lost
             self._disk.power_up()
-        where = "after the end" if early else "at a point" if action else "anywhere"
-        self._tally.count(f"{self.kind} {what}, {where}")
-        self._check(
-            f"after a {self.kind} in {what}, {where}", broken(Board(self._root), self._sworn)
-        )
-        return True
+        self._tally.count(f"{self.kind} {what}, {manner}")
+        board = Board(self._root)
+        self._check(f"after a {self.kind} in {what}, {manner}", broken(board, self._sworn))
 
-    def _aim(self, what: str, *, at_point: bool, early: bool) -> None:
-        """Strike earlier next time if it ended before the blow, else a little later."""
-        if at_point:
-            span = self._spans.get(what, 60)
-            self._spans[what] = max(4, int(span * 0.9)) if early else min(400, span + 4)
-        else:
-            moment = self._moments.get(what, 0.02)
-            self._moments[what] = max(0.001, moment * 0.9) if early else min(0.2, moment * 1.05)
+    def _begin(self) -> None:
+        """Make a board that nothing has happened to."""
+        if self._boards:
+            shutil.rmtree(self._root)
+        self._boards += 1
+        self._root = self._folder / f"board{self._boards}"
+        self._sworn = Sworn()
+        Board(self._root).begin()
 
-    def _blow(self) -> Callable[[], None]:
-        """Return how a victim strikes itself."""
+    def _recover(self) -> None:
+        """Start the board, and let it live: in this process, which is quicker than another one."""
+        said: list[str] = []
+        try:
+            Board(self._root, said.append).recover()
+        except Exception as error:  # noqa: BLE001 - whatever it is, a board does not start
+            self._note(f"a recovery broke: {error!r}")
+        self._sworn.hear("\n".join([*said, ""]))
+        self._mended()
+
+    def _moment(self, what: str) -> float:
+        """Return after how many seconds to strike."""
+        return self._chance.uniform(0.0, self._moments.get(what, FIRST_MOMENT))
+
+    def _span(self, what: str) -> int:
+        """Return how many points there are to choose from."""
+        return round(self._spans.get(what, FIRST_SPAN))
+
+    def _aim(self, life: Life, manner: str, *, early: bool) -> None:
+        """Learn how many points things have, and how long they take."""
+        for what, points in zip(life.ended, life.points, strict=True):
+            before = self._spans.get(what, FIRST_SPAN)
+            if points:
+                self._spans[what] = max(4.0, before + (1.2 * points - before) * 0.1)
+        if manner == AT_POINT and not early:
+            self._spans[life.doing] = self._spans.get(life.doing, FIRST_SPAN) + 1
+        if manner == ANYWHERE and life.begun:
+            aim = life.begun[0]
+            missed = early or bool(life.ended)
+            moment = self._moments.get(aim, FIRST_MOMENT)
+            self._moments[aim] = max(0.001, moment * 0.9) if missed else min(0.2, moment * 1.05)
+
+    def _blow(self) -> Blow:
+        """Return how a board strikes itself."""
         disk = self._disk
         if disk is None:
             return strike
@@ -127,6 +184,14 @@ class Blows:
             self._disk.cut(UNFLUSHED)
         os.kill(pid, signal.SIGKILL)
 
+    def _mended(self) -> None:
+        """Look at a board that has started and done nothing else yet."""
+        board = Board(self._root)
+        self._check("after a recovery", unmended(board))
+        self._recoveries += 1
+        if self._recoveries % EXACT_EVERY == 0:
+            self._check("after a recovery, as the daemon sees it", unseen(board))
+
     def _check(self, when: str, found: Iterator[str]) -> None:
         for fault in found:
             self._note(f"{when}: {fault}")
@@ -137,13 +202,9 @@ class Blows:
         self._tally.keep()
         if len(self._tally.broken) == 1:
             kept = Path(tempfile.mkdtemp(prefix="aiosd-broken-"))
-            shutil.copytree(self._root, kept / "disk", symlinks=True)
+            with suppress(OSError):  # of a disk that is gone, what can be had
+                shutil.copytree(self._root, kept / "disk", symlinks=True)
             self._tally.broken.append(f"the disk is kept: {kept}")
-
-
-def _recover(board: Board) -> bool:
-    board.recover()
-    return True
 
 
 @contextmanager

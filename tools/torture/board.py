@@ -6,14 +6,17 @@ so that a run which was cut off can be taken up by anybody.
 """
 
 import hashlib
+import os
 import random
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from aiosd.daemon.releases.resumption import resume, take_back, tidy
 from aiosd.domain.errors import PackageError
 from aiosd.domain.rollout import Report, Rollout, State
+from aiosd.domain.update import UpdateError
 from aiosd.policy.rollout.events import (
     Answered,
     Checked,
@@ -40,6 +43,7 @@ from aiosd.store.install import install, remove
 from aiosd.store.layout import Layout
 from aiosd.store.ledger import Ledger, LedgerError, Progress
 from aiosd.store.releases import Releases
+from tools.torture.bringing import CHUNK_BYTES, bring
 
 RULES = Rules(canary_requests=2)
 # Of releases whose number this divides the self-tests fail.
@@ -69,10 +73,20 @@ role = "model"
 Say = Callable[[str], None]
 
 
+@lru_cache(maxsize=16)
 def data_of(name: str, release: int) -> bytes:
-    """Return the model of a release: some kilobytes that no other has."""
+    """Return the model of a release: some kilobytes; an even one differs little from the last."""
     chance = random.Random(f"{name} {release}")
-    return chance.randbytes(chance.randint(2_000, 24_000))
+    if not by_difference(release):
+        return chance.randbytes(chance.randint(2_000, 24_000))
+    data = data_of(name, release - 1)
+    at = chance.randrange(len(data) // CHUNK_BYTES) * CHUNK_BYTES
+    return data[:at] + chance.randbytes(CHUNK_BYTES) + data[at + CHUNK_BYTES :]
+
+
+def by_difference(release: int) -> bool:
+    """Tell whether a release is fetched by its difference to the one before."""
+    return release % 2 == 0
 
 
 def files_of(name: str, release: int) -> dict[str, bytes]:
@@ -80,6 +94,7 @@ def files_of(name: str, release: int) -> dict[str, bytes]:
     return {"model.bin": data_of(name, release), "labels.txt": b"yes\nno\n" * 100}
 
 
+@lru_cache(maxsize=16)
 def published(name: str, release: int) -> bytes:
     """Return the `manifest.json` of a release."""
     files = [
@@ -120,7 +135,7 @@ class Board:
         self.root = root
         self.layout = Layout(experts=(root / "experts",), state=root / "state", sockets=root)
         self.releases = Releases(self.layout)
-        self._say = say
+        self.say = say
         self._clock = 1.0
 
     def begin(self) -> None:
@@ -145,9 +160,9 @@ class Board:
             digest=hashlib.sha256(data).hexdigest(),
         )
         (source / "expert.toml").write_text(text)
-        self._say(f"will {name} {release}")
+        self.say(f"will {name} {release}")
         install(source, self.layout.experts[0])
-        self._say(f"did {name} {release}")
+        self.say(f"did {name} {release}")
 
     def install_next(self) -> None:
         """Install the next release of the expert that is kept by hand."""
@@ -212,16 +227,13 @@ class Board:
     # ── what the daemon does ──────────────────────────────────────────────────────────────────
 
     def recover(self) -> None:
-        """Do what daemon and updater do when they start again, to the end."""
+        """Do what the daemon does when it starts again, to the end; the updater comes later."""
         with_ledger(self.layout, self._recover)
 
     def _recover(self, ledger: Ledger) -> None:
-        for row, _ in resume(_Said(ledger, self._say), self.releases, self._clock, RULES):
+        for row, _ in resume(_Said(ledger, self.say), self.releases, self._clock, RULES):
             self.drive(ledger, row)
         tidy(self.releases)
-        for row in ledger.rows():
-            if not row.ended:  # the updater's
-                self.drive(ledger, row)
 
     def drive(self, ledger: Ledger, row: Rollout) -> None:
         """Bring a release to its end, as updater and daemon do step by step."""
@@ -240,6 +252,7 @@ class Board:
                 self._fetch(ledger, row)
                 return Verified()
             case State.VERIFIED:
+                self._fetch(ledger, row)  # a collection may have come between
                 with self.releases.busy():
                     self.releases.stage(published(row.name, row.release))
                 return Staged()
@@ -280,21 +293,24 @@ class Board:
                 return Resumed()
 
     def _fetch(self, ledger: Ledger, row: Rollout) -> None:
-        """Put the blobs where a downloader puts them."""
+        """Fetch what is missing, going on from half a blob."""
         blobs = self.releases.blobs
         with self.releases.busy():
-            for data in files_of(row.name, row.release).values():
+            for path, data in files_of(row.name, row.release).items():
                 digest = hashlib.sha256(data).hexdigest()
                 if blobs.has(digest, len(data)):
                     continue
-                part = blobs.part(digest)
+                if by_difference(row.release) and path == "model.bin":
+                    bring(blobs, ledger, data, data_of(row.name, row.release - 1))
+                    continue
                 half = len(data) // 2
-                part.write_bytes(data[:half])
+                with blobs.part(digest).open("wb") as part:
+                    part.write(data[:half])
+                    part.flush()
+                    os.fsync(part.fileno())
                 ledger.set_progress(digest, Progress(bytes=half))
                 self._note(ledger, row, Progressed())
-                part.write_bytes(data)
-                blobs.adopt(digest, len(data))
-                ledger.set_progress(digest, None)
+                bring(blobs, ledger, data, None)
 
     def _note(self, ledger: Ledger, row: Rollout, event: Event) -> Rollout:
         """Write down what an event makes of a row."""
@@ -304,9 +320,9 @@ class Board:
         return after
 
     def _put(self, ledger: Ledger, row: Rollout) -> None:
-        self._say(f"will {row.name} {row.release} {row.state}")
+        self.say(f"will {row.name} {row.release} {row.state}")
         ledger.put(row)
-        self._say(f"did {row.name} {row.release} {row.state}")
+        self.say(f"did {row.name} {row.release} {row.state}")
 
 
 class _Said(Ledger):
@@ -347,6 +363,6 @@ def operate(board: Board, name: str) -> bool:
     """Do one thing; False if the board said no, as it may when its disk fails."""
     try:
         OPERATIONS[name](board)
-    except (OSError, PackageError, LedgerError):
+    except (OSError, PackageError, LedgerError, UpdateError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""An ext4 file system that loses its power: a loop device, and the ioctl that shuts it down.
+"""A file system that loses its power: a loop device, and the ioctl that shuts it down.
 
 What was not synced when it is shut down is gone at the next mount, as after a power cut; what a
 card's firmware loses though it was told to flush is not tested by this.
@@ -17,7 +17,8 @@ from typing import Self
 # linux/fs.h: _IOR('X', 125, __u32), and how: 1 flushes the journal first, 2 does not.
 FS_IOC_SHUTDOWN = 0x8004587D
 FLUSHED, UNFLUSHED = 1, 2
-SIZE_BYTES = 96 << 20
+# mkfs.xfs makes none under 300 MB, mkfs.btrfs none that is useful; the image has holes.
+SIZE_BYTES = {"ext4": 96 << 20, "xfs": 320 << 20, "btrfs": 320 << 20}
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -29,27 +30,36 @@ class NoDiskError(Exception):
 class Disk:
     """One file system, mounted; a context that takes everything away again."""
 
-    def __init__(self) -> None:
-        """Make and mount it.
+    def __init__(
+        self, kind: str = "ext4", size_bytes: int = 0, on_disk: Path | None = None
+    ) -> None:
+        """Make and mount one of that kind: ext4, xfs, or btrfs, which cannot lose its power.
+
+        Its image is in memory, or in a folder that is on a disk.
 
         Raises:
             NoDiskError: it cannot be made here.
         """
         if os.geteuid() != 0:
             raise NoDiskError("power cuts need root: a loop device and a mount")
-        for tool in ("mkfs.ext4", "losetup"):
+        self.kind = kind
+        for tool in (f"mkfs.{kind}", "losetup"):
             if shutil.which(tool) is None:
                 raise NoDiskError(f"power cuts need {tool}")
         memory = Path("/dev/shm")  # noqa: S108 - that is what it is for
-        self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        place = on_disk or (memory if memory.is_dir() else None)
+        self._folder = Path(tempfile.mkdtemp(prefix="disk-", dir=place))
         image = self._folder / "disk.img"
         with image.open("wb") as file:
-            file.truncate(SIZE_BYTES)
+            file.truncate(size_bytes or SIZE_BYTES[kind])
         self.root = self._folder / "mounted"
         self.root.mkdir()
         self._device = ""
         try:
-            subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+            force = "-F" if kind == "ext4" else "-f"
+            subprocess.run(
+                [f"mkfs.{kind}", "-q", force, str(image)], check=True, capture_output=True
+            )
             found = subprocess.run(
                 ["losetup", "--find", "--show", str(image)],
                 check=True,
@@ -69,7 +79,9 @@ class Disk:
         Raises:
             OSError: it cannot be mounted.
         """
-        result = _libc.mount(self._device.encode(), os.fsencode(self.root), b"ext4", 0, b"")
+        result = _libc.mount(
+            self._device.encode(), os.fsencode(self.root), self.kind.encode(), 0, b""
+        )
         if result != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), self._device)
@@ -96,6 +108,11 @@ class Disk:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(self.root))
         self.mount()
+
+    def written(self) -> int:
+        """Return how many bytes the device has been given to write since it was made."""
+        status = Path("/sys/class/block", Path(self._device).name, "stat").read_text("ascii")
+        return int(status.split()[6]) * 512  # of the kernel's fixed sectors
 
     def close(self) -> None:
         """Unmount, give the loop device back and delete the image."""

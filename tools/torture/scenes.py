@@ -11,10 +11,10 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.update import UpdateError
 from aiosd.models.chunks import index_file
 from aiosd.net.blob import origin_of
-from aiosd.policy.rollout.delta import Range, plan
+from aiosd.policy.rollout.delta import plan
 from aiosd.policy.rollout.download_pace import PaceRules
 from aiosd.protocol.release_json import encode_release
-from aiosd.store.assembly import copy_chunks
+from aiosd.store.assembly import Copied, copy_chunks
 from aiosd.store.install import remove
 from aiosd.store.ledger import Ledger, LedgerError
 from aiosd.update.download import SYNC_BYTES, Clockwork, Download, Wanted, addressed
@@ -207,7 +207,9 @@ def _delta(board: Board) -> None:
     _, index = index_file(board.root / "stick" / wanted.address, chunk=1024)
     found = plan({digest: old_index}, index)
 
-    def fill(handle: int) -> list[Range]:
-        return [*found.ranges, *copy_chunks(blobs, found.copies, index, handle)]
+    def fill(handle: int) -> Copied:
+        copied = copy_chunks(blobs, found.copies, index, handle)
+        copied.missing = [*found.ranges, *copied.missing]
+        return copied
 
     with_ledger(board.layout, lambda ledger: _download(board, ledger).fill(wanted, fill))

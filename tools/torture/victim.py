@@ -33,6 +33,8 @@ class Victim:
     ) -> None:
         """Fork; every point that is reached calls `action`."""
         self.what = what
+        self.said = ""
+        self.sure: int | None = None
         self._read, write = os.pipe()
         sys.stdout.flush()
         self.pid = os.fork()
@@ -46,8 +48,6 @@ class Victim:
                     os.write(write, f"broke {what} {traceback.format_exc()!r}\n".encode())
                 os._exit(status)
         os.close(write)
-        self.said = ""
-        self.sure: int | None = None
 
     def wait(
         self, after_seconds: float | None = None, blow: Callable[[int], None] | None = None
@@ -75,6 +75,10 @@ class Victim:
             if not data:
                 break
             heard += data
+        return self._end(heard)
+
+    def _end(self, heard: bytearray) -> int:
+        """Take what it said in all, and return its exit code."""
         os.close(self._read)
         self.said = heard.decode()
         _, status = os.waitpid(self.pid, 0)
@@ -94,18 +98,6 @@ def _live(
     if work is not None:
         return DONE if work(board) else REFUSED
     return DONE if operate(board, what) else REFUSED
-
-
-def at(number: int, blow: Blow = strike) -> failpoint.Action:
-    """Return an action that strikes at the point that is reached as the `number`-th."""
-    left = [number]
-
-    def act(_name: str) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            blow()
-
-    return act
 
 
 def chosen(chance: random.Random, weights: dict[str, int]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiosd.daemon.broker import Broker
-from aiosd.daemon.inventory import SIGN, Inventory
+from aiosd.daemon.inventory import SIGN, Inventory, Needs
 from aiosd.daemon.releases.house import House
 from aiosd.daemon.releases.release_desk import ReleaseDesk
 from aiosd.daemon.releases.self_tests import Verdict, examine, questions
@@ -24,6 +24,7 @@ from aiosd.models.check import check_package
 from aiosd.policy.rollout.events import Failed, Fault
 from aiosd.policy.rollout.fitness import unfit
 from aiosd.policy.routing.collision import Shift, shifts
+from aiosd.policy.routing.lessons import key_of
 from aiosd.store.foresight import UnforeseenError, foresee
 from aiosd.store.heads import Heads, lessons_of
 from aiosd.store.packages import Installed
@@ -86,7 +87,7 @@ class Probe:
             OSError, LedgerError: the disk says no.
         """
         installed = await self._desk.do(lambda: self._open(row))
-        self.seat(row.name, installed)
+        await self.seat(row.name, installed)
         alias = alias_of(row.name, row.release)
         await self._load(alias)
         verdict = await self.check(row)
@@ -123,7 +124,7 @@ class Probe:
             raise UnworthyError(told + (f"; and {more} more" if more > 0 else ""))
         return verdict
 
-    def seat(self, name: str, installed: Installed) -> None:
+    async def seat(self, name: str, installed: Installed) -> None:
         """Give a release a place of its own beside the one that serves.
 
         Raises:
@@ -131,10 +132,29 @@ class Probe:
         """
         alias = alias_of(name, installed.manifest.release)
         try:
-            self._inventory.try_out(alias, installed)
+            needs = await self._desk.do(lambda: self._inventory.reckon(installed))
         except PackageError as error:
             raise UnworthyError(error.message) from error
+        self._inventory.try_out(alias, installed, needs)
         self._tell()
+
+    async def look_ahead(self, installed: Installed) -> Needs:
+        """Do what takes long of putting a release in the place of another; return what it needs.
+
+        Raises:
+            PackageError: it cannot run on this machine.
+        """
+        experts = self._inventory.catalogue.experts
+        name, heads = installed.manifest.name, self._board.heads
+
+        def look() -> Needs:
+            before = key_of(lessons_of(experts.values()))
+            after = key_of(lessons_of({**experts, name: installed}.values()))
+            if after not in ("", before):
+                heads.read_ahead(after)
+            return self._inventory.reckon(installed)
+
+        return await self._desk.do(look)
 
     def unseat(self, alias: str) -> None:
         """Let a release go; who waits for it is answered by the one that serves."""

@@ -385,4 +385,5 @@ def _told(row: Rollout) -> Body:
         "crashes": row.crashes,
         "trial": row.trial,
         "hold_ms": row.hold_seconds * 1e3,
+        "cost": msgspec.to_builtins(row.cost),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.detours import Detours
-from aiosd.daemon.inventory import Inventory
+from aiosd.daemon.inventory import Inventory, Needs
 from aiosd.daemon.releases.probe import Probe, UnworthyError, alias_of
 from aiosd.daemon.releases.release_desk import ReleaseDesk
 from aiosd.daemon.releases.resumption import take_back
@@ -44,7 +44,7 @@ class Swap:
         self._desk = desk
         self._probe = probe
         self.detours = Detours()
-        self.renew: Callable[[Installed], None] = lambda _installed: None
+        self.renew: Callable[[Installed, Needs], None] = lambda _installed, _needs: None
         self.rescan: Callable[[], object] = lambda: None
         self.end: Callable[[str, str], None] = lambda _expert, _why: None
 
@@ -87,21 +87,26 @@ class Swap:
             return
         self.detours.seats.pop(name, None)
         try:
-            self._probe.seat(name, old)
+            await self._probe.seat(name, old)
             await self._probe.house.load(alias_of(name, old.manifest.release))
         except (UnworthyError, AiosdError) as error:
             log.warning("%s: requests wait for the old release: %s", name, error)
         await self._switch(name, old)
 
     async def _switch(self, name: str, installed: Installed) -> float:
-        """Have the expert's own worker leave and come back as `installed`."""
+        """Have the expert's own worker leave and come back as `installed`.
+
+        Raises:
+            PackageError: this machine cannot run it.
+        """
+        needs = await self._probe.look_ahead(installed)
         alias = alias_of(name, installed.manifest.release)
         beside, slot = self._slot(alias), self._slot(name)
         busy = slot is not None and (slot.loaded or name in self.detours.seats)
         if slot is not None and beside is not None and beside.loaded:
             self.detours.seats[name] = alias
             await self._until(lambda: not (len(slot.queue) or slot.serving))
-        self.renew(installed)
+        self.renew(installed, needs)
         held = 0.0
         if slot is not None and busy:
             await self._until(lambda: not slot.stale)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from aiosd.domain.rollout import Report
+from aiosd.domain.rollout import Cost, Report
 
 
 class Fault(StrEnum):
@@ -31,7 +31,9 @@ class Fetch(_Value, frozen=True):
 
 
 class Progressed(_Value, frozen=True):
-    """More of it is on the disk than before."""
+    """More of it is on the disk than before; what that cost."""
+
+    cost: Cost = Cost()
 
 
 class Verified(_Value, frozen=True):

@@ -88,6 +88,8 @@ def _noted(row: Rollout, event: Event) -> Rollout:
     match event:
         case Verified() | Staged():
             news = {"attempts": 0, "reason": ""}
+        case Progressed(cost):
+            news = {"cost": row.cost.plus(cost)}
         case Probed(report):
             news = {"report": report}
         case Checked():

@@ -54,6 +54,20 @@ async def test_a_head_is_made_once_and_found_again(tmp_path: Path) -> None:
     assert other.told == [(key, False)]
 
 
+async def test_a_head_that_was_read_ahead_is_taken_as_it_is_and_once(tmp_path: Path) -> None:
+    fitter, ear = made(tmp_path)
+    fitter.want([LAMP, MONEY])
+    await asyncio.wait_for(ear.settled.wait(), SECONDS)
+    key, heads, other = key_of([LAMP, MONEY]), Heads(tmp_path), Ear()
+    heads.read_ahead(key)
+    (tmp_path / f"{key}.head").unlink()
+    Fitting(asyncio.get_running_loop(), dict(os.environ), heads, other).want([LAMP, MONEY])
+    assert other.told == [(key, False)]
+    assert heads.read(key) is None
+    heads.read_ahead(key)
+    assert heads.read("other") is None
+
+
 async def test_packages_without_texts_need_no_head(tmp_path: Path) -> None:
     fitter, ear = made(tmp_path)
     fitter.want([Lesson(expert="mute")])

@@ -54,7 +54,8 @@ def renewed(inventory: Inventory, name: str) -> Installed:
 
 def test_a_release_on_trial_is_known_by_its_own_name_alone(inventory: Inventory) -> None:
     before = dict(inventory.routes)
-    inventory.try_out("base@2", renewed(inventory, "base"))
+    new = renewed(inventory, "base")
+    inventory.try_out("base@2", new, inventory.reckon(new))
     assert inventory.routes == before
     assert "base@2" in inventory.named
     assert {fact.expert for fact in inventory.facts()} == {"base", "skill", "base@2"}
@@ -65,7 +66,8 @@ def test_a_release_on_trial_is_known_by_its_own_name_alone(inventory: Inventory)
 
 
 def test_nothing_is_left_of_a_trial_that_has_ended(inventory: Inventory) -> None:
-    inventory.try_out("base@2", renewed(inventory, "base"))
+    new = renewed(inventory, "base")
+    inventory.try_out("base@2", new, inventory.reckon(new))
     inventory.end_trial("base@2")
     assert inventory.named is inventory.routes
     assert {fact.expert for fact in inventory.facts()} == {"base", "skill"}
@@ -78,16 +80,21 @@ def test_a_release_that_this_machine_cannot_run_is_not_taken_in(inventory: Inven
     needs = msgspec.structs.replace(new.manifest.needs, isa=["warp"])
     bad = Installed(msgspec.structs.replace(new.manifest, needs=needs), new.folder)
     with pytest.raises(PackageError, match="lacks warp"):
-        inventory.try_out("base@2", bad)
+        inventory.reckon(bad)
     assert inventory.trials == {}
 
 
 def test_an_adapter_changes_with_the_model_that_it_is_on(inventory: Inventory) -> None:
-    change = inventory.replace(renewed(inventory, "base"))
+    new = renewed(inventory, "base")
+    needs = inventory.reckon(new)
+    assert set(needs) == {"base", "skill"}
+    change = inventory.replace(new, needs)
     assert (change.added, change.removed, change.changed) == ([], [], ["base", "skill"])
-    assert inventory.replace(renewed(inventory, "skill")).changed == ["skill"]
+    skill = renewed(inventory, "skill")
+    assert inventory.replace(skill, inventory.reckon(skill)).changed == ["skill"]
 
 
 def test_a_release_that_replaces_another_is_what_a_scan_would_find(inventory: Inventory) -> None:
-    change = inventory.replace(inventory.catalogue.experts["base"])
+    base = inventory.catalogue.experts["base"]
+    change = inventory.replace(base, inventory.reckon(base))
     assert change.changed == []

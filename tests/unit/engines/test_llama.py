@@ -23,6 +23,7 @@ from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_plan import plan_memory
 from aiosd.models.gguf import read_gguf
 from aiosd.models.llama_need import gguf_need
+from tools.gguf.layout import string
 from tools.gguf.random_llama import SMALL, llama_model, lora_adapter
 from tools.gguf.random_llama import write as write_file
 
@@ -486,3 +487,27 @@ def test_the_threads_change_between_two_tokens_and_never_exceed_those_of_the_loa
     run(engine, replace(PROMPT, embed=True))  # opens another context
     assert lib.llama_n_threads(engine._context) == 1
     engine.close()
+
+
+def test_attack_a_template_in_the_model_is_never_run(tmp_path: Path) -> None:
+    # As CVE-2024-34359: a chat template in the file that starts a program when it is rendered.
+    deed = tmp_path / "deed"
+    template = "{{ cycler.__init__.__globals__.os.popen('touch " + str(deed) + "').read() }}"
+    path = tmp_path / "model.gguf"
+    path.write_bytes(llama_model(more=[string("tokenizer.chat_template", template)]))
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from aiosd.domain.manifest import EngineNeed\n"
+        "from aiosd.domain.prepared import TextPrompt\n"
+        "from aiosd.domain.request import Sampling\n"
+        "from aiosd.engines.llama import LlamaEngine\n"
+        "engine = LlamaEngine()\n"
+        f"engine.load({{'model': Path({str(path)!r})}}, "
+        "EngineNeed(name='llama', context=256, batch=16), threads=1)\n"
+        "prompt = TextPrompt(text='once', sampling=Sampling(max_tokens=4, seed=1))\n"
+        "assert list(engine.run(prompt, cancelled=lambda: False))\n"
+        "assert 'jinja2' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert not deed.exists()

@@ -34,7 +34,7 @@ def copied(blobs: Blobs, copies: list[Copy], new: bytes) -> tuple[list[Range], b
     handle = os.open(path, os.O_RDWR | os.O_CREAT)
     try:
         os.ftruncate(handle, len(new))
-        return copy_chunks(blobs, copies, index(new), handle), path.read_bytes()
+        return copy_chunks(blobs, copies, index(new), handle).missing, path.read_bytes()
     finally:
         os.close(handle)
 

@@ -8,7 +8,8 @@ import pytest
 
 from aiosd.domain.errors import PackageError
 from aiosd.store.catalogue import open_package
-from aiosd.store.digests import SETTLED_NS, Digests
+from aiosd.store.digests import Digests
+from aiosd.store.file_state import SETTLED_NS
 from aiosd.store.packages import Installed
 
 PackageMaker = Callable[..., Path]

@@ -80,8 +80,8 @@ def fetch(releases: Releases, release: int) -> bytes:
         found = plan(old, index(data))
         handle = os.open(blobs.part(digest), os.O_RDWR | os.O_CREAT)
         try:
-            missing = copy_chunks(blobs, found.copies, index(data), handle)
-            for each in [*found.ranges, *missing]:
+            copied = copy_chunks(blobs, found.copies, index(data), handle)
+            for each in [*found.ranges, *copied.missing]:
                 os.pwrite(handle, data[each.offset : each.offset + each.size], each.offset)
         finally:
             os.close(handle)

@@ -10,7 +10,10 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 
+import flatbuffers
+import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from fakes.updating import Board
 from gguf_writer import ARRAY, F32, U32, Tensor, gguf, number, numbers, pair, small_pairs, string
 from tiny_models import doubler
@@ -51,6 +54,29 @@ def flatbuffer(change: Callable[[bytearray], None]) -> bytes:
     return bytes(data)
 
 
+def graph(change: Callable[[schema.SubGraphT], None]) -> bytes:
+    """The model with its graph changed, as a whole flatbuffer again."""
+    model = schema.ModelT.InitFromPackedBuf(TFLITE, 0)
+    change(model.subgraphs[0])
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def asks_for(index: int) -> Callable[[schema.SubGraphT], None]:
+    def change(found: schema.SubGraphT) -> None:
+        found.operators[0].inputs = np.array([index], np.int32)
+
+    return change
+
+
+def shaped(*shape: int) -> Callable[[schema.SubGraphT], None]:
+    def change(found: schema.SubGraphT) -> None:
+        found.tensors[0].shape = np.array(shape, np.int32)
+
+    return change
+
+
 def as_zip() -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -63,6 +89,12 @@ GGUF = {
     "CVE-2024-21802, more tensors than the file can hold": head(2**60, 0),
     "CVE-2024-21802, more dimensions than a tensor has": head(1, 0, tensor((1,), ndims=2**31)),
     "CVE-2025-53630, sizes that wrap around": head(1, 0, tensor((2**32, 2**32, 2**32, 2**32))),
+    "as CVE-2026-27940, tensors whose sizes wrap around when added": head(
+        3, 0, tensor((2**31, 2**30)) * 3
+    ),
+    "as CVE-2026-33298, a size that wraps around when counted in bytes": head(
+        1, 0, tensor((2**62,))
+    ),
     "an array of 2^63 elements": gguf(
         [*small_pairs(), pair("x", ARRAY, struct.pack("<IQ", U32, 2**63))], [WEIGHT]
     ),
@@ -85,6 +117,13 @@ GGUF = {
     "a header cut short": spoiled()[:40],
 }
 LITERT = {
+    "as CVE-2018-8825, an operator on a tensor that is not there": graph(asks_for(2**31 - 1)),
+    "as PYSEC-2020-134, an operator on a tensor before the first": graph(asks_for(-2)),
+    "as CVE-2022-23560, a shape whose size wraps around": graph(shaped(2**31 - 1, 2**31 - 1, 8)),
+    "a shape below zero": graph(shaped(-5, 3)),
+    "data in a buffer that is not there": graph(
+        lambda found: setattr(found.tensors[0], "buffer", 2**32 - 1)
+    ),
     "a root beyond the end": flatbuffer(lambda data: data.__setitem__(slice(0, 4), b"\xff" * 4)),
     "a table before the beginning": flatbuffer(
         lambda data: data.__setitem__(slice(int.from_bytes(data[:4], "little"), None), b"\x7f" * 64)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aiosd.domain.update import Fault, UpdateError
 from aiosd.policy.rollout.delta import Range
 from aiosd.policy.rollout.download_pace import PaceRules
+from aiosd.store.assembly import Copied
 from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Progress
 from aiosd.update import download
@@ -259,10 +260,10 @@ def test_attack_disk_full_or_broken_at_every_step_adopts_nothing_half(
 
 
 def test_a_fill_fetches_only_what_is_missing(rig: Rig) -> None:
-    def fill_in(handle: int) -> list[Range]:
+    def fill_in(handle: int) -> Copied:
         os.pwrite(handle, DATA[:100_000], 0)
         os.pwrite(handle, DATA[150_000:290_000], 150_000)
-        return [Range(100_000, 50_000), Range(290_000, 10_000)]
+        return Copied([Range(100_000, 50_000), Range(290_000, 10_000)])
 
     rig.fill(fill_in)
     assert rig.is_here()
@@ -274,9 +275,9 @@ def test_a_fill_fetches_only_what_is_missing(rig: Rig) -> None:
 
 
 def test_a_fill_from_wrong_chunks_is_found_out(rig: Rig) -> None:
-    def fill_in(handle: int) -> list[Range]:
+    def fill_in(handle: int) -> Copied:
         os.pwrite(handle, OTHER[:100_000], 0)
-        return [Range(100_000, 200_000)]
+        return Copied([Range(100_000, 200_000)])
 
     assert fault(lambda: rig.fill(fill_in)) is Fault.MISMATCH
     rig.fetch()
@@ -285,7 +286,7 @@ def test_a_fill_from_wrong_chunks_is_found_out(rig: Rig) -> None:
 
 def test_a_fill_from_a_server_without_parts_says_so(rig: Rig) -> None:
     rig.mirror.ranges = False
-    assert fault(lambda: rig.fill(lambda _handle: [Range(100, 10)])) is Fault.RANGE_LIED
+    assert fault(lambda: rig.fill(lambda _handle: Copied([Range(100, 10)]))) is Fault.RANGE_LIED
 
 
 def test_room_is_asked_for_with_a_tenth_more_and_a_reserve(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """From a repository to a staged release, and what keeps a board from taking one."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -7,19 +9,22 @@ import pytest
 from fakes.mirror import Handler, on
 from fakes.updating import Board, digest
 
-from aiosd.domain.rollout import Rollout, State
+from aiosd.domain.rollout import Cost, Rollout, State
 from aiosd.domain.update import Fault, UpdateError
+from aiosd.models.chunks import index_file
 from aiosd.policy.rollout.events import Cancelled
 from aiosd.policy.rollout.percentile import percentile
 from aiosd.policy.rollout.table import advance
+from aiosd.protocol.release_json import encode_release
+from aiosd.store import assembly
 from aiosd.update import download, updater
 from aiosd.update.surroundings import Machine
 
 MODEL = bytes(range(256)) * 4000
 
 
-def offer(board: Board, release: int = 2, **more: object) -> bytes:
-    return board.repository.publish("one", release, {"model.bin": MODEL}, **more)
+def offer(board: Board, release: int = 2, model: bytes = MODEL, **more: object) -> bytes:
+    return board.repository.publish("one", release, {"model.bin": model}, **more)
 
 
 def test_a_new_release_is_staged_and_the_old_one_serves_on(board: Board) -> None:
@@ -331,3 +336,74 @@ def test_one_experts_trouble_does_not_stop_another(board: Board) -> None:
     found = board.run(["one", "two"])
     assert [each.result for each in found] == ["waiting", "staged"]
     assert found[0].fault is Fault.REFUSED
+
+
+def offer_by_chunks(board: Board, release: int, model: bytes) -> None:
+    """Publish a release whose model has an index of its chunks."""
+    path = board.root / f"model-{release}.bin"
+    path.write_bytes(model)
+    _, index = index_file(path, chunk=16_384)
+    tree = msgspec.json.decode(offer(board, release, model=model))
+    tree["files"][0]["chunks"] = msgspec.to_builtins(index)
+    board.repository.add(f"experts/one/{release}/manifest.json", encode_release(tree))
+
+
+def test_what_a_release_cost_is_in_the_ledger(board: Board) -> None:
+    offer_by_chunks(board, 2, MODEL)
+    found = board.one()
+    assert (found.fetched_bytes, found.written_bytes, found.shared_bytes) == (*[len(MODEL)] * 2, 0)
+    row = board.ledger.row("one")
+    assert row is not None
+    assert row.cost == Cost(fetched=len(MODEL), written=len(MODEL))
+    assert board.ledger.history("one")[0].row.cost == row.cost
+
+
+def test_a_delta_costs_the_network_little_and_says_what_was_written_and_shared(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = hashlib.shake_128(b"model").digest(1 << 20)
+    offer_by_chunks(board, 2, old)
+    board.one()
+    board.serve(2)
+    new = old[:100_000] + b"changed" + old[100_007:]
+    offer_by_chunks(board, 3, new)
+
+    def share(source: int, source_offset: int, handle: int, offset: int, size: int) -> bool:
+        os.pwrite(handle, os.pread(source, size, source_offset), offset)
+        return True
+
+    monkeypatch.setattr(assembly, "share", share)
+    with board.updater() as checking:
+        assert [each.fetched_bytes for each in checking.check(["one"])] == [16_384]
+    found = board.one()
+    assert (found.result, found.fetched_bytes) == ("staged", 16_384)
+    assert found.written_bytes + found.shared_bytes == len(new)
+    assert found.written_bytes == 16_384
+    row = board.ledger.row("one")
+    assert row is not None
+    assert row.cost == Cost(fetched=16_384, written=16_384, shared=len(new) - 16_384)
+
+
+def test_what_was_spent_before_a_failure_counts_too(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updater, "_LOOK_BYTES", 1)
+    board.set(window=["11:00-13:00"])
+
+    def late(handler: Handler) -> None:
+        board.minute = 14 * 60
+        handler.serve(handler.path.lstrip("/"))
+
+    offer(board)
+    board.mirror.mischief = on(digest(MODEL), late, times=1)
+    assert board.one().fault is Fault.OUT_OF_WINDOW
+    row = board.ledger.row("one")
+    assert row is not None
+    spent = row.cost.fetched
+    assert 0 < spent <= len(MODEL)
+    board.minute = 11 * 60
+    found = board.one()
+    row = board.ledger.row("one")
+    assert row is not None
+    assert row.cost.fetched == spent + found.fetched_bytes
+    assert row.cost.written == len(MODEL)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.domain.expert import TransitionError
-from aiosd.domain.rollout import Report, Rollout, State
+from aiosd.domain.rollout import Cost, Report, Rollout, State
 from aiosd.policy.rollout.events import (
     Answered,
     Cancelled,
@@ -132,6 +132,18 @@ def test_two_tries_are_made_and_no_third() -> None:
 def test_what_is_the_releases_own_fault_is_not_tried_again() -> None:
     row, _ = after(*TO_STAGED, Probing(), Failed("self-test 2: label is 'a', not 'b'"))
     assert row.state is State.QUARANTINED
+
+
+def test_what_bringing_it_cost_adds_up() -> None:
+    row, _ = after(
+        Fetch(),
+        Progressed(Cost(fetched=5, written=7)),
+        Progressed(),
+        Progressed(Cost(fetched=1, shared=2)),
+        Verified(),
+        Staged(),
+    )
+    assert row.cost == Cost(fetched=6, written=7, shared=2)
 
 
 def test_want_of_ram_or_network_never_quarantines() -> None:
