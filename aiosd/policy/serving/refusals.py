@@ -1,5 +1,7 @@
 """Why a request ends without an answer, in words and numbers for whoever must act."""
 
+import math
+
 from aiosd.domain.errors import (
     BusyError,
     DeadlineError,
@@ -23,8 +25,9 @@ def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> O
     An estimate may be wrong and a measurement exceptional, so how to override it is said too.
     """
     cap, expert = ledger.cap_bytes, slot.facts.expert
-    best = max(0, ledger.room_bytes - sum(pinned.values()))
-    wider = f"raise ram.cap to {(cap + need - best) / _MIB:.0f} MiB at least"
+    left = ledger.room_bytes - sum(pinned.values())  # negative where the hosts alone take more
+    best = max(0, left)
+    wider = f"raise ram.cap to {math.ceil((cap + need - left) / _MIB)} MiB at least"
     hint = f"unpin {', '.join(pinned)} or {wider}" if pinned else wider
     measured = slot.peak_bytes >= need
     doubt = "if that was an exception" if measured else "if you know that it needs less"

@@ -726,6 +726,15 @@ def test_frequent_use_of_long_ago_counts_less_than_some_of_today(world: FakeWorl
     assert world.workers["one"].closing
 
 
+def test_a_cap_below_the_hosts_is_told_as_what_would_be_enough(world: FakeWorld) -> None:
+    world.scheduler.ledger.set_host("echo", 130 * MIB)  # the cap is 100
+    world.install(small=10)
+    error = world.ended[world.ask("small")]
+    assert not isinstance(error, str)
+    assert "raise ram.cap to 140 MiB" in error.message
+    assert error.details["have_bytes"] == 0
+
+
 def test_the_operator_overrides_an_estimate_until_it_is_measured(world: FakeWorld) -> None:
     world.install(huge=500)
     error = world.ended[world.ask("huge")]
