@@ -22,6 +22,9 @@ from aiosd.sensors.stall import StallTrigger
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
+# Who answers briefly again and again is read exactly once in so long, unless it grows: that takes
+# milliseconds of the loop.
+KEPT_SECONDS = 5.0
 
 
 class Listener(Protocol):
@@ -39,11 +42,12 @@ class Listener(Protocol):
 
 @dataclass
 class Look:
-    """What was read exactly of a worker: what it counts in the books, and its resident size."""
+    """What was read exactly of a worker, and when: what counts in the books, its resident size."""
 
     pid: int
     resident_bytes: int = 0
     held_bytes: int = 0
+    at: float = 0.0
 
 
 class MemoryWatch:
@@ -117,7 +121,10 @@ class MemoryWatch:
         for expert, pid, booked in watched:
             self._look_at(expert, pid, booked, self._listener)
         busy = {expert for expert, _, _ in watched}
-        self._looks = {name: look for name, look in self._looks.items() if name in busy}
+        since = self._loop.time() - KEPT_SECONDS
+        self._looks = {
+            name: look for name, look in self._looks.items() if name in busy or look.at >= since
+        }
         self._relieve()
         if watched:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
@@ -138,7 +145,7 @@ class MemoryWatch:
         if memory is None:
             return
         held = memory.own_bytes if self._forked else memory.pss_bytes
-        self._looks[expert] = Look(pid, resident, held)
+        self._looks[expert] = Look(pid, resident, held, self._loop.time())
         if held > booked:
             listener.on_growth(expert, held)
 

@@ -106,6 +106,19 @@ async def test_a_worker_is_read_exactly_only_when_it_may_hold_more_than_is_booke
     assert (stage.exact, stage.broker.grown) == (2, [("echo", 50 * MIB)])
 
 
+async def test_one_that_answers_briefly_again_and_again_is_read_exactly_once_in_a_while(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = [("echo", 7, 12 * MIB)]
+    for stage.broker.busy in (answering, [], answering, [], answering):
+        stage.look()
+    assert stage.exact == 1
+    monkeypatch.setattr(memory_watch, "KEPT_SECONDS", -1.0)
+    for stage.broker.busy in ([], answering):
+        stage.look()
+    assert stage.exact == 2
+
+
 async def test_another_process_of_the_same_expert_is_read_anew(stage: Stage) -> None:
     stage.broker.busy = [("echo", 7, 12 * MIB)]
     stage.look()
