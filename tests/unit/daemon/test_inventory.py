@@ -4,33 +4,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fakes.small_board import BASE, MACHINE, RULES
 
-from aiosd.daemon.inventory import Inventory, LoadRules
-from aiosd.domain.board import Machine
+from aiosd.daemon.inventory import Inventory
 from aiosd.domain.errors import PackageError, UnknownExpertError
 from aiosd.store.layout import Layout
 from aiosd.store.packages import Installed
-from tools.gguf.package import Made, write_expert, write_skill
-from tools.gguf.random_llama import Shape
-
-MACHINE = Machine(
-    ram_bytes=2**30,
-    cores=2,
-    isa=frozenset(),
-    architecture="x86_64",
-    kernel="",
-    cpu_model="",
-    board_model="",
-    word_bits=64,
-)
-RULES = LoadRules(
-    keep_alive_seconds=300.0,
-    park_after_seconds=-1.0,
-    load_limit_seconds=60.0,
-    threads=2,
-    own_process=False,
-)
-BASE = Made("base", Shape(64, 1, 2, 2, 128, 320, 64, "F32"), 64, 16)
+from tools.gguf.package import write_expert, write_skill
 
 
 @pytest.fixture

@@ -253,10 +253,9 @@ def test_bytes_wait_for_the_window_and_the_check_does_not(board: Board) -> None:
     assert board.one().result == "staged"
 
 
-def test_a_window_that_ends_stops_a_fetch_which_goes_on_later(
-    board: Board, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(updater, "_LOOK_BYTES", 500_000)
+def stop_by_window(board: Board, monkeypatch: pytest.MonkeyPatch, look_bytes: int) -> None:
+    """Offer a release whose fetch the window's end stops, seen after so many bytes."""
+    monkeypatch.setattr(updater, "_LOOK_BYTES", look_bytes)
     board.set(window=["11:00-13:00"])
 
     def late(handler: Handler) -> None:
@@ -266,6 +265,12 @@ def test_a_window_that_ends_stops_a_fetch_which_goes_on_later(
     offer(board)
     board.mirror.mischief = on(digest(MODEL), late, times=1)
     assert board.one().fault is Fault.OUT_OF_WINDOW
+
+
+def test_a_window_that_ends_stops_a_fetch_which_goes_on_later(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_by_window(board, monkeypatch, 500_000)
     board.minute = 11 * 60
     found = board.one()
     assert found.result == "staged"
@@ -387,16 +392,7 @@ def test_a_delta_costs_the_network_little_and_says_what_was_written_and_shared(
 def test_what_was_spent_before_a_failure_counts_too(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(updater, "_LOOK_BYTES", 1)
-    board.set(window=["11:00-13:00"])
-
-    def late(handler: Handler) -> None:
-        board.minute = 14 * 60
-        handler.serve(handler.path.lstrip("/"))
-
-    offer(board)
-    board.mirror.mischief = on(digest(MODEL), late, times=1)
-    assert board.one().fault is Fault.OUT_OF_WINDOW
+    stop_by_window(board, monkeypatch, 1)
     row = board.ledger.row("one")
     assert row is not None
     spent = row.cost.fetched

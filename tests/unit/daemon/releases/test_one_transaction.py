@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from fakes.published import CREATED, layout
+from fakes.small_board import BASE, MACHINE, RULES
 
-from aiosd.daemon.inventory import Inventory, LoadRules
-from aiosd.domain.board import Machine
+from aiosd.daemon.inventory import Inventory
 from aiosd.policy.routing.lessons import key_of
 from aiosd.protocol.release_json import encode_release
 from aiosd.store import failpoint
@@ -18,27 +18,8 @@ from aiosd.store.blobs import Blobs
 from aiosd.store.heads import lessons_of
 from aiosd.store.layout import Layout
 from aiosd.store.releases import Releases
-from tools.gguf.package import Made, write_expert, write_skill
-from tools.gguf.random_llama import Shape
+from tools.gguf.package import write_expert, write_skill
 
-MACHINE = Machine(
-    ram_bytes=2**30,
-    cores=2,
-    isa=frozenset(),
-    architecture="x86_64",
-    kernel="",
-    cpu_model="",
-    board_model="",
-    word_bits=64,
-)
-RULES = LoadRules(
-    keep_alive_seconds=300.0,
-    park_after_seconds=-1.0,
-    load_limit_seconds=60.0,
-    threads=2,
-    own_process=False,
-)
-BASE = Made("base", Shape(64, 1, 2, 2, 128, 320, 64, "F32"), 64, 16)
 SAYS = {1: "switch the lamp on", 2: "pay the rent"}
 
 
