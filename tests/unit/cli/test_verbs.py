@@ -122,6 +122,7 @@ def test_options_arrive(ctl: Ctl, daemon: FakeDaemon) -> None:
         (["run", "--image", "/nowhere"], Exit.NO_INPUT, "/nowhere: No such file"),
         (["run", "--text", "@/nowhere"], Exit.NO_INPUT, "/nowhere: No such file"),
         (["run", "echo"], Exit.USAGE, "exactly one input"),
+        (["run", "will it rain"], Exit.USAGE, "without naming an expert: --text"),
         (["run", "echo", "x", "--expert", "echo"], Exit.USAGE, "once"),
         (["run", "--text", "x", "--image", "y"], Exit.USAGE, "exactly one input"),
         (["remove", "nobody", "--experts-dir", "/nowhere"], Exit.PACKAGE, "no expert named"),
