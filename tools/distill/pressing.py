@@ -308,11 +308,11 @@ class _Run:
         )
 
     def _sample(self) -> str | Path | None:
-        """Return what the engine is timed with: a text, or a recording beside the recipe."""
+        """Return what the engine is timed with: a text, or a file beside the recipe."""
         first = self.material.held.inputs[0]
         if isinstance(first, str):
             return first
-        found = sorted(self.place.recipe.parent.glob(f"{self.recipe.name}.case-*.wav"))
+        found = sorted(self.place.recipe.parent.glob(f"{self.recipe.name}.case-*"))
         return found[0] if found else None
 
     def _write_card(self, folder: Path, proof: Proof, how: str) -> None:
@@ -352,10 +352,9 @@ def make_student(recipe: Recipe, material: Material) -> ClassStudent:
             return TextStudent(recipe.student, len(material.labels))
         if isinstance(recipe.student, kinds.Convolution):
             from tools.distill.students.convolution import ConvolutionStudent  # noqa: PLC0415
-            from tools.distill.voices import PRE  # noqa: PLC0415 - for this source
 
             return ConvolutionStudent(
-                recipe.student, len(material.labels), material.train.inputs, PRE
+                recipe.student, len(material.labels), material.train.inputs, material.pre
             )
     except ImportError as error:
         raise DistillError(f"{error}: pip install 'aiosd[distill]'") from None

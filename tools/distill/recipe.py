@@ -102,6 +102,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
     task: Literal[
         "text.classify",
         "audio.classify",
+        "image.classify",
         "series.anomaly",
         "text.generate",
         "text.extract",

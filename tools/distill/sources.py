@@ -255,6 +255,13 @@ def keyword(assets: Path, part: DataPart) -> Material:
     return read_keywords(assets, Path(part.path))
 
 
+def digits(_assets: Path, _part: DataPart) -> Material:
+    """Pictures of handwritten digits: see `pictures.py`."""
+    from tools.distill.pictures import read_digits  # noqa: PLC0415 - torch
+
+    return read_digits()
+
+
 SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
     "clinc150": clinc150,
     "banking77": banking77,
@@ -263,4 +270,5 @@ SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
     "rows": rows,
     "safety": safety,
     "keyword": keyword,
+    "digits": digits,
 }
