@@ -25,18 +25,6 @@ from aiosd.store.layout import Layout
 Ctl = Callable[..., int]
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
-    with FakeDaemon(tmp_path) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> Ctl:
-    monkeypatch.setenv("AIOSD_SOCKET_DIR", str(daemon.folder))
-    return lambda *words: main(words)
-
-
 def last_run(daemon: FakeDaemon) -> messages.Run:
     run = daemon.runs()[-1].verb
     assert isinstance(run, messages.Run)
