@@ -19,7 +19,7 @@ from tools.train.scenes import Pixels
 LABELS = tuple(map(str, range(10)))
 # The last scans of those that may be learned from set temperature and thresholds instead.
 TUNING_SCANS = 137
-SCANNED_EACH, DRAWN, HELD_EACH, HELD_DRAWN = 6, 8_000, 3, 1_000
+SCANNED_EACH, DRAWN, HELD_EACH, HELD_DRAWN = 4, 5_000, 3, 1_000
 BENT_EACH = 2
 SEED = 1
 
