@@ -7,7 +7,7 @@ head, the success table and the running times, and asks the world how experts st
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -349,10 +349,10 @@ class _Ear:
         else:
             self.known = Knowledge(self._hear, head.experts, ok, chance, explored, declared)
 
-    def _hear(self, names: Sequence[str] | None) -> Hearing:
+    def _hear(self, names: Collection[str] | None) -> Hearing:
         if self._head is None or self._text is None:
             raise AssertionError("nothing to hear")
-        self._heard = hear(self._head, self._text, None if names is None else set(names))
+        self._heard = hear(self._head, self._text, names)
         return self._heard
 
     def explained(self, decision: Decision) -> Decision:

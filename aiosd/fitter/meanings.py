@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.policy.routing.lexical import alone, normal, words
-from aiosd.policy.routing.meaning import MOST_WORDS, MeaningFacts
+from aiosd.policy.routing.lexical import hash_of, normal, spoken
+from aiosd.policy.routing.meaning import MeaningFacts
 
 FILE = Path(__file__).parent / "meanings.bin"
 MAGIC = b"aiosd-words\x01\n"
@@ -47,7 +47,7 @@ class Vectors:
         return [self._rows(normal(text)) for text in texts]
 
     def _rows(self, form: str) -> NDArray[np.int64]:
-        found = np.array(alone(words(form))[:MOST_WORDS], np.uint32)
+        found = np.array([hash_of(word) for word in spoken(form)], np.uint32)
         place = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
         rows: NDArray[np.int64] = place[self.hashes[place] == found].astype(np.int64)
         return rows

@@ -5,13 +5,12 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import exp
 from typing import NamedTuple
 
 from aiosd.domain.decision import Gate, Gram, Near
 from aiosd.policy.routing.head import Head, Scores
-from aiosd.policy.routing.weights import MOST_IN_LANES
 
 MOST_NEAR = 3
 # Of thousands of experts so many are looked at, and so many are heard beside them.
@@ -33,6 +32,8 @@ class Hearing(NamedTuple):
     gates: tuple[Gate, ...]
     meant: tuple[str, ...]
     scores: Scores | None = None
+    first: Sequence[str] | None = None
+    """The likeliest, in order, where that is known."""
 
     @property
     def nearest(self) -> tuple[Near, ...]:
@@ -41,7 +42,7 @@ class Hearing(NamedTuple):
         return tuple(
             [
                 Near(expert=name, part=part(name, ""), probability=chances[name])
-                for name in _likeliest(chances)
+                for name in (_likeliest(chances) if self.first is None else self.first)
             ]
         )
 
@@ -50,15 +51,18 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
     key, logits, background = head.facts.key, scores.logits, head.background
-    if scores.told is None:
+    told = scores.told
+    if told is None:
+        nobody = logits[background]
         top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
+        chances, parts = _chances(head, logits, top, among)
     else:
-        top = max(0.0, max(scores.told.values(), default=0.0))
-    chances, parts = _chances(head, scores, top, among)
+        nobody, top = told.get(background, 0.0), max(0.0, *told.values(), 0.0)
+        chances, parts = _chances_of_many(head, told, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
     limits = head.facts.thresholds
-    margin = top - logits[background] if scores.norm else -math.inf
+    margin = top - nobody if scores.norm else -math.inf
     said = bool(scores.norm) and margin >= limits.scope
     first = _likeliest(chances)
     best = chances[first[0]]
@@ -73,7 +77,7 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
         Gate(name="scope", value=margin, threshold=limits.scope, passed=said),
         Gate(name="sure", value=best, threshold=limits.sure, passed=is_sure),
     )
-    return Hearing(key, chances, parts, gates, meant, scores)
+    return Hearing(key, chances, parts, gates, meant, scores, first)
 
 
 def _likeliest(chances: Mapping[str, float]) -> list[str]:
@@ -82,15 +86,12 @@ def _likeliest(chances: Mapping[str, float]) -> list[str]:
 
 
 def _chances(
-    head: Head, scores: Scores, top: float, among: Collection[str] | None
+    head: Head, logits: list[float], top: float, among: Collection[str] | None
 ) -> tuple[Mapping[str, float], Mapping[str, str]]:
     """Return the probability of each expert, given that it is any, and its likeliest sub-route.
 
     Experts come in the order of their names.
     """
-    logits = scores.logits
-    if len(logits) > MOST_IN_LANES:
-        return _chances_of_many(head, scores, top, among)
     cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
     if head.alone is not None and (among is None or head.experts.issubset(among)):
         masses = [exp((value - top) * cold) for value in logits[:-1]]
@@ -116,13 +117,11 @@ def _chances(
 
 
 def _chances_of_many(
-    head: Head, scores: Scores, top: float, among: Collection[str] | None
+    head: Head, told: Mapping[int, float], top: float, among: Collection[str] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the same of the likeliest of thousands of experts, each of one route."""
     background, cold = head.background, 1 / head.facts.thresholds.temperature
-    told, count = scores.told, len(scores.logits)
-    if told is None:
-        told = {place: value for place, value in enumerate(scores.logits) if value}
+    count = len(head.facts.routes)
     # Most say nothing at all: only the others are put in order.
     spoken = sorted(told.values())
     found = spoken[-_HEARD:]

@@ -9,9 +9,16 @@ import pytest
 
 from aiosd.fitter.fit import fit
 from aiosd.fitter.pages import Page, form, page_of, read_pages, write_pages
-from aiosd.fitter.postings import learn
+from aiosd.fitter.postings import STEP, Postings, learn
 from aiosd.fitter.texts import Example, rows_of
-from aiosd.policy.routing.head import BACKGROUND, decode_head
+from aiosd.policy.routing.head import (
+    BACKGROUND,
+    Head,
+    HeadFacts,
+    Measures,
+    Thresholds,
+    decode_head,
+)
 from aiosd.policy.routing.lessons import Lesson
 from aiosd.policy.routing.lexical import normal, places
 from aiosd.policy.routing.weights import MOST_IN_LANES
@@ -86,6 +93,20 @@ def test_a_page_counts_in_how_many_texts_a_place_is() -> None:
     assert page.forms == b"".join(form(text) for text in texts)
 
 
+def head_of_all(made: Postings) -> Head:
+    """Return the head of what was learned, without the daemon's thresholds."""
+    routes = [*((each.expert, "") for each in CROWD), (BACKGROUND, "")]
+    facts = HeadFacts(
+        key="k",
+        routes=routes,
+        scales=[STEP] * len(routes),
+        biases=[0.0] * len(routes),
+        thresholds=Thresholds(),
+        measures=Measures(),
+    )
+    return Head(facts, made.pack())
+
+
 def test_postings_score_as_the_daemon_does() -> None:
     data = fit(CROWD)
     head = decode_head(data)
@@ -95,7 +116,13 @@ def test_postings_score_as_the_daemon_does() -> None:
     row = rows_of(["please show the " + name(17)])
     scores = made.scores([row.places.astype(np.int64)])[0]
     assert scores.argmax() == 17
-    assert head.read("please show the " + name(17)).logits[17] > 0
+    told = head.read("please show the " + name(17)).told
+    assert told is not None
+    assert told[17] > 0
+    assert max(told, key=told.__getitem__) == 17
+    ours = head_of_all(made).read("please show the " + name(17)).told
+    assert ours is not None
+    assert [ours.get(route, 0.0) for route in range(len(scores))] == pytest.approx(scores.tolist())
 
 
 def test_the_state_folder_lends_a_place_to_keep_pages_in(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Texts become the same places as the experts' own hashed n-grams."""
+"""Words become the same places as the experts' own n-grams; a text is what its words are."""
 
 import numpy as np
 import pytest
@@ -6,45 +6,85 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiosd.pipelines.text import ngram_hashes
-from aiosd.policy.routing.lexical import BITS, MOST_CHARACTERS, PLACES, SIZES, grams, normal, places
+from aiosd.policy.routing.lexical import (
+    BITS,
+    MOST_CHARACTERS,
+    PLACES,
+    grams,
+    hash_of,
+    normal,
+    pairs,
+    places,
+    seen,
+    spoken,
+)
 
 
-def expected(text: str) -> set[int]:
-    """Return the places by the vectorized hash of the experts' pipelines."""
-    kinds = [ngram_hashes(text, [size, size], [1, 2]) for size in SIZES]
-    hashes = np.concatenate(kinds)
+def expected(word: str) -> set[int]:
+    """Return the places of a word by the vectorized hash of the experts' pipelines."""
+    kinds = [ngram_hashes(word, [size, size], [1, 1]) for size in (2, 4)]
+    # Signs are no word of the pipelines.
+    hashes = np.concatenate([*kinds, np.array([hash_of(word)], np.uint32)])
     return set(((hashes ^ (hashes >> np.uint32(BITS))) & np.uint32(PLACES - 1)).tolist())
 
 
-@pytest.mark.parametrize(
-    "text", ["a", "turn the light on", "größe 五 für çà", "\N{GRINNING FACE} so", "it's o'clock's"]
-)
-def test_places_are_those_of_the_pipelines_hash(text: str) -> None:
-    assert set(places(text)) == expected(text)
+@pytest.mark.parametrize("word", ["a", "light", "größe", "五", "çà", "o'clock's", "0000"])
+def test_a_words_places_are_those_of_the_pipelines_hash(word: str) -> None:
+    assert set(seen(word).places) == expected(word)
 
 
-@given(st.text(min_size=1, max_size=60).filter(lambda text: normal(text) != ""))
-def test_any_text_has_the_places_of_the_pipelines_hash(text: str) -> None:
-    form = normal(text.encode("utf-8", "replace").decode())
-    if form:
-        assert set(places(form)) == expected(form)
+@given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=30))
+def test_any_word_has_the_places_of_the_pipelines_hash(text: str) -> None:
+    for word in spoken(normal(text)):
+        found = seen(word).places
+        assert set(found) == expected(word)
+        assert len(found) == len(set(found))
+
+
+@given(st.text(max_size=60))
+def test_what_is_seen_of_a_text_is_what_is_seen_of_its_words_and_their_pairs(text: str) -> None:
+    form = normal(text)
+    words = [seen(word) for word in spoken(form)]
+    together = [place for word in words for place in word.places]
+    assert places(form) == together + pairs(words)
+    assert len(pairs(words)) == max(0, len(words) - 1) + max(0, len(words) - 2)
+    assert all(0 <= place < PLACES for place in places(form))
+
+
+def test_a_pair_knows_its_order_and_how_far_apart_its_words_are() -> None:
+    one, other, third = seen("turn"), seen("off"), seen("light")
+    assert len({*pairs([one, other]), *pairs([other, one]), *pairs([one, third, other])[2:]}) == 3
 
 
 @given(st.text(max_size=60))
 def test_every_place_is_explained_by_an_n_gram_of_the_text(text: str) -> None:
     form = normal(text)
-    named = grams(form, places(form))
-    assert set(named) == set(places(form))
-    for place, gram in named.items():
-        assert gram in f" {form} " or " " in gram
-        assert place in places(gram.strip()) or place in places(form)
+    named = grams(form)
+    assert sorted(place for _, place in named) == sorted(places(form))
+    for gram, _ in named:
+        parts = gram.split(" … ") if " … " in gram else gram.split()
+        assert all(part in form for part in parts)
 
 
 def test_an_n_gram_is_named_for_its_place() -> None:
-    alone = set(places("lamp"))
-    named = grams("the lamp", alone)
-    assert {"lamp", " lamp"} & set(named.values())
-    assert grams("", [1, 2]) == {}
+    named = [gram for gram, _ in grams("the lamp")]
+    assert {"the lamp", "lamp", " lam", "amp ", " t", "th"} <= set(named)
+    assert ("turn … off", pairs([seen(word) for word in ("turn", "it", "off")])[2]) in grams(
+        "turn it off"
+    )
+    assert grams("") == []
+
+
+def test_signs_are_words_too_and_faces_are_seen() -> None:
+    assert spoken("so, what's up? \N{GRINNING FACE}") == [
+        "so",
+        ",",
+        "what's",
+        "up",
+        "?",
+        "\N{GRINNING FACE}",
+    ]
+    assert seen("?").places
 
 
 @given(st.text(max_size=2000))
