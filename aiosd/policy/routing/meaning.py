@@ -4,7 +4,8 @@ A text is the sum of its words' vectors (a static embedding, distilled from a se
 this package was built), of length 1. It is compared with the mean of a route's own texts and with
 the nearest of some of them (prototypes). The vectors are no more needed for that: each word's share
 in each comparison is known when the head is made, so that a row of small numbers for each word is
-added up, as the weights of places are (`weights.py`); the word's vector goes along for the length.
+added up, as the weights of places are (`weights.py`). Of the word's vector only some numbers go
+along, for the length.
 Rows are laid out as 16-bit lanes of one long number, the first of which counts the words.
 """
 
@@ -26,6 +27,7 @@ _MOST_WORDS = 257
 class MeaningFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What lies in the table: one row for each word, of `dims` + routes + prototypes int8.
 
+    `dims` are numbers that tell a text's length.
     `counts` are the prototypes of each route, in order; `scale` turns a step of a comparison into
     steps of the vector; a route's score is `nearest` times the cosine to its nearest prototype plus
     its entry of `means` times that to the mean of its texts.
