@@ -48,7 +48,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
 
 def page_of(examples: Sequence[Example]) -> Page:
     """Return the page of some texts; late ones are measured on."""
-    rows = rows_of(each.text for each in examples)
+    rows = rows_of((each.text for each in examples), far=False)
     late = np.array([each.late for each in examples], np.bool_)
     owner_late = np.repeat(late, np.diff(rows.starts))
     # What is in a text twice is still in one text.

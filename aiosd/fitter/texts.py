@@ -91,15 +91,18 @@ class Rows:
         return int((self.starts[rows + 1] - self.starts[rows]).sum())
 
 
-def rows_of(texts: Iterable[str]) -> Rows:
-    """Return the rows of some texts: the places that the daemon finds, of many texts at once."""
+def rows_of(texts: Iterable[str], *, far: bool = True) -> Rows:
+    """Return the rows of some texts: the places that the daemon finds, of many texts at once.
+
+    With `far` those of pairs over one word, too; thousands of routes are heard without.
+    """
     known: dict[str, int] = {}
     said = [[known.setdefault(word, len(known)) for word in spoken(normal(text))] for text in texts]
     every = [seen(word) for word in known]
     sizes = np.array([len(each) for each in said], np.int64)
     words = np.array([word for each in said for word in each], np.int64)
     owners = np.repeat(np.arange(len(said)), sizes)
-    found = [_pairs(every, words, owners, apart) for apart in (1, 2)]
+    found = [_pairs(every, words, owners, apart) for apart in ((1, 2) if far else (1,))]
     # Of each word its places, one after the other.
     lengths = np.array([len(each.places) for each in every], np.int64)
     flat = np.array([place for each in every for place in each.places], np.int64)

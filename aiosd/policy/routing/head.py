@@ -8,7 +8,7 @@ where there is one the table of what words mean (`meaning.py`). It is a cache: m
 import math
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import _CacheInfo as CacheInfo
 from functools import lru_cache, partial
 from itertools import chain, groupby, pairwise
@@ -19,8 +19,7 @@ import msgspec
 from aiosd.policy.routing.lexical import (
     MASK,
     PAIR_SHIFT,
-    grams,
-    hash_of,
+    Grams,
     normal,
     seen,
     spoken,
@@ -92,13 +91,15 @@ class Scores(NamedTuple):
     """What a head says of one text: the score of each route, and what words mean.
 
     `norm` is one over the root of how many places the text has, 0 if none. Where there are
-    thousands of routes, `told` are the scores that are not 0 by route, and `logits` are not there.
+    thousands of routes there are no `logits`, but steps of the score, `told` by route where they
+    are not 0, each of them `step`.
     """
 
     logits: list[float]
     norm: float
     meant: Sums | None = None
-    told: dict[int, float] | None = None
+    told: Mapping[int, int] | None = None
+    step: float = 0.0
 
 
 class Head:
@@ -132,15 +133,8 @@ class Head:
         else:
             self._voice = _Many(facts.scales[0], weights)
         self.background = facts.routes.index((BACKGROUND, ""))
-        # Of each expert: where its routes lie.
-        self.spans = [
-            (expert, (group := list(places))[0][0], group[-1][0] + 1)
-            for expert, places in groupby(enumerate(facts.routes), lambda each: each[1][0])
-            if expert
-        ]
-        if len({expert for expert, _, _ in self.spans}) < len(self.spans):
-            raise HeadError("routes of one expert lie apart")
-        self.experts = frozenset(expert for expert, _, _ in self.spans)
+        self.spans = _spans(facts.routes)
+        self.experts = frozenset(self.spans)
         # Where each expert is one route, its place is that of its name here.
         self.alone: dict[str, str] | None = None
         if len(self.spans) == count - 1 == self.background:
@@ -163,26 +157,39 @@ class Head:
         it means has `~` before it.
         """
         factor = self.facts.scales[route] * scores.norm
-        form = normal(text)
-        times: defaultdict[int, int] = defaultdict(int)
-        names: dict[int, str] = {}
-        for gram, place in grams(form):
-            times[place] += 1
-            names[place] = max(names.get(place, ""), gram, key=len)
+        grams = Grams(normal(text))
+        times = grams.times(far=scores.told is None)
         weights = self._weights.of(times, route)
-        said = [
-            (names[place], weight * count * factor)
+        steps = [
+            (weight * count, place)
             for (place, count), weight in zip(times.items(), weights, strict=True)
         ]
+        steps.sort(reverse=True)
+        said = [(grams.name(place), step * factor) for step, place in steps[:most]]
         if self._meaning is not None and scores.meant is not None:
-            words = spoken(form)
-            shares = self._meaning.of([hash_of(word) for word in words], scores.meant, route)
+            shares = self._meaning.of(grams.hashes, scores.meant, route)
             meant: defaultdict[str, float] = defaultdict(float)
-            for word, share in zip(words, shares, strict=True):
+            for word, share in zip(grams.words, shares, strict=True):
                 meant[f"~{word}"] += share
             said += meant.items()
         said.sort(key=lambda each: -each[1])
         return [each for each in said[:most] if each[1] > 0]
+
+
+def _spans(routes: Sequence[tuple[str, str]]) -> dict[str, tuple[int, int]]:
+    """Return where the routes of each expert begin and end.
+
+    Raises:
+        HeadError: they do not stand together.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+    for expert, places in groupby(enumerate(routes), lambda each: each[1][0]):
+        group = [place for place, _ in places]
+        if expert in spans:
+            raise HeadError("routes of one expert lie apart")
+        if expert:
+            spans[expert] = group[0], group[-1] + 1
+    return spans
 
 
 class _Spoken(NamedTuple):
@@ -214,22 +221,20 @@ class _Few:
             return Scores([*facts.biases], 0.0)
         said = self.words.rows(words)
         total = sum([each[0] for each in said])
-        lift = LIFT * len(said)
-        # As `pairs` has them, written out.
+        # As `neighbours` and `over_one` have them, written out.
         places = [(one[1] + other[2] & MASK) >> PAIR_SHIFT for one, other in pairwise(said)]
         places += [
             (one[3] + other[2] & MASK) >> PAIR_SHIFT
             for one, other in zip(said, said[2:], strict=False)
         ]
-        if places:
-            total += self._weights.row(places) << _LANE_BITS
-            lift += LIFT
         raw = memoryview(total.to_bytes(self._size, "little"))
         count, *lanes = raw[:split].cast("I").tolist()
-        norm = 1 / math.sqrt(count + len(places))
+        norm, lift = 1 / math.sqrt(count + len(places)), LIFT * len(said)
         logits = [
-            (lane - lift) * scale * norm + bias
-            for lane, scale, bias in zip(lanes, facts.scales, facts.biases, strict=True)
+            (lane + pair - lift) * scale * norm + bias
+            for lane, pair, scale, bias in zip(
+                lanes, self._weights.sums(places), facts.scales, facts.biases, strict=True
+            )
         ]
         meant = meaning.sums(raw[split:]) if meaning else None
         if meaning and meant:
@@ -252,12 +257,14 @@ class _Told(NamedTuple):
     size: int
     before: int
     after: int
-    long_before: int
     told: Told
 
 
 class _Many:
-    """Adds up words and pairs where most of thousands of routes say nothing of them."""
+    """Adds up words and neighbours where most of thousands of routes say nothing of them.
+
+    A pair over a word speaks for some routes by chance: without those it hears better.
+    """
 
     def __init__(self, scale: float, weights: Postings) -> None:
         self._scale, self._weights = scale, weights
@@ -270,22 +277,16 @@ class _Many:
             return Scores([], 0.0, told={})
         said = self.words.rows(words)
         places = [(one.before + other.after & MASK) >> PAIR_SHIFT for one, other in pairwise(said)]
-        places += [
-            (one.long_before + other.after & MASK) >> PAIR_SHIFT
-            for one, other in zip(said, said[2:], strict=False)
-        ]
         norm = 1 / math.sqrt(sum([each.size for each in said]) + len(places))
-        factor = self._scale * norm
-        totals = add_up(chain([each.told for each in said], map(self._weights.at, places)))
-        told = {route: total * factor for route, total in totals.items()}
-        return Scores([], norm, told=told)
+        told = add_up(chain([each.told for each in said], map(self._weights.at, places)))
+        return Scores([], norm, None, told, self._scale * norm)
 
 
 def _told(weights: Postings, word: str) -> _Told:
     """Return what a word says."""
     what = seen(word)
     told = weights.row(what.places)
-    return _Told(len(what.places), what.before, what.after, what.long_before, told)
+    return _Told(len(what.places), what.before, what.after, told)
 
 
 _Row = TypeVar("_Row")

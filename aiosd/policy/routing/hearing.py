@@ -16,7 +16,6 @@ MOST_NEAR = 3
 # Of thousands of experts so many are looked at, and so many are heard beside them.
 _LIKELIEST = 16
 _HEARD = 128
-_AUDIBLE = 1e-9
 
 
 class Hearing(NamedTuple):
@@ -57,8 +56,9 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
         top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
         chances, parts = _chances(head, logits, top, among)
     else:
-        nobody, top = told.get(background, 0.0), max(0.0, *told.values(), 0.0)
-        chances, parts = _chances_of_many(head, told, top, among)
+        step = scores.step
+        nobody, top = told.get(background, 0) * step, max([0, *told.values()]) * step
+        chances, parts = _chances_of_many(head, scores, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
     limits = head.facts.thresholds
@@ -100,7 +100,7 @@ def _chances(
         return chances, head.alone
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
-    for expert, first, last in head.spans:
+    for expert, (first, last) in head.spans.items():
         if among is not None and expert not in among:
             continue
         if last - first == 1:
@@ -117,19 +117,20 @@ def _chances(
 
 
 def _chances_of_many(
-    head: Head, told: Mapping[int, float], top: float, among: Collection[str] | None
+    head: Head, scores: Scores, top: float, among: Collection[str] | None
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the same of the likeliest of thousands of experts, each of one route."""
     background, cold = head.background, 1 / head.facts.thresholds.temperature
-    count = len(head.facts.routes)
+    told, count, step = scores.told or {}, len(head.facts.routes), scores.step
     # Most say nothing at all: only the others are put in order.
     spoken = sorted(told.values())
     found = spoken[-_HEARD:]
     # What is not heard one by one weighs at most as much as the least that is.
-    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) * cold)
-    rest = sum([exp((value - top) * cold) for value in found])
+    unheard = exp(((found[0] * step if len(found) == _HEARD else 0.0) - top) * cold)
+    each, base = step * cold, top * cold
+    rest = sum([exp(value * each - base) for value in found])
     rest += (count - len(found)) * unheard
-    least = max(_AUDIBLE, spoken[-_LIKELIEST:][0]) if spoken else math.inf
+    least = max(1, spoken[-_LIKELIEST:][0]) if spoken else 1
     likeliest = sorted([place for place, value in told.items() if value >= least])
     likeliest.sort(key=told.__getitem__)
     mass: dict[str, float] = {}
@@ -138,7 +139,7 @@ def _chances_of_many(
         expert, part = head.facts.routes[place]
         if place == background or (among is not None and expert not in among):
             continue
-        mass[expert] = exp((told[place] - top) * cold)
+        mass[expert] = exp(told[place] * each - base)
         parts[expert] = part
     total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
     if total <= 0:
@@ -148,10 +149,11 @@ def _chances_of_many(
 
 def explain(head: Head, text: str, hearing: Hearing, expert: str) -> tuple[Gram, ...]:
     """Return the n-grams that decided for an expert; none where the head does not know it."""
+    first, last = head.spans.get(expert, (0, 0))
     route = (expert, hearing.parts.get(expert, ""))
-    if hearing.scores is None or route not in head.facts.routes:
+    if hearing.scores is None or route not in head.facts.routes[first:last]:
         return ()
-    place = head.facts.routes.index(route)
+    place = head.facts.routes.index(route, first, last)
     return tuple(
         Gram(gram=gram, weight=weight) for gram, weight in head.decided(text, hearing.scores, place)
     )

@@ -44,7 +44,8 @@ def normal(text: str) -> str:
 
 def spoken(text: str) -> list[str]:
     """Return the words of a text in normal form, in order; signs in a row are one, too."""
-    return _WORD.findall(text)
+    # Where there is nothing but words, they lie between the spaces.
+    return text.split() if text.replace(" ", "").isalnum() else _WORD.findall(text)
 
 
 class Seen(NamedTuple):
@@ -80,9 +81,14 @@ def hash_of(word: str) -> int:
     return _fold(_AT_WORD, word.encode("utf-8", "surrogatepass"))
 
 
-def pairs(words: Sequence[Seen]) -> list[int]:
-    """Return the places of the pairs of words, in order: those of neighbours, then the others."""
-    return [(one.before + other.after & MASK) >> PAIR_SHIFT for one, other in pairwise(words)] + [
+def neighbours(words: Sequence[Seen]) -> list[int]:
+    """Return the places of the pairs of words that stand together, in order."""
+    return [(one.before + other.after & MASK) >> PAIR_SHIFT for one, other in pairwise(words)]
+
+
+def over_one(words: Sequence[Seen]) -> list[int]:
+    """Return the places of the pairs of words with one between them, in order."""
+    return [
         (one.long_before + other.after & MASK) >> PAIR_SHIFT
         for one, other in zip(words, words[2:], strict=False)
     ]
@@ -91,28 +97,67 @@ def pairs(words: Sequence[Seen]) -> list[int]:
 def places(text: str) -> list[int]:
     """Return the places of a text in normal form: those of each word, and of the pairs."""
     words = [seen(word) for word in spoken(text)]
-    return [*chain.from_iterable(word.places for word in words), *pairs(words)]
+    alone = chain.from_iterable(word.places for word in words)
+    return [*alone, *neighbours(words), *over_one(words)]
 
 
-def grams(text: str) -> list[tuple[str, int]]:
-    """Return the n-grams of a text in normal form with their places, to explain them.
+class Grams:
+    """The n-grams of a text in normal form, to explain them."""
 
-    A place of a word is named by the longest n-gram there: of words and characters in one place the
-    characters are named, for no more is known.
-    """
-    words = spoken(text)
-    found: list[tuple[str, int]] = []
-    for word in words:
-        named = {_place(hash_of(word)): word}
-        spaced = f" {word} "
-        for start, place in enumerate(_characters(word)):
-            # Those of two characters come first: one for each character but the last.
-            fours = start - len(spaced) + 1
-            named[place] = spaced[fours : fours + 4] if fours >= 0 else spaced[start : start + 2]
-        found += [(gram, place) for place, gram in named.items()]
-    names = [f"{one} {other}" for one, other in pairwise(words)]
-    names += [f"{one} … {other}" for one, other in zip(words, words[2:], strict=False)]
-    return [*found, *zip(names, pairs([seen(word) for word in words]), strict=True)]
+    def __init__(self, text: str) -> None:
+        """Look at a text."""
+        self.words = spoken(text)
+        self.hashes = [hash_of(word) for word in self.words]
+        self._spelt = [_characters(word) for word in self.words]
+        apart = self.words, self.words[1:], self.words[2:]
+        hashes = self.hashes, self.hashes[1:], self.hashes[2:]
+        self._pairs = {
+            _pair(one, other, factor): f"{first}{between}{second}"
+            for far, factor, between in ((2, LONG_BEFORE, " … "), (1, BEFORE, " "))
+            for one, other, first, second in zip(
+                hashes[0], hashes[far], apart[0], apart[far], strict=False
+            )
+        }
+
+    def times(self, *, far: bool) -> dict[int, int]:
+        """Return how often each place is in the text; `far` with the pairs over one word."""
+        found: dict[int, int] = {}
+        so_far, hashes = found.get, self.hashes
+        for value, spelt in zip(hashes, self._spelt, strict=True):
+            for place in {_place(value), *spelt}:
+                found[place] = so_far(place, 0) + 1
+        said = [_pair(one, other, BEFORE) for one, other in pairwise(hashes)]
+        if far:
+            said += [
+                _pair(one, other, LONG_BEFORE)
+                for one, other in zip(hashes, hashes[2:], strict=False)
+            ]
+        for place in said:
+            found[place] = so_far(place, 0) + 1
+        return found
+
+    def name(self, place: int) -> str:
+        """Return the longest n-gram of characters in a place, else the word or the pair there.
+
+        Of words and characters in one place the characters are named: no more is known.
+        """
+        for size in (4, 2):
+            for word, spelt in zip(self.words, self._spelt, strict=True):
+                # Those of two characters come first: one for each character but the last.
+                twos = len(word) + 1
+                part = spelt[twos:] if size == 4 else spelt[:twos]  # noqa: PLR2004 - characters
+                if place in part:
+                    start = part.index(place)
+                    return f" {word} "[start : start + size]
+        for word, value in zip(self.words, self.hashes, strict=True):
+            if _place(value) == place:
+                return word
+        return self._pairs.get(place, "")
+
+
+def _pair(one: int, other: int, factor: int) -> int:
+    """Return the place of a pair of words, by their hashes."""
+    return (one * factor + other * AFTER & MASK) >> PAIR_SHIFT
 
 
 def _cut(text: str, most: int) -> str:

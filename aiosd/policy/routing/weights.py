@@ -6,6 +6,7 @@ place, only those that do, as the index of a search engine does.
 
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -20,6 +21,8 @@ MOST_ROUTES = 65_535
 LANE_BYTES = 4
 LIFT = 1 << 17
 _OFFSET = 128
+# A lane of 16 bits holds 257 weights of at most 255.
+_MOST_IN_16_BITS = 257
 _STARTS = (PLACES + 1) * 4
 
 # Routes, and the weight for each.
@@ -36,6 +39,8 @@ class Lanes:
         ones = bytearray(LANE_BYTES * routes)
         ones[::LANE_BYTES] = b"\1" * routes
         self._ones = int.from_bytes(ones, "little")
+        # Rows of places in 16-bit lanes, laid out when they are first asked for.
+        self._rows = [0] * PLACES
 
     def row(self, places: Sequence[int]) -> int:
         """Return the sum over the places for each route, lifted by `LIFT`, in lanes.
@@ -52,6 +57,23 @@ class Lanes:
             above = total >> count * bits
             total += above - (above << count * bits)
         return total + (LIFT - _OFFSET * len(places)) * self._ones
+
+    def sums(self, places: Sequence[int]) -> list[int]:
+        """Return the sum over the places for each route, at once where they are few."""
+        rows, count, width = self._rows, len(places), self._routes
+        if count > _MOST_IN_16_BITS:
+            lanes = memoryview(self.row(places).to_bytes(LANE_BYTES * width, "little")).cast("I")
+            return [lane - LIFT for lane in lanes]
+        total = sum([rows[place] or self._lay_out(place) for place in places])
+        lift = _OFFSET * count
+        return [lane - lift for lane in memoryview(total.to_bytes(2 * width, "little")).cast("H")]
+
+    def _lay_out(self, place: int) -> int:
+        """Return the row of a place in 16-bit lanes, lifted by 128."""
+        lanes = bytearray(2 * self._routes)
+        lanes[::2] = self._table[place * self._routes : (place + 1) * self._routes]
+        row = self._rows[place] = int.from_bytes(lanes, "little")
+        return row
 
     def of(self, places: Iterable[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
@@ -93,7 +115,12 @@ class Postings:
 
     def of(self, places: Iterable[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
-        return [dict(zip(*self.at(place), strict=True)).get(route, 0) for place in places]
+        owners, starts, found = self._owners, self._starts, []
+        for place in places:
+            last = starts[place + 1]
+            at = bisect_left(owners, route, starts[place], last)
+            found.append(self._weights[at] if at < last and owners[at] == route else 0)
+        return found
 
 
 def add_up(rows: Iterable[Told]) -> dict[int, int]:

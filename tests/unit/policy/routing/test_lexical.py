@@ -1,5 +1,8 @@
 """Words become the same places as the experts' own n-grams; a text is what its words are."""
 
+import re
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,10 +13,11 @@ from aiosd.policy.routing.lexical import (
     BITS,
     MOST_CHARACTERS,
     PLACES,
-    grams,
+    Grams,
     hash_of,
+    neighbours,
     normal,
-    pairs,
+    over_one,
     places,
     seen,
     spoken,
@@ -46,33 +50,42 @@ def test_what_is_seen_of_a_text_is_what_is_seen_of_its_words_and_their_pairs(tex
     form = normal(text)
     words = [seen(word) for word in spoken(form)]
     together = [place for word in words for place in word.places]
-    assert places(form) == together + pairs(words)
-    assert len(pairs(words)) == max(0, len(words) - 1) + max(0, len(words) - 2)
+    assert places(form) == together + neighbours(words) + over_one(words)
+    assert len(neighbours(words)) == max(0, len(words) - 1)
+    assert len(over_one(words)) == max(0, len(words) - 2)
     assert all(0 <= place < PLACES for place in places(form))
 
 
 def test_a_pair_knows_its_order_and_how_far_apart_its_words_are() -> None:
     one, other, third = seen("turn"), seen("off"), seen("light")
-    assert len({*pairs([one, other]), *pairs([other, one]), *pairs([one, third, other])[2:]}) == 3
+    pairs = [*neighbours([one, other]), *neighbours([other, one]), *over_one([one, third, other])]
+    assert len(set(pairs)) == 3
 
 
-@given(st.text(max_size=60))
-def test_every_place_is_explained_by_an_n_gram_of_the_text(text: str) -> None:
+@given(text=st.text(max_size=60), far=st.booleans())
+def test_every_place_is_explained_by_an_n_gram_of_the_text(*, text: str, far: bool) -> None:
     form = normal(text)
-    named = grams(form)
-    assert sorted(place for _, place in named) == sorted(places(form))
-    for gram, _ in named:
+    grams = Grams(form)
+    found = grams.times(far=far)
+    words = [seen(word) for word in spoken(form)]
+    wanted = places(form) if far else places(form)[: -len(over_one(words)) or None]
+    assert found == Counter(wanted)
+    assert grams.hashes == [word.hash for word in words]
+    for place in found:
+        gram = grams.name(place)
         parts = gram.split(" … ") if " … " in gram else gram.split()
+        assert gram
         assert all(part in form for part in parts)
 
 
 def test_an_n_gram_is_named_for_its_place() -> None:
-    named = [gram for gram, _ in grams("the lamp")]
-    assert {"the lamp", "lamp", " lam", "amp ", " t", "th"} <= set(named)
-    assert ("turn … off", pairs([seen(word) for word in ("turn", "it", "off")])[2]) in grams(
-        "turn it off"
-    )
-    assert grams("") == []
+    grams = Grams("turn the lamp")
+    words = [seen(word) for word in ("turn", "the", "lamp")]
+    assert [*map(grams.name, neighbours(words))] == ["turn the", "the lamp"]
+    assert [*map(grams.name, over_one(words))] == ["turn … lamp"]
+    named = {grams.name(place) for place in words[2].places}
+    assert named == {"lamp", " lam", "amp ", " l", "la", "am", "mp", "p "}
+    assert Grams("").times(far=True) == {}
 
 
 def test_signs_are_words_too_and_faces_are_seen() -> None:
@@ -85,6 +98,14 @@ def test_signs_are_words_too_and_faces_are_seen() -> None:
         "\N{GRINNING FACE}",
     ]
     assert seen("?").places
+
+
+@given(st.text(max_size=60), st.text(st.characters(categories=["L", "N", "Zs"]), max_size=60))
+def test_words_are_the_same_whichever_way_they_are_found(some: str, plain: str) -> None:
+    for text in (some, plain):
+        form = normal(text)
+        apart = re.findall(r"\w+(?:'\w+)*|[^\w\s]+", form)
+        assert spoken(form) == apart
 
 
 @given(st.text(max_size=2000))
