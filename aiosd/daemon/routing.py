@@ -121,13 +121,16 @@ class Routing:
 
         Only experts that the text may be meant for are asked, or those that make up an answer as
         the last one did; where the request names the task, also those that bring no texts to tell.
+        Two that do a task and answer with other labels are not asked the same.
         """
         text, routes = text_of(run.input) or "", self._installed.routes
         last = routes.get(asked[-1])
         if last is None:
             return None
         others = [
-            facts for name, facts in routes.items() if name not in asked and facts.task == last.task
+            facts
+            for name, facts in routes.items()
+            if name not in asked and facts.task == last.task and last.labels <= facts.labels
         ]
         if last.task not in MADE_UP:
             head = self.head
