@@ -9,6 +9,7 @@ that is seen of a word is known from the word alone: whoever has added that up o
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -107,25 +108,17 @@ class Grams:
     def __init__(self, text: str) -> None:
         """Look at a text."""
         self.words = spoken(text)
-        self.hashes = [hash_of(word) for word in self.words]
-        self._spelt = [_characters(word) for word in self.words]
-        apart = self.words, self.words[1:], self.words[2:]
-        hashes = self.hashes, self.hashes[1:], self.hashes[2:]
-        self._pairs = {
-            _pair(one, other, factor): f"{first}{between}{second}"
-            for far, factor, between in ((2, LONG_BEFORE, " … "), (1, BEFORE, " "))
-            for one, other, first, second in zip(
-                hashes[0], hashes[far], apart[0], apart[far], strict=False
-            )
-        }
+        self._spelt = {word: _characters(word) for word in dict.fromkeys(self.words)}
+        self._hash_of = {word: hash_of(word) for word in self._spelt}
+        self.hashes = [self._hash_of[word] for word in self.words]
 
     def times(self, *, far: bool) -> dict[int, int]:
         """Return how often each place is in the text; `far` with the pairs over one word."""
         found: dict[int, int] = {}
         so_far, hashes = found.get, self.hashes
-        for value, spelt in zip(hashes, self._spelt, strict=True):
-            for place in {_place(value), *spelt}:
-                found[place] = so_far(place, 0) + 1
+        for word, count in Counter(self.words).items():
+            for place in {_place(self._hash_of[word]), *self._spelt[word]}:
+                found[place] = so_far(place, 0) + count
         said = [_pair(one, other, BEFORE) for one, other in pairwise(hashes)]
         if far:
             said += [
@@ -137,22 +130,28 @@ class Grams:
         return found
 
     def name(self, place: int) -> str:
-        """Return the longest n-gram of characters in a place, else the word or the pair there.
+        """Return an n-gram of characters in a place, else the word or the pair there.
 
         Of words and characters in one place the characters are named: no more is known.
         """
-        for size in (4, 2):
-            for word, spelt in zip(self.words, self._spelt, strict=True):
+        for word, spelt in self._spelt.items():
+            if place in spelt:
                 # Those of two characters come first: one for each character but the last.
+                start = spelt.index(place)
                 twos = len(word) + 1
-                part = spelt[twos:] if size == 4 else spelt[:twos]  # noqa: PLR2004 - characters
-                if place in part:
-                    start = part.index(place)
-                    return f" {word} "[start : start + size]
-        for word, value in zip(self.words, self.hashes, strict=True):
+                spaced = f" {word} "
+                if start < twos:
+                    return spaced[start : start + 2]
+                return spaced[start - twos : start - twos + 4]
+        for word, value in self._hash_of.items():
             if _place(value) == place:
                 return word
-        return self._pairs.get(place, "")
+        words, hashes = self.words, self.hashes
+        for far, factor, between in ((1, BEFORE, " "), (2, LONG_BEFORE, " … ")):
+            for at, (one, other) in enumerate(zip(hashes, hashes[far:], strict=False)):
+                if _pair(one, other, factor) == place:
+                    return f"{words[at]}{between}{words[at + far]}"
+        return ""
 
 
 def _pair(one: int, other: int, factor: int) -> int:

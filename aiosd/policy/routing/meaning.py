@@ -106,10 +106,9 @@ class Meaning:
 
     def row(self, word: int) -> int:
         """Return a word's row (by its hash) as lanes, 0 for one that is not known."""
-        place = bisect_left(self._hashes, word)
-        if place == len(self._hashes) or self._hashes[place] != word:
+        start = self._at(word)
+        if start is None:
             return 0
-        start = self._rows + place * self._width
         lanes = bytearray(self.lanes_bytes)
         lanes[0] = 1
         lanes[2::2] = bytes(self._data[start : start + self._width]).translate(_LIFTED)
@@ -139,20 +138,27 @@ class Meaning:
         nearest = None
         if part is not None:
             nearest = max(range(part.start, part.stop), key=sums.lanes.__getitem__)
-        found: list[float] = []
+        shares: dict[int, float] = {}
         for word in words:
-            row, share = self.row(word), 0.0
-            if row:
-                share = weight * _lane(row, mean)
-                if nearest is not None:
-                    share += self.facts.nearest * _lane(row, nearest)
-            found.append(share * sums.step)
-        return found
+            if word not in shares:
+                row, share = self._at(word), 0.0
+                if row is not None:
+                    share = weight * self._number(row, mean)
+                    if nearest is not None:
+                        share += self.facts.nearest * self._number(row, nearest)
+                shares[word] = share * sums.step
+        return [shares[word] for word in words]
 
+    def _at(self, word: int) -> int | None:
+        """Return where a word's row begins; None for one that is not known."""
+        place = bisect_left(self._hashes, word)
+        if place == len(self._hashes) or self._hashes[place] != word:
+            return None
+        return self._rows + place * self._width
 
-def _lane(row: int, place: int) -> int:
-    """Return one number of a row that is laid out."""
-    return (row >> (16 * place) & 0xFFFF) - _OFFSET
+    def _number(self, row: int, lane: int) -> int:
+        """Return one number of a row, by its lane."""
+        return (self._data[row + lane - 1 : row + lane][0] ^ _OFFSET) - _OFFSET
 
 
 @lru_cache(_MOST_WORDS)
