@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,10 @@ class Rows:
         return int((self.starts[rows + 1] - self.starts[rows]).sum())
 
 
+# A process that ends; packages speak the same words.
+_seen = lru_cache(65_536)(seen)
+
+
 def rows_of(texts: Iterable[str], *, far: bool = True) -> Rows:
     """Return the rows of some texts: the places that the daemon finds, of many texts at once.
 
@@ -98,7 +103,7 @@ def rows_of(texts: Iterable[str], *, far: bool = True) -> Rows:
     """
     known: dict[str, int] = {}
     said = [[known.setdefault(word, len(known)) for word in spoken(normal(text))] for text in texts]
-    every = [seen(word) for word in known]
+    every = [_seen(word) for word in known]
     sizes = np.array([len(each) for each in said], np.int64)
     words = np.array([word for each in said for word in each], np.int64)
     owners = np.repeat(np.arange(len(said)), sizes)
