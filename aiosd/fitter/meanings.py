@@ -57,11 +57,11 @@ class Vectors:
         return steps
 
     def rows_of(self, texts: Iterable[str]) -> list[NDArray[np.int64]]:
-        """Return for each text the rows of its words, without those that are not known."""
+        """Return for each text the rows of its known words, each once."""
         return [self._rows(normal(text)) for text in texts]
 
     def _rows(self, form: str) -> NDArray[np.int64]:
-        found = np.array([hash_of(word) for word in spoken(form)], np.uint32)
+        found = np.array([hash_of(word) for word in dict.fromkeys(spoken(form))], np.uint32)
         place = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
         rows: NDArray[np.int64] = place[self.hashes[place] == found].astype(np.int64)
         return rows

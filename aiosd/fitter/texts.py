@@ -43,7 +43,7 @@ class Example:
 class Rows:
     """Texts as places, one after the other: row r has `places[starts[r] : starts[r + 1]]`.
 
-    In order, and what is in a text twice stands there twice.
+    In order, and what two words or pairs of a text share stands there twice.
     """
 
     places: NDArray[np.int32]
@@ -108,7 +108,8 @@ def rows_of(texts: Iterable[str], *, far: bool = True) -> Rows:
     words = np.array([word for each in said for word in each], np.int64)
     owners = np.repeat(np.arange(len(said)), sizes)
     found = [_pairs(every, words, owners, apart) for apart in ((1, 2) if far else (1,))]
-    # Of each word its places, one after the other.
+    # Of each word its places, one after the other; a word of a text once.
+    owners, words = np.divmod(np.unique(owners * max(1, len(every)) + words), max(1, len(every)))
     lengths = np.array([len(each.places) for each in every], np.int64)
     flat = np.array([place for each in every for place in each.places], np.int64)
     firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)

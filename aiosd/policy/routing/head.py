@@ -7,7 +7,6 @@ where there is one the table of what words mean (`meaning.py`). It is a cache: m
 
 import math
 import struct
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import _CacheInfo as CacheInfo
 from functools import lru_cache, partial
@@ -167,11 +166,9 @@ class Head:
         steps.sort(reverse=True)
         said = [(grams.name(place), step * factor) for step, place in steps[:most]]
         if self._meaning is not None and scores.meant is not None:
-            shares = self._meaning.of(grams.hashes, scores.meant, route)
-            meant: defaultdict[str, float] = defaultdict(float)
-            for word, share in zip(grams.words, shares, strict=True):
-                meant[f"~{word}"] += share
-            said += meant.items()
+            once = dict(zip(grams.words, grams.hashes, strict=True))
+            shares = self._meaning.of([*once.values()], scores.meant, route)
+            said += [(f"~{word}", share) for word, share in zip(once, shares, strict=True)]
         said.sort(key=lambda each: -each[1])
         return [each for each in said[:most] if each[1] > 0]
 
@@ -202,7 +199,7 @@ class _Spoken(NamedTuple):
 
 
 class _Few:
-    """Adds up words and pairs where there is a lane for each route.
+    """Adds up words, each once, and pairs where there is a lane for each route.
 
     A row has 32-bit lanes: how many places it has, then the sum for each route; above them lie the
     lanes of what the word means.
@@ -220,7 +217,8 @@ class _Few:
         if not words:
             return Scores([*facts.biases], 0.0)
         said = self.words.rows(words)
-        total = sum([each[0] for each in said])
+        once = dict(zip(words, said, strict=True)).values()
+        total = sum([each[0] for each in once])
         # As `neighbours` and `over_one` have them, written out.
         places = [(one[1] + other[2] & MASK) >> PAIR_SHIFT for one, other in pairwise(said)]
         places += [
@@ -229,7 +227,7 @@ class _Few:
         ]
         raw = memoryview(total.to_bytes(self._size, "little"))
         count, *lanes = raw[:split].cast("I").tolist()
-        norm, lift = 1 / math.sqrt(count + len(places)), LIFT * len(said)
+        norm, lift = 1 / math.sqrt(count + len(places)), LIFT * len(once)
         logits = [
             (lane + pair - lift) * scale * norm + bias
             for lane, pair, scale, bias in zip(
@@ -261,7 +259,7 @@ class _Told(NamedTuple):
 
 
 class _Many:
-    """Adds up words and neighbours where most of thousands of routes say nothing of them.
+    """Adds up words, each once, and neighbours where most of thousands of routes say nothing.
 
     A pair over a word speaks for some routes by chance: without those it hears better.
     """
@@ -276,9 +274,10 @@ class _Many:
         if not words:
             return Scores([], 0.0, told={})
         said = self.words.rows(words)
+        once = dict(zip(words, said, strict=True)).values()
         places = [(one.before + other.after & MASK) >> PAIR_SHIFT for one, other in pairwise(said)]
-        norm = 1 / math.sqrt(sum([each.size for each in said]) + len(places))
-        told = add_up(chain([each.told for each in said], map(self._weights.at, places)))
+        norm = 1 / math.sqrt(sum([each.size for each in once]) + len(places))
+        told = add_up(chain([each.told for each in once], map(self._weights.at, places)))
         return Scores([], norm, None, told, self._scale * norm)
 
 

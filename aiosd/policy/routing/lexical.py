@@ -1,15 +1,15 @@
 """Text → words → places in a hashed table of n-grams: what the router sees of a text.
 
 Two and four characters within a word (with a space on both sides), the word, it and the one before
-it, and it and the one before that. Nothing but the pairs reaches over a word's end, so that all
-that is seen of a word is known from the word alone: whoever has added that up once need not again
-(`recent.py`). Characters and words are hashed by FNV-1a (Fowler, Noll, Vo), pairs by multiplying
-(Knuth, volume 3, section 6.4).
+it, and it and the one before that. A word that comes again counts no more, its pairs do: talk that
+says nothing in few words weighs less then. Nothing but the pairs reaches over a word's end, so that
+all that is seen of a word is known from the word alone: whoever has added that up once need not
+again (`head.py`). Characters and words are hashed by FNV-1a (Fowler, Noll, Vo), pairs by
+multiplying (Knuth, volume 3, section 6.4).
 """
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -98,7 +98,7 @@ def over_one(words: Sequence[Seen]) -> list[int]:
 def places(text: str) -> list[int]:
     """Return the places of a text in normal form: those of each word, and of the pairs."""
     words = [seen(word) for word in spoken(text)]
-    alone = chain.from_iterable(word.places for word in words)
+    alone = chain.from_iterable(word.places for word in dict.fromkeys(words))
     return [*alone, *neighbours(words), *over_one(words)]
 
 
@@ -116,9 +116,9 @@ class Grams:
         """Return how often each place is in the text; `far` with the pairs over one word."""
         found: dict[int, int] = {}
         so_far, hashes = found.get, self.hashes
-        for word, count in Counter(self.words).items():
-            for place in {_place(self._hash_of[word]), *self._spelt[word]}:
-                found[place] = so_far(place, 0) + count
+        for word, spelt in self._spelt.items():
+            for place in {_place(self._hash_of[word]), *spelt}:
+                found[place] = so_far(place, 0) + 1
         said = [_pair(one, other, BEFORE) for one, other in pairwise(hashes)]
         if far:
             said += [

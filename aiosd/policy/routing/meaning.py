@@ -72,7 +72,7 @@ class Bytes(Protocol):
 class Meaning:
     """The table, as it lies in the head: sorted hashes of words, then their rows.
 
-    Of megabytes of rows none is held; who asks may (`recent.py`).
+    Of megabytes of rows none is held; who asks may (`head.py`).
     """
 
     def __init__(self, facts: MeaningFacts, data: Bytes, start: int, routes: int) -> None:

@@ -45,11 +45,15 @@ def test_any_word_has_the_places_of_the_pipelines_hash(text: str) -> None:
         assert len(found) == len(set(found))
 
 
+def test_a_word_that_is_said_again_adds_nothing_but_its_pairs() -> None:
+    assert len(places("light on")) + 2 == len(places("light on light"))
+
+
 @given(st.text(max_size=60))
 def test_what_is_seen_of_a_text_is_what_is_seen_of_its_words_and_their_pairs(text: str) -> None:
     form = normal(text)
     words = [seen(word) for word in spoken(form)]
-    together = [place for word in words for place in word.places]
+    together = [place for word in dict.fromkeys(words) for place in word.places]
     assert places(form) == together + neighbours(words) + over_one(words)
     assert len(neighbours(words)) == max(0, len(words) - 1)
     assert len(over_one(words)) == max(0, len(words) - 2)
