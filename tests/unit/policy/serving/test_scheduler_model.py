@@ -227,8 +227,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         scheduler, now = self.world.scheduler, self.world.now
         told = scheduler.next_wake(now)
         exact = next_wake(
-            scheduler._waiting,
-            scheduler._residency,
+            scheduler.waiting,
+            scheduler.residency,
             gather_seconds=scheduler.rules.gather_seconds,
             now=now,
         )
