@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Holding:
-    """Whose requests are held back, and for which release; `seconds` bounds each one's wait."""
+    """Whose requests are held back, and why; `seconds` bounds each one's wait."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
         """Hold nobody back yet."""
@@ -38,7 +38,7 @@ class Holding:
         said = self.crowded(name, alias)
         if said:
             log.info("requests to %s wait while %s is tried out; %s", name, alias, said)
-            self._held[name] = alias
+            self._held[name] = said
             self._waited.pop(name, None)
             self._set(name, self.seconds())
 
@@ -57,10 +57,10 @@ class Holding:
 
     def broken(self, name: str) -> str:
         """Say why a release must give way now, as somebody has waited for long enough; or ""."""
-        alias = self._held.get(name)
-        if alias is None or self._broker.scheduler.waiting.holds(name):
+        said = self._held.get(name)
+        if said is None or self._broker.scheduler.waiting.holds(name):
             return ""
-        return f"{self.crowded(name, alias)}; a request waited {self.seconds():g} s for it"
+        return f"{said}; a request waited {self.seconds():g} s for it"
 
     def end(self, name: str) -> None:
         """Hold nobody back any more who waits for an expert."""
