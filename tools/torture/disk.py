@@ -21,7 +21,7 @@ FLUSHED, UNFLUSHED = 1, 2
 SIZE_BYTES = {"ext4": 96 << 20, "xfs": 320 << 20, "btrfs": 320 << 20}
 # xfs in a file of an ext4, as a board may have it whose card is ext4 (docs/updates.md).
 NESTED = "xfs-on-ext4"
-# So much of the ext4 below is its own.
+# What the ext4 below takes for itself: so much, and an eighth.
 _BELOW_BYTES = 64 << 20
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,7 +57,7 @@ class Disk:
         size = size_bytes or SIZE_BYTES[self._format]
         self._below: Disk | None = None
         if kind == NESTED:
-            self._below = Disk("ext4", size + _BELOW_BYTES, place)
+            self._below = Disk("ext4", size + size // 8 + _BELOW_BYTES, place)
             place = self._below.root
         self._folder = Path(tempfile.mkdtemp(prefix="disk-", dir=place))
         self._image = self._folder / "disk.img"
