@@ -56,20 +56,23 @@ class House:
             return answer.outcome
         raise _error(answer)
 
-    async def load(self, expert: str) -> None:
-        """Load an expert, and wait until it is.
+    async def load(self, expert: str, *, gentle: bool = False) -> None:
+        """Load an expert, and wait until it is; `gentle` if others answer meanwhile.
 
         Raises:
             AiosdError: it cannot be loaded, and why.
         """
         request = self._next()
         future = self._expect(request)
+        if gentle:
+            self._broker.loader.gentle.add(expert)
         effects = self._broker.scheduler.on_load(expert, self._loop.time())
         self._broker.settle(self._client, request, expert, effects)
         try:
             answer = await future
         finally:
             self._waiting.pop(request, None)
+            self._broker.loader.gentle.discard(expert)
         if isinstance(answer, Error):
             raise error_of(answer)
 

@@ -99,7 +99,7 @@ class Probe:
         await self.seat(row.name, installed)
         alias = alias_of(row.name, row.release)
         self.holding.begin(row.name, alias)
-        await self._load(alias)
+        await self._load(alias, gentle=not self.holding.holds(row.name))
         verdict = await self.check(row)
         held = await self._desk.do(lambda: self._board.held_now(alias))
         collisions = await self._collisions(installed)
@@ -202,14 +202,14 @@ class Probe:
         )
         self._broker.perform(effects)
 
-    async def _load(self, alias: str) -> None:
-        """Load a release.
+    async def _load(self, alias: str, *, gentle: bool) -> None:
+        """Load a release; `gentle` if the one that serves answers meanwhile.
 
         Raises:
             UnworthyError: it cannot be loaded.
         """
         try:
-            await self.house.load(alias)
+            await self.house.load(alias, gentle=gentle)
         except AiosdError as error:
             fault = Fault.CHANCE
             if error.code in _WORLD:

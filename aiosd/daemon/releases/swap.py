@@ -140,7 +140,7 @@ class Swap:
             alias = None
         start, waited = self._loop.time(), False
         try:
-            await self._probe.house.load(name)
+            await self._probe.house.load(name, gentle=alias is not None)
         except AiosdError as error:
             log.warning("%s: not loaded again after the swap: %s", name, error)
         waited = alias is None and (len(slot.queue) > 0 or slot.serving is not None)

@@ -40,6 +40,8 @@ from aiosd.sensors.memory import read_process
 
 log = logging.getLogger(__name__)
 
+# A load that nobody waits for stands back for so long at most, so that it ends on a busy board too.
+GENTLE_SECONDS = 2.0
 # Larger payloads go through a memory descriptor: one copy in, none out.
 INLINE_BYTES = 65_536
 
@@ -86,6 +88,7 @@ class Worker:
     priority: Priority = Priority.NORMAL
     nice: int | None = None
     threads: int = 0
+    stands_back: bool = False
 
 
 class Workers:
@@ -135,11 +138,20 @@ class Workers:
         """Tell `listener` everything from now on."""
         self._listener = listener
 
-    def start(self, expert: str, engine: str, order: LoadExpert, booked_bytes: int) -> None:
+    def start(
+        self,
+        expert: str,
+        engine: str,
+        order: LoadExpert,
+        booked_bytes: int,
+        *,
+        gentle: bool = False,
+    ) -> None:
         """Start a worker and have it load; `on_worker_ready` or `on_worker_exited` follows.
 
         Before anything else it enters the group that is made for it, so that nothing of the model
-        is counted elsewhere; `booked_bytes` are what the books reserve for it.
+        is counted elsewhere; `booked_bytes` are what the books reserve for it. A `gentle` one first
+        loads while others leave the processor idle, where it may be given its turn again.
 
         Raises:
             OSError: no process or pipe can be made.
@@ -148,7 +160,7 @@ class Workers:
         self.groups.open(expert, memory_limit(booked_bytes))
         entrances = self.groups.entrances(expert)
         try:
-            end = self._launch(worker, engine, entrances)
+            end = self._launch(worker, engine, entrances, gentle=gentle)
         except OSError:
             self.groups.close(expert)
             raise
@@ -164,7 +176,9 @@ class Workers:
         worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
         self.watch.wake()
 
-    def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
+    def _launch(
+        self, worker: Worker, engine: str, entrances: list[str], *, gentle: bool
+    ) -> socket.socket:
         """Start the process, and return our end of its pipe.
 
         Raises:
@@ -178,11 +192,28 @@ class Workers:
                 self._loop, arguments, self._environment, lambda how: self._gone(worker, how)
             )
             worker.process = child
+            if gentle:
+                self._stand_back(worker, child.pid)
             return child.end
         end, far = socket.socketpair()
         with far:
-            worker.process = self._hosts.fork(engine, far, lambda how: self._gone(worker, how))
+            hear = partial(self._stand_back, worker) if gentle else None
+            worker.process = self._hosts.fork(
+                engine, far, lambda how: self._gone(worker, how), hear
+            )
         return end
+
+    def _stand_back(self, worker: Worker, pid: int) -> None:
+        """Have a worker load while others leave the processor idle, for a while at most."""
+        worker.stands_back = worker.ready is None and self._niceness.stand_back(pid)
+        if worker.stands_back:
+            self._loop.call_later(GENTLE_SECONDS, self._step_up, worker)
+
+    def _step_up(self, worker: Worker) -> None:
+        """Let a worker that stood back compete as others do."""
+        if worker.stands_back and worker.process is not None and worker.process.pid is not None:
+            worker.stands_back = False
+            self._niceness.step_up(worker.process.pid)
 
     def run(self, expert: str, request: RunRequest, payload: bytes | memoryview | None) -> None:
         """Hand a request to the expert's worker.
@@ -292,6 +323,10 @@ class Workers:
     def _on_ready(self, worker: Worker, ready: WorkerReady, listener: Listener) -> None:
         """Tell that an expert is loaded, then see what its process shares with others."""
         worker.ready = ready
+        self._step_up(worker)
+        if ready.measured:
+            held = self.held(ready.pss_bytes, ready.own_bytes)
+            self.watch.know(worker.expert, ready.pid, held)
         listener.on_worker_ready(worker.expert, ready)
         if isinstance(worker.process, Forked) and self._hosts is not None:
             self._hosts.weigh(worker.process)

@@ -44,6 +44,19 @@ def test_all_threads_of_a_worker_follow_the_priority_and_come_back(pid: int) -> 
         assert nice_values(pid) == {wanted}
 
 
+@pytest.mark.skipif(not may_renice(), reason="this user may not make a process less nice again")
+def test_all_threads_of_a_worker_stand_back_and_step_up_again(pid: int) -> None:
+    niceness = Niceness()
+    for change, policy in (
+        (niceness.stand_back, os.SCHED_IDLE),
+        (niceness.step_up, os.SCHED_OTHER),
+    ):
+        change(pid)
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        assert {os.sched_getscheduler(int(thread.name)) for thread in threads} == {policy}
+    assert not Niceness(able=False).stand_back(pid)
+
+
 def test_without_the_right_nothing_is_changed(pid: int) -> None:
     before = nice_values(pid)
     assert Niceness(able=False).set(pid, Priority.BACKGROUND) is None
