@@ -1,5 +1,6 @@
 """A release comes to a daemon that serves: it serves on, whatever the release is worth."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,9 @@ def test_a_good_release_takes_over_and_no_request_is_lost(rolling: Rolling) -> N
     assert row["report"]["peak_bytes"] > 0
     until(lambda: set(daemon.loaded()) == {"one"}, "the canary's worker to be gone")
     assert not client.socket.poll(0)  # nothing was answered twice
+    threads = Path(f"/proc/{daemon.loaded()['one']['pid']}/task").iterdir()
+    policies = {os.sched_getscheduler(int(thread.name)) for thread in threads}
+    assert policies == {os.SCHED_OTHER}  # it stood back only while it came
     history = rolling.admin.ask(History(expert="one"))
     assert isinstance(history, Reply)
     states = [each["state"] for each in history.body["history"]]  # type: ignore[attr-defined]

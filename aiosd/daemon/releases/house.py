@@ -36,15 +36,23 @@ class House:
         future.set_result(answer)
         return True
 
-    async def run(self, run: Run, attachments: Sequence[Buffer] = ()) -> Outcome:
-        """Ask an expert.
+    async def run(
+        self, run: Run, attachments: Sequence[Buffer] = (), *, straight: bool = False
+    ) -> Outcome:
+        """Ask an expert; `straight` its own worker, though another answers what others ask.
 
         Raises:
             AiosdError: there is no answer, and why.
         """
         request = self._next()
         future = self._expect(request)
-        self._broker.on_run(self._client, Envelope(request, run, tuple(attachments)), run)
+        detours = self._broker.detours if straight else None
+        seat = detours.seats.pop(run.expert or "", None) if detours else None
+        try:
+            self._broker.on_run(self._client, Envelope(request, run, tuple(attachments)), run)
+        finally:
+            if detours is not None and seat is not None:
+                detours.seats[run.expert or ""] = seat
         try:
             answer = await future
         except asyncio.CancelledError:

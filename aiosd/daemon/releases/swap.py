@@ -15,9 +15,11 @@ from aiosd.daemon.inventory import Inventory, Needs
 from aiosd.daemon.releases.probe import Probe, UnworthyError, alias_of
 from aiosd.daemon.releases.release_desk import ReleaseDesk
 from aiosd.daemon.releases.resumption import take_back
+from aiosd.daemon.releases.self_tests import questions
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.rollout import Rollout
 from aiosd.policy.serving.slots import Slot
+from aiosd.protocol.messages import Run
 from aiosd.store.packages import Installed
 
 log = logging.getLogger(__name__)
@@ -143,8 +145,22 @@ class Swap:
             await self._probe.house.load(name, gentle=alias is not None)
         except AiosdError as error:
             log.warning("%s: not loaded again after the swap: %s", name, error)
+        else:
+            if alias is not None:
+                await self._warm_up(name)
         waited = alias is None and (len(slot.queue) > 0 or slot.serving is not None)
         return self._loop.time() - start if waited else 0.0
+
+    async def _warm_up(self, name: str) -> None:
+        """Have a worker answer once before others wait for it: its first answer takes longest."""
+        installed = self._inventory.find(name)
+        try:
+            asked = await self._desk.do(lambda: questions(installed.manifest, installed.folder))
+            for value, attachments in asked[:1]:
+                run = Run(input=value, expert=name)
+                await self._probe.house.run(run, attachments, straight=True)
+        except (AiosdError, OSError) as error:
+            log.info("%s: not warmed up: %s", name, error)
 
     def _slot(self, name: str) -> Slot | None:
         return self._broker.scheduler.slots.get(name)

@@ -41,7 +41,7 @@ from aiosd.sensors.memory import read_process
 log = logging.getLogger(__name__)
 
 # A load that nobody waits for stands back for so long at most, so that it ends on a busy board too.
-GENTLE_SECONDS = 2.0
+GENTLE_SECONDS = 0.5
 # Larger payloads go through a memory descriptor: one copy in, none out.
 INLINE_BYTES = 65_536
 
@@ -160,7 +160,7 @@ class Workers:
         self.groups.open(expert, memory_limit(booked_bytes))
         entrances = self.groups.entrances(expert)
         try:
-            end = self._launch(worker, engine, entrances, gentle=gentle)
+            end = self._launch(worker, engine, entrances)
         except OSError:
             self.groups.close(expert)
             raise
@@ -173,12 +173,15 @@ class Workers:
             lambda reason: self._end(worker, reason) if reason else None,
         )
         self.workers[expert] = worker
-        worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
+        worker.stands_back = gentle and self._niceness.able
+        worker.pipe.send(
+            msgspec.structs.replace(order, groups=entrances, gentle=worker.stands_back)
+        )
+        if worker.stands_back:
+            self._loop.call_later(GENTLE_SECONDS, self._step_up, worker)
         self.watch.wake()
 
-    def _launch(
-        self, worker: Worker, engine: str, entrances: list[str], *, gentle: bool
-    ) -> socket.socket:
+    def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
         """Start the process, and return our end of its pipe.
 
         Raises:
@@ -192,22 +195,11 @@ class Workers:
                 self._loop, arguments, self._environment, lambda how: self._gone(worker, how)
             )
             worker.process = child
-            if gentle:
-                self._stand_back(worker, child.pid)
             return child.end
         end, far = socket.socketpair()
         with far:
-            hear = partial(self._stand_back, worker) if gentle else None
-            worker.process = self._hosts.fork(
-                engine, far, lambda how: self._gone(worker, how), hear
-            )
+            worker.process = self._hosts.fork(engine, far, lambda how: self._gone(worker, how))
         return end
-
-    def _stand_back(self, worker: Worker, pid: int) -> None:
-        """Have a worker load while others leave the processor idle, for a while at most."""
-        worker.stands_back = worker.ready is None and self._niceness.stand_back(pid)
-        if worker.stands_back:
-            self._loop.call_later(GENTLE_SECONDS, self._step_up, worker)
 
     def _step_up(self, worker: Worker) -> None:
         """Let a worker that stood back compete as others do."""

@@ -32,7 +32,6 @@ class Forked:
     """A worker that a host forked, as far as its process goes."""
 
     on_exit: Callable[[str], None]
-    on_pid: Callable[[int], None] | None = None
     pid: int | None = None
     handle: int | None = None
     kill_wanted: bool = False
@@ -101,23 +100,15 @@ class Hosts:
         self.hosts[engine] = host
         return host
 
-    def fork(
-        self,
-        engine: str,
-        end: socket.socket,
-        on_exit: Callable[[str], None],
-        on_pid: Callable[[int], None] | None = None,
-    ) -> Forked:
+    def fork(self, engine: str, end: socket.socket, on_exit: Callable[[str], None]) -> Forked:
         """Have a worker forked on the far end of a new pipe, which is handed over.
-
-        `on_pid` hears of its process as soon as there is one.
 
         Raises:
             OSError: the host cannot be started.
         """
         host = self.start(engine)
         token = next(self._tokens)
-        forked = host.workers[token] = Forked(on_exit, on_pid)
+        forked = host.workers[token] = Forked(on_exit)
         if host.pipe is not None:
             host.pipe.send(Spawn(token=token), end.detach())
         return forked
@@ -189,8 +180,6 @@ class Hosts:
             return  # gone already; the host will say so
         if forked.kill_wanted:
             _kill(forked.handle)
-        elif forked.on_pid is not None:
-            forked.on_pid(forked.pid)
 
     def _on_host_exit(self, host: Host, how: str) -> None:
         """The host is gone; its workers live on until they end, those not yet forked fail."""

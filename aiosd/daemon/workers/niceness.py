@@ -43,20 +43,10 @@ class Niceness:
         done = self._each(pid, lambda thread: os.setpriority(os.PRIO_PROCESS, thread, nice))
         return nice if done else None
 
-    def stand_back(self, pid: int) -> bool:
-        """Let a worker have the processor only while nobody else wants it; tell whether it does.
-
-        Not being nice: who is only nice still ends its slice of milliseconds before others begin.
-        """
-        return self.able and self._schedule(pid, os.SCHED_IDLE)
-
     def step_up(self, pid: int) -> None:
-        """Let a worker that stood back compete as others do."""
-        self._schedule(pid, os.SCHED_OTHER)
-
-    def _schedule(self, pid: int, policy: int) -> bool:
+        """Let a worker that stood back (`aiosd.worker.main`) compete as others do."""
         none = os.sched_param(0)
-        return self._each(pid, lambda thread: os.sched_setscheduler(thread, policy, none))
+        self._each(pid, lambda thread: os.sched_setscheduler(thread, os.SCHED_OTHER, none))
 
     def _each(self, pid: int, change: Callable[[int], None]) -> bool:
         """Change every thread of a worker; tell whether that could be done."""
