@@ -254,6 +254,7 @@ def test_without_room_for_two_all_self_tests_run_in_one_load_while_others_wait(
     assert row["hold_ms"] > 0
     assert log.count("one@2 ready in") == 1
     assert log.count("one ready in") == 2  # before and after
+    assert log.count("requests to one wait") == 1  # not while the canary answers them
 
 
 def test_a_release_gives_way_once_somebody_waited_long_enough_and_that_is_no_try(

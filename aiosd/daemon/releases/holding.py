@@ -30,10 +30,12 @@ class Holding:
     def begin(self, name: str, alias: str) -> None:
         """Hold requests to an expert back for a release of it, if there is no room for both.
 
-        One that is pinned is not sent away, so that waiting would be for nothing.
+        One that is pinned is not sent away, so that waiting would be for nothing; and a release that
+        answers them already keeps nobody waiting.
         """
-        slot = self._broker.scheduler.slots.get(name)
-        if name in self._held or slot is None or slot.pinned:
+        slot, detours = self._broker.scheduler.slots.get(name), self._broker.detours
+        answered = detours is not None and name in detours.seats
+        if name in self._held or answered or slot is None or slot.pinned:
             return
         said = self.crowded(name, alias)
         if said:
