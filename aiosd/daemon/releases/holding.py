@@ -30,8 +30,8 @@ class Holding:
     def begin(self, name: str, alias: str) -> None:
         """Hold requests to an expert back for a release of it, if there is no room for both.
 
-        One that is pinned is not sent away, so that waiting would be for nothing; and a release that
-        answers them already keeps nobody waiting.
+        One that is pinned is not sent away, so that waiting would be for nothing; and a release
+        that answers them already keeps nobody waiting.
         """
         slot, detours = self._broker.scheduler.slots.get(name), self._broker.detours
         answered = detours is not None and name in detours.seats
