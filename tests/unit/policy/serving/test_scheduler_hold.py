@@ -1,5 +1,7 @@
 """Requests that are held back while another release of their expert has the room."""
 
+from dataclasses import replace
+
 import pytest
 from fakes.world import MIB, FakeWorld
 
@@ -152,3 +154,14 @@ def test_who_was_over_the_cap_with_another_for_pages_in_common_is_not_loaded_bes
     world.ask(gone[0])
     assert slots[gone[0]].state is ExpertState.COLD  # not before the other has left
     assert len(world.last(Unload)) == 1
+
+
+def test_two_releases_on_one_model_need_its_weights_once(world: FakeWorld) -> None:
+    for name in ("one", "new"):
+        world.facts[name] = replace(world.facts[name], shared_model="m", shared_bytes=40 * MIB)
+    world.catalogue()
+    slots = world.scheduler.slots
+    assert world.scheduler.residency.lacks_for_both(slots["new"], slots["one"]) == 0
+    world.facts["new"] = replace(world.facts["new"], shared_bytes=15 * MIB)
+    world.catalogue()
+    assert world.scheduler.residency.lacks_for_both(slots["new"], slots["one"]) == 5 * MIB
