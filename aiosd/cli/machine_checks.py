@@ -13,6 +13,7 @@ from aiosd.boards.profiles import GENERIC, pick_profile
 from aiosd.cli.check import Check, fail, ok, warn
 from aiosd.cli.render import MIB, size
 from aiosd.domain.errors import ConfigError
+from aiosd.sensors.kernel_text import read_text
 from aiosd.sensors.memory import read_limits, read_memory
 from aiosd.store.layout import Layout
 
@@ -22,6 +23,8 @@ PYTHON = (3, 11)
 LOW_RAM_BYTES = 256 * MIB
 LOW_DISK_BYTES = 512 * MIB
 NO_DISK_BYTES = 32 * MIB
+# What lets two files have blocks in common, so that an update writes what it fetched.
+SHARING = frozenset({"bcachefs", "btrfs", "xfs"})
 
 
 def machine_checks(layout: Layout, root: Path = Path("/")) -> Iterator[Check]:
@@ -33,6 +36,7 @@ def machine_checks(layout: Layout, root: Path = Path("/")) -> Iterator[Check]:
     yield pressure_check(root)
     yield cgroup_check(root)
     yield disk_check(layout)
+    yield from sharing_check(layout, root)
     yield profile_check(layout)
 
 
@@ -142,6 +146,32 @@ def disk_check(layout: Layout) -> Check:
     if free < LOW_DISK_BYTES:
         return warn("state", found, "free some space before installing experts")
     return ok("state", found)
+
+
+def sharing_check(layout: Layout, root: Path) -> Iterator[Check]:
+    """Check what an update writes, where releases have come by one."""
+    kind = _kind(layout.blobs, read_text(root / "proc" / "self" / "mountinfo"))
+    if not layout.blobs.is_dir() or not kind:
+        return
+    if kind in SHARING:
+        yield ok("updates", f"{layout.blobs} is {kind}: what is changed of a model is written")
+    else:
+        yield warn(
+            "updates",
+            f"{layout.blobs} is {kind}: a model that changed in part is written whole",
+            "if that wears your card, have the store on xfs: aiosd-store.service",
+        )
+
+
+def _kind(folder: Path, mountinfo: str) -> str:
+    """Return the kind of the file system that a folder lies on; "" if the kernel does not say."""
+    place, found = folder.resolve(), ("", "")
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        words, kind = before.split(), after.split()
+        if len(words) > 4 and kind and place.is_relative_to(words[4]):  # noqa: PLR2004 - the field
+            found = max(found, (words[4], kind[0]), key=lambda each: len(each[0]))
+    return found[1]
 
 
 def profile_check(layout: Layout) -> Check:

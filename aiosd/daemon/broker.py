@@ -348,6 +348,13 @@ class Broker:
             self._loop.call_soon(self._queue, ticket)  # present effects are carried out first
         return ticket is not None
 
+    def reseat(self, ticket: Ticket) -> None:
+        """Have another worker answer a request that was taken out of its queue."""
+        pending = self._requests.get(ticket.id)
+        if pending is not None:
+            pending.seat = ticket.expert
+            self._queue(ticket)
+
     def _queue(self, ticket: Ticket) -> None:
         """Let a request wait for another worker, unless it has ended meanwhile."""
         if ticket.expert not in self.scheduler.slots:

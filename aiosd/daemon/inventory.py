@@ -18,7 +18,7 @@ from aiosd.policy.routing.router import RouteFacts
 from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.pipe import Base, LoadExpert
 from aiosd.store.catalogue import Catalogue, Refused, scan
-from aiosd.store.digests import Digests
+from aiosd.store.digests import Aside, Digests
 from aiosd.store.layout import Layout
 from aiosd.store.manifests import Manifests
 from aiosd.store.packages import Installed
@@ -88,6 +88,7 @@ class Inventory:
         self._needs: dict[str, RamNeed] = {}
         self._unseen: dict[str, dict[str, os.stat_result]] = {}
         self._unfit: dict[str, str] = {}
+        self.aside: Aside = lambda work: work()
         self.rules = rules
         self.catalogue = Catalogue()
         self.trials: dict[str, Installed] = {}
@@ -309,7 +310,7 @@ class Inventory:
         unseen = self._unseen.pop(name, {})
         installed = self.trials.get(name) or self.catalogue.experts.get(name)
         if unseen and installed is not None:
-            self._digests.remember(installed, unseen)
+            self._digests.remember(installed, unseen, self.aside)
 
     def _examine(
         self, installed: Installed, base: Installed | None, before: Mapping[str, Installed]

@@ -43,6 +43,8 @@ class Loader:
         self.perform: Callable[[list[Effect]], None] = lambda _effects: None
         self.on_failed: Callable[[str, str], None] = lambda _expert, _reason: None
         self.loads = 0
+        self.gentle: set[str] = set()
+        """Experts whose loads are to disturb nobody, unless a request waits for them."""
 
     # ── effects ───────────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +77,8 @@ class Loader:
         try:
             awaited = len(self._scheduler.slots[expert].queue) > 0
             engine, order = self._inventory.order(expert, awaited=awaited)
-            self._workers.start(expert, engine, order, effect.reserved_bytes)
+            gentle = not awaited and expert in self.gentle
+            self._workers.start(expert, engine, order, effect.reserved_bytes, gentle=gentle)
         except (OSError, AiosdError) as error:
             self._loop.call_soon(self.on_failed, expert, f"cannot start: {error}")
 

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ class Daemon:
         self._inventory = Inventory(
             layout, self._around.machine, self._load_rules(), self._recall.find
         )
+        self._inventory.aside = partial(loop.run_in_executor, None)
         self._open(environment)
         self._environment = environment
         self._tasks: asyncio.TaskGroup | None = None

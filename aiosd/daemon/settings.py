@@ -138,7 +138,8 @@ class Rollout(_Table, frozen=True, kw_only=True):
 
     The first `canary_requests` to its expert go to it, for `canary_seconds` at most; more than
     `canary_failures` that it fails, or too many answers that take `slow_factor` times as long as
-    95 of 100 of the old release, bring the old one back.
+    95 of 100 of the old release, bring the old one back. Where both have no room, a request waits
+    `hold_seconds` at most while the new one is probed.
     """
 
     canary_requests: Annotated[int, Meta(ge=0, le=100_000)] = 20
@@ -146,6 +147,7 @@ class Rollout(_Table, frozen=True, kw_only=True):
     canary_failures: Annotated[int, Meta(ge=0, le=100_000)] = 0
     slow_factor: Annotated[float, Meta(ge=1, le=1000)] = 3.0
     probe_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    hold_seconds: Annotated[float, Meta(ge=0, le=3600)] = 30.0
 
 
 class Store(_Table, frozen=True, kw_only=True):

@@ -84,7 +84,8 @@ class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
     """Become this expert: enter the control groups, hash the files named in `verify`, then load.
 
     `groups` are the files to which a process writes its pid to enter one. `awaited` says that a
-    request waits for it: what a small package holds is then measured after that.
+    request waits for it: what a small package holds is then measured after that. A `gentle` worker
+    loads only while others leave the processor idle, until the daemon gives it its turn.
     """
 
     manifest: Manifest
@@ -94,6 +95,7 @@ class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):
     groups: list[str] = msgspec.field(default_factory=list)
     base: Base | None = None
     awaited: bool = False
+    gentle: bool = False
 
 
 class RunRequest(_Message, frozen=True, kw_only=True, tag="run"):

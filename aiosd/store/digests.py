@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from aiosd.store.file_state import SETTLED_NS, FileState, fields_of
 from aiosd.store.packages import Installed, check_file
 
 log = logging.getLogger(__name__)
+
+Aside = Callable[[Callable[[], None]], object]
 
 
 class Stamp(FileState, frozen=True, array_like=True):
@@ -48,6 +51,7 @@ class Digests:
         """Read the book, if there is one; with None nothing is kept beyond this object."""
         self._book = book
         self._now_ns = now_ns
+        self._writing = threading.Lock()
         self._warned = False
         self._news = False
         self._stamps = _read(book) if book is not None else {}
@@ -97,8 +101,17 @@ class Digests:
                 found[file.path] = status
         return found
 
-    def remember(self, installed: Installed, hashed: dict[str, os.stat_result]) -> None:
-        """Trust files that a worker has hashed, if they are still as `unseen` found them."""
+    def remember(
+        self,
+        installed: Installed,
+        hashed: dict[str, os.stat_result],
+        aside: Aside = lambda work: work(),
+    ) -> None:
+        """Trust files that a worker has hashed, if they are still as `unseen` found them.
+
+        The book is written by `aside`, in a thread if so it is: a file system that brings a journal
+        to the disk keeps everybody waiting who makes or renames a file.
+        """
         for file in installed.manifest.files:
             before = hashed.get(file.path)
             if before is None or self._now_ns() - before.st_ctime_ns < SETTLED_NS:
@@ -111,7 +124,7 @@ class Digests:
                     self._news = True
         if self._news:
             self._news = False
-            self._write()
+            aside(self._write)
 
     def digest(self, path: Path) -> str:
         """Return the sha256 of a file in hexadecimal, from memory if it is unchanged.
@@ -143,18 +156,23 @@ class Digests:
         """Keep the book, without files that are gone; say once if that cannot be."""
         if self._book is None:
             return
-        stamps = {path: stamp for path, stamp in self._stamps.items() if Path(path).exists()}
+        with self._writing:
+            self._write_to(self._book)
+
+    def _write_to(self, book: Path) -> None:
+        """Write what is known by now, so that of two threads the later one writes no less."""
+        stamps = {path: each for path, each in self._stamps.copy().items() if Path(path).exists()}
         data = msgspec.json.encode(_Book(version=self.VERSION, stamps=stamps))
         try:
             # Not waited for: the daemon does this between requests, and a book that a power cut
             # tears costs hashing the models once more.
-            replace_file(self._book, data, durable=False)
+            replace_file(book, data, durable=False)
         except OSError as error:
             if not self._warned:
                 self._warned = True
                 log.warning(
                     "%s: %s; model files will be hashed again after each start",
-                    self._book,
+                    book,
                     error.strerror,
                 )
 

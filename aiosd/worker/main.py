@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,8 @@ class Worker:
         """Become the expert, and say how that went."""
         start = time.perf_counter()
         self._entering = _enter(order)
+        if order.gentle:
+            _stand_back()
         walls = confine_at_start(list(_needed(order)))
         try:
             self._expert = Expert(order)
@@ -250,12 +253,21 @@ def _enter(order: LoadExpert) -> Thread | None:
     handles = open_entrances(order.groups)
     if not handles:
         return None
-    if _is_large(order):
+    if _is_large(order) or order.gentle:  # one that stands back would hold locks in there
         enter_groups(handles)
         return None
     entering = Thread(target=enter_groups, args=(handles,))
     entering.start()
     return entering
+
+
+def _stand_back() -> None:
+    """Take the processor only while nobody else wants it.
+
+    To be nice is not enough: who is only that still ends its slice of some milliseconds first.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _is_large(order: LoadExpert) -> bool:

@@ -1,5 +1,6 @@
 """A release comes to a daemon that serves: it serves on, whatever the release is worth."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,9 @@ def test_a_good_release_takes_over_and_no_request_is_lost(rolling: Rolling) -> N
     assert row["report"]["peak_bytes"] > 0
     until(lambda: set(daemon.loaded()) == {"one"}, "the canary's worker to be gone")
     assert not client.socket.poll(0)  # nothing was answered twice
+    threads = Path(f"/proc/{daemon.loaded()['one']['pid']}/task").iterdir()
+    policies = {os.sched_getscheduler(int(thread.name)) for thread in threads}
+    assert policies == {os.SCHED_OTHER}  # it stood back only while it came
     history = rolling.admin.ask(History(expert="one"))
     assert isinstance(history, Reply)
     states = [each["state"] for each in history.body["history"]]  # type: ignore[attr-defined]
@@ -218,12 +222,75 @@ def test_without_room_for_two_requests_wait_and_are_told_how_long(rolling: Rolli
     assert "2 loaded" not in daemon.log
 
 
+def crowd(rolling: Rolling, *texts: str, **rollout: float) -> None:
+    """Have a release come to a daemon whose cap has room for it or the old one, and not for both.
+
+    Its self-tests first take as much as the old release holds, then ask `texts`.
+    """
+    daemon = rolling.daemon
+    daemon.install("one", mebibytes=110)
+    daemon.start(rollout=rollout, ram={"cap": "200 MiB"})
+    assert release_of(daemon.client().say("one", "!alloc 100")) == 1
+    cases = [{"text": "!alloc 100", "expect": {"text": "took 100 MiB"}}]
+    cases += [{"text": text, "expect": {}} for text in texts]
+    rolling.come(2, needs={"ram_bytes": 110 << 20}, self_test={"cases": cases})
+
+
+def test_without_room_for_two_all_self_tests_run_in_one_load_while_others_wait(
+    rolling: Rolling,
+) -> None:
+    crowd(rolling, *"abcdefgh", **CANARY)
+    client = rolling.daemon.client()
+    flying, found = [], []
+    while not (found and rolling.row()["state"] in ("collected", "quarantined")):
+        flying += [client.run("one", "x") for _ in range(4 - len(flying))]  # they never pause
+        found.append(release_of(client.end(flying.pop(0))))
+    found.extend(release_of(client.end(each)) for each in flying)
+    row, log = rolling.row(), rolling.daemon.log
+    assert (row["state"], row["reason"], row["attempts"]) == ("collected", "", 1)
+    assert row["report"]["passed"] == row["report"]["cases"] == 9
+    assert found == sorted(found)
+    assert {1, 2} == set(found)
+    assert row["hold_ms"] > 0
+    assert log.count("one@2 ready in") == 1
+    assert log.count("one ready in") == 2  # before and after
+    assert log.count("requests to one wait") == 1  # not while the canary answers them
+
+
+def test_a_release_gives_way_once_somebody_waited_long_enough_and_that_is_no_try(
+    rolling: Rolling,
+) -> None:
+    crowd(rolling, "!sleep 1", "!sleep 60", hold_seconds=0.2)
+    client = rolling.daemon.client()
+    until(lambda: "requests to one wait" in rolling.daemon.log, "requests to be held back")
+    assert release_of(client.say("one", "x")) == 1
+    until(lambda: rolling.row()["reason"], "the release to give way")
+    row = rolling.row()
+    assert (row["state"], row["attempts"]) == ("staged", 0)
+    assert row["reason"].startswith("no room: one@2 needs 110.0 MiB beside the ")
+    assert "raise ram.cap to" in row["reason"]
+    assert release_of(client.say("one", "x")) == 1
+
+
 def test_a_release_that_wants_more_ram_than_the_cap_is_never_loaded(rolling: Rolling) -> None:
     daemon = rolling.daemon.start(ram={"cap": "200 MiB"})
     rolling.come(2, needs={"ram_bytes": 400 << 20})
     assert "raise ram.cap" in rolling.reach("quarantined")["reason"]
     assert release_of(daemon.client().say("one", "x")) == 1
     assert "one@2 ready" not in daemon.log
+
+
+def test_a_release_that_the_cap_is_just_too_small_for_waits_and_that_is_no_try(
+    rolling: Rolling,
+) -> None:
+    daemon = rolling.daemon.start(ram={"cap": "200 MiB"})
+    assert release_of(daemon.client().say("one", "x")) == 1
+    rolling.come(2, needs={"ram_bytes": 199 << 20})  # beside the host there is less than that
+    until(lambda: rolling.row()["reason"], "the release to be refused")
+    row = rolling.row()
+    assert (row["state"], row["attempts"]) == ("staged", 0)
+    assert "raise ram.cap" in row["reason"]
+    assert release_of(daemon.client().say("one", "x")) == 1
 
 
 def test_a_board_without_updates_has_no_database(rolling: Rolling) -> None:

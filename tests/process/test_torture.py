@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools.torture.blows import Blows, memory_folder
-from tools.torture.disk import Disk, NoDiskError
+from tools.torture.disk import NESTED, Disk, NoDiskError
 from tools.torture.faults import Faults
 from tools.torture.points import names
 from tools.torture.tally import Tally
@@ -40,7 +40,7 @@ def test_kills_at_random_lose_nothing(folder: Path) -> None:
     assert Tally(folder / "counts.json").total("kill ") == 25  # a later run goes on from here
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", ["ext4", "xfs", NESTED])
 def test_power_cuts_lose_nothing(kind: str) -> None:
     tally = Tally(None)
     try:

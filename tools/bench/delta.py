@@ -1,6 +1,7 @@
 """What an update fetches and writes: a generated GGUF of 50 MB with 48 tensors, edited in parts.
 
-`python -m tools.bench.delta [--json FILE] [--folder DIR | --disk ext4|xfs|btrfs] [--align N]`.
+`python -m tools.bench.delta [--json FILE] [--folder DIR | --disk KIND] [--align N]`; the kinds are
+ext4, xfs, btrfs and xfs-on-ext4, which is xfs in a file of an ext4.
 Nothing goes over a network: ranges are read from the publisher's file where a board would ask a
 server for them. Bytes written are those that the kernel counts for this process (`write_bytes` of
 /proc/self/io), so the folder must be on a disk and not in memory. With `--disk` a file system of
@@ -29,7 +30,7 @@ from aiosd.store.releases import Releases
 from tools.expert.pack import Terms, pack
 from tools.gguf.layout import Tensor, gguf, number, string
 from tools.gguf.random_llama import SMALL, settings, tokenizer
-from tools.torture.disk import Disk, NoDiskError
+from tools.torture.disk import NESTED, Disk, NoDiskError
 
 TENSORS = 48
 ELEMENTS = 260_416  # 48 tensors of 1.04 MB are 50 MB
@@ -72,7 +73,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="on a disk (%(default)s)")
-    parser.add_argument("--disk", choices=("ext4", "xfs", "btrfs"), help="on one of its own")
+    disks = ("ext4", "xfs", "btrfs", NESTED)
+    parser.add_argument("--disk", choices=disks, help="on one of its own")
     parser.add_argument("--align", type=int, default=32, help="of tensors (%(default)s)")
     options = parser.parse_args()
     if options.disk:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tools.torture.blows import Blows, memory_folder
-from tools.torture.disk import Disk, NoDiskError
+from tools.torture.disk import NESTED, Disk, NoDiskError
 from tools.torture.faults import CUT, WAYS, Faults
 from tools.torture.points import names
 from tools.torture.tally import Tally
@@ -27,7 +27,9 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=CUTS, help=f"how many, in all ({CUTS})")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--counts", type=Path, default=Path("torture.json"), help="what was done")
-    parser.add_argument("--disk", choices=("ext4", "xfs"), default="ext4", help="that is cut")
+    parser.add_argument(
+        "--disk", choices=("ext4", "xfs", NESTED), default="ext4", help="that is cut"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of chance")
     options = parser.parse_args()
     if unknown := set(options.kinds) - {"points", "kills", "cuts"}:

@@ -36,15 +36,23 @@ class House:
         future.set_result(answer)
         return True
 
-    async def run(self, run: Run, attachments: Sequence[Buffer] = ()) -> Outcome:
-        """Ask an expert.
+    async def run(
+        self, run: Run, attachments: Sequence[Buffer] = (), *, straight: bool = False
+    ) -> Outcome:
+        """Ask an expert; `straight` its own worker, though another answers what others ask.
 
         Raises:
             AiosdError: there is no answer, and why.
         """
         request = self._next()
         future = self._expect(request)
-        self._broker.on_run(self._client, Envelope(request, run, tuple(attachments)), run)
+        detours = self._broker.detours if straight else None
+        seat = detours.seats.pop(run.expert or "", None) if detours else None
+        try:
+            self._broker.on_run(self._client, Envelope(request, run, tuple(attachments)), run)
+        finally:
+            if detours is not None and seat is not None:
+                detours.seats[run.expert or ""] = seat
         try:
             answer = await future
         except asyncio.CancelledError:
@@ -56,20 +64,23 @@ class House:
             return answer.outcome
         raise _error(answer)
 
-    async def load(self, expert: str) -> None:
-        """Load an expert, and wait until it is.
+    async def load(self, expert: str, *, gentle: bool = False) -> None:
+        """Load an expert, and wait until it is; `gentle` if others answer meanwhile.
 
         Raises:
             AiosdError: it cannot be loaded, and why.
         """
         request = self._next()
         future = self._expect(request)
+        if gentle:
+            self._broker.loader.gentle.add(expert)
         effects = self._broker.scheduler.on_load(expert, self._loop.time())
         self._broker.settle(self._client, request, expert, effects)
         try:
             answer = await future
         finally:
             self._waiting.pop(request, None)
+            self._broker.loader.gentle.discard(expert)
         if isinstance(answer, Error):
             raise error_of(answer)
 

@@ -87,7 +87,7 @@ class Journey:
                 async with asyncio.timeout_at(self._until()):
                     event = await self._step(effects)
             except TimeoutError:
-                event = Expired()
+                event = Expired(self._probe.lacking(self.row))
             except UnworthyError as error:
                 event = error.failed
             except (OSError, PackageError) as error:

@@ -9,22 +9,27 @@ import hashlib
 import logging
 import platform
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aiosd.daemon.broker import Broker
 from aiosd.daemon.inventory import SIGN, Inventory, Needs
+from aiosd.daemon.releases.holding import Holding
 from aiosd.daemon.releases.house import House
 from aiosd.daemon.releases.release_desk import ReleaseDesk
 from aiosd.daemon.releases.self_tests import Verdict, examine, questions
 from aiosd.daemon.workers.child import THREADS
 from aiosd.domain.errors import AiosdError, ErrorCode, PackageError
+from aiosd.domain.request import Outcome
 from aiosd.domain.rollout import Report, Rollout
 from aiosd.models.check import check_package
 from aiosd.policy.rollout.events import Failed, Fault
 from aiosd.policy.rollout.fitness import unfit
 from aiosd.policy.routing.collision import Shift, shifts
 from aiosd.policy.routing.lessons import key_of
+from aiosd.protocol.codec import Buffer
+from aiosd.protocol.messages import Run
 from aiosd.store.foresight import UnforeseenError, foresee
 from aiosd.store.heads import Heads, lessons_of
 from aiosd.store.packages import Installed
@@ -78,9 +83,13 @@ class Probe:
         self._desk = desk
         self._board = board
         self.house = House(loop, broker)
+        self.holding = Holding(loop, broker)
 
     async def take_in(self, row: Rollout) -> Report:
         """Check a staged release, load it and run its self-tests; it then stays loaded.
+
+        Where it has no room beside the one that serves, requests to that wait from now on, until
+        `holding.end`.
 
         Raises:
             UnworthyError: it may not serve.
@@ -89,7 +98,8 @@ class Probe:
         installed = await self._desk.do(lambda: self._open(row))
         await self.seat(row.name, installed)
         alias = alias_of(row.name, row.release)
-        await self._load(alias)
+        self.holding.begin(row.name, alias)
+        await self._load(alias, gentle=not self.holding.holds(row.name))
         verdict = await self.check(row)
         held = await self._desk.do(lambda: self._board.held_now(alias))
         collisions = await self._collisions(installed)
@@ -115,7 +125,7 @@ class Probe:
         manifest = installed.manifest
         asked = await self._desk.do(lambda: questions(manifest, installed.folder))
         try:
-            verdict = await examine(manifest, asked, alias, self.house.run)
+            verdict = await examine(manifest, asked, alias, partial(self._ask, row.name, alias))
         except AiosdError as error:
             raise UnworthyError(error.message, Fault.WORLD) from error
         if not verdict.good(manifest.self_test.pass_mark):
@@ -123,6 +133,29 @@ class Probe:
             more = len(verdict.failures) - 3
             raise UnworthyError(told + (f"; and {more} more" if more > 0 else ""))
         return verdict
+
+    async def _ask(self, name: str, alias: str, run: Run, attachments: Sequence[Buffer]) -> Outcome:
+        """Ask a release that is tried out, unless others have waited long enough for that.
+
+        Raises:
+            UnworthyError: they have; the release is as good as before.
+            AiosdError: there is no answer, and why.
+        """
+        said = self.holding.broken(name)
+        if said:
+            raise UnworthyError(said, Fault.WORLD)
+        self.holding.begin(name, alias)  # what both need may only just have been found out
+        return await self.house.run(run, attachments)
+
+    def lacking(self, row: Rollout) -> str:
+        """Say for want of what a release has no worker; "" if it has one, or is not to have one."""
+        alias = alias_of(row.name, row.release)
+        slot = self._broker.scheduler.slots.get(alias)
+        if slot is None or slot.loaded or not slot.wanted:
+            return ""
+        said = self.holding.crowded(row.name, alias)
+        need = slot.expected_bytes() / 2**20
+        return said or f"no room: {alias} needs {need:.1f} MiB, which others had all the time"
 
     async def seat(self, name: str, installed: Installed) -> None:
         """Give a release a place of its own beside the one that serves.
@@ -169,14 +202,14 @@ class Probe:
         )
         self._broker.perform(effects)
 
-    async def _load(self, alias: str) -> None:
-        """Load a release.
+    async def _load(self, alias: str, *, gentle: bool) -> None:
+        """Load a release; `gentle` if the one that serves answers meanwhile.
 
         Raises:
             UnworthyError: it cannot be loaded.
         """
         try:
-            await self.house.load(alias)
+            await self.house.load(alias, gentle=gentle)
         except AiosdError as error:
             fault = Fault.CHANCE
             if error.code in _WORLD:
@@ -187,9 +220,9 @@ class Probe:
             raise UnworthyError(error.message, fault) from error
 
     def _never(self, alias: str) -> bool:
-        """Tell whether a release needs more than any expert could have."""
+        """Tell whether a release needs more than the cap, whatever hosts and others take of it."""
         scheduler = self._broker.scheduler
-        return scheduler.slots[alias].need_bytes > scheduler.ledger.room_bytes
+        return scheduler.slots[alias].need_bytes > scheduler.ledger.cap_bytes
 
     def _open(self, row: Rollout) -> Installed:
         """Read a release from the disk and check everything that can be without loading it.

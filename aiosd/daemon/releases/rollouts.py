@@ -87,6 +87,7 @@ class Rollouts:
         self._begun: list[tuple[Journey, list[Effect]]] = []
         self._group: asyncio.TaskGroup | None = None
         self.settings = Settings()
+        self._probe.holding.seconds = lambda: self.settings.hold_seconds
         broker.on_rest = self._on_rest
 
     # ── start and stop ────────────────────────────────────────────────────────────────────────
@@ -333,6 +334,7 @@ class Rollouts:
         if self._tasks.get(name) is not task:
             return
         del self._tasks[name]
+        self._probe.holding.end(name)
         self.swap.detours.watchers.pop(name, None)
         if not self._tasks and not self.swap.detours.seats:
             self._broker.detours = None

@@ -40,6 +40,8 @@ from aiosd.sensors.memory import read_process
 
 log = logging.getLogger(__name__)
 
+# A load that nobody waits for stands back for so long at most, so that it ends on a busy board too.
+GENTLE_SECONDS = 0.5
 # Larger payloads go through a memory descriptor: one copy in, none out.
 INLINE_BYTES = 65_536
 
@@ -86,6 +88,7 @@ class Worker:
     priority: Priority = Priority.NORMAL
     nice: int | None = None
     threads: int = 0
+    stands_back: bool = False
 
 
 class Workers:
@@ -135,11 +138,20 @@ class Workers:
         """Tell `listener` everything from now on."""
         self._listener = listener
 
-    def start(self, expert: str, engine: str, order: LoadExpert, booked_bytes: int) -> None:
+    def start(
+        self,
+        expert: str,
+        engine: str,
+        order: LoadExpert,
+        booked_bytes: int,
+        *,
+        gentle: bool = False,
+    ) -> None:
         """Start a worker and have it load; `on_worker_ready` or `on_worker_exited` follows.
 
         Before anything else it enters the group that is made for it, so that nothing of the model
-        is counted elsewhere; `booked_bytes` are what the books reserve for it.
+        is counted elsewhere; `booked_bytes` are what the books reserve for it. A `gentle` one first
+        loads while others leave the processor idle, where it may be given its turn again.
 
         Raises:
             OSError: no process or pipe can be made.
@@ -161,7 +173,12 @@ class Workers:
             lambda reason: self._end(worker, reason) if reason else None,
         )
         self.workers[expert] = worker
-        worker.pipe.send(msgspec.structs.replace(order, groups=entrances))
+        worker.stands_back = gentle and self._niceness.able
+        worker.pipe.send(
+            msgspec.structs.replace(order, groups=entrances, gentle=worker.stands_back)
+        )
+        if worker.stands_back:
+            self._loop.call_later(GENTLE_SECONDS, self._step_up, worker)
         self.watch.wake()
 
     def _launch(self, worker: Worker, engine: str, entrances: list[str]) -> socket.socket:
@@ -183,6 +200,12 @@ class Workers:
         with far:
             worker.process = self._hosts.fork(engine, far, lambda how: self._gone(worker, how))
         return end
+
+    def _step_up(self, worker: Worker) -> None:
+        """Let a worker that stood back compete as others do."""
+        if worker.stands_back and worker.process is not None and worker.process.pid is not None:
+            worker.stands_back = False
+            self._niceness.step_up(worker.process.pid)
 
     def run(self, expert: str, request: RunRequest, payload: bytes | memoryview | None) -> None:
         """Hand a request to the expert's worker.
@@ -292,6 +315,10 @@ class Workers:
     def _on_ready(self, worker: Worker, ready: WorkerReady, listener: Listener) -> None:
         """Tell that an expert is loaded, then see what its process shares with others."""
         worker.ready = ready
+        self._step_up(worker)
+        if ready.measured:
+            held = self.held(ready.pss_bytes, ready.own_bytes)
+            self.watch.know(worker.expert, ready.pid, held)
         listener.on_worker_ready(worker.expert, ready)
         if isinstance(worker.process, Forked) and self._hosts is not None:
             self._hosts.weigh(worker.process)

@@ -58,12 +58,13 @@ class Hosts:
         environment: Mapping[str, str],
         on_news: Callable[[str, dict[str, object]], None],
         on_held: Callable[[str, int], None],
-        on_common: Callable[[str, int], None] = lambda _engine, _bytes: None,
+        on_common: Callable[[str, int, int], None] = lambda _engine, _bytes, _workers: None,
     ) -> None:
         """Start none yet.
 
         `on_news` takes a topic and facts for the events socket; `on_held` an engine and the bytes
-        that its host holds alone, `on_common` those that it holds in common with its workers.
+        that its host holds alone, `on_common` those that it holds in common with its workers, and
+        how many those are.
         """
         self._loop = loop
         self._environment = environment
@@ -153,13 +154,13 @@ class Hosts:
             case Exited():
                 forked = host.workers.pop(message.token, None)
                 if not host.workers:
-                    self._on_common(host.engine, 0)
+                    self._on_common(host.engine, 0, 0)
                 if forked is not None:
                     _release(forked)
                     forked.on_exit(describe(message.status, message.signal))
             case Weighed():
                 if host.workers:
-                    self._on_common(host.engine, message.common_bytes)
+                    self._on_common(host.engine, message.common_bytes, len(host.workers))
 
     def _on_broken(self, host: Host, reason: str) -> None:
         """The pipe is gone: if not because the host is, it has lost its mind and must end."""
@@ -189,7 +190,7 @@ class Hosts:
         if host.ready or host.workers:
             log.warning("host %s %s", host.engine, how)
         self._on_held(host.engine, 0)
-        self._on_common(host.engine, 0)
+        self._on_common(host.engine, 0, 0)
         self._on_news("host.exited", {"engine": host.engine, "how": how})
         for forked in list(host.workers.values()):
             if forked.handle is None:

@@ -86,6 +86,12 @@ class MemoryWatch:
         if self._timer is None and self._listener is not None:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
+    def know(self, expert: str, pid: int, held_bytes: int) -> None:
+        """Take a worker's own word for what it holds now; it is not read again unless it grows."""
+        resident = read_resident(pid)
+        if resident is not None:
+            self._looks[expert] = Look(pid, resident, held_bytes, self._loop.time())
+
     def reading(self) -> MemoryReading:
         """Return how the machine stands."""
         return read_memory(self._root)

@@ -9,6 +9,7 @@ behind for good.
 import logging
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 from aiosd.domain.request import Priority
@@ -39,16 +40,26 @@ class Niceness:
         if not self.able:
             return None
         nice = min(self.own + NICE[priority], _NICEST)
+        done = self._each(pid, lambda thread: os.setpriority(os.PRIO_PROCESS, thread, nice))
+        return nice if done else None
+
+    def step_up(self, pid: int) -> None:
+        """Let a worker that stood back (`aiosd.worker.main`) compete as others do."""
+        none = os.sched_param(0)
+        self._each(pid, lambda thread: os.sched_setscheduler(thread, os.SCHED_OTHER, none))
+
+    def _each(self, pid: int, change: Callable[[int], None]) -> bool:
+        """Change every thread of a worker; tell whether that could be done."""
         try:
             for thread in Path(f"/proc/{pid}/task").iterdir():
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
+                change(int(thread.name))
         except (FileNotFoundError, ProcessLookupError):
-            return None  # a thread, or all of it, is just gone
+            return False  # a thread, or all of it, is just gone
         except PermissionError as error:
             self.able = False
             log.warning("workers keep the nice values they have: %s", error)
-            return None
-        return nice
+            return False
+        return True
 
 
 def may_renice() -> bool:

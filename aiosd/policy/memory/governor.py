@@ -72,6 +72,8 @@ class Ledger:
         self._mapped: dict[str, int] = {}
         self._hosts: dict[str, int] = {}
         self._common: dict[str, int] = {}
+        self._least_common: dict[str, int] = {}
+        self._most_common = 0
         self._weights: dict[str, int] = {}
         self._sharers: dict[str, list[str]] = {}
         self._model_of: dict[str, str] = {}
@@ -86,13 +88,28 @@ class Ledger:
 
     @property
     def room_bytes(self) -> int:
-        """Bytes that experts may have at best: the cap less the hosts."""
-        return self.cap_bytes - sum(self._hosts.values())
+        """Bytes that experts may have at best: the cap less the hosts.
+
+        And less what even a single worker has in common with its host, once one was there: of
+        several engines the one with most, since nobody says here whose worker comes.
+        """
+        least = max(self._least_common.values(), default=0)
+        return self.cap_bytes - sum(self._hosts.values()) - least
 
     @property
     def free_bytes(self) -> int:
         """Bytes left under the cap; negative when measurements went over it."""
         return self.cap_bytes - self.used_bytes
+
+    @property
+    def spare_bytes(self) -> int:
+        """Bytes that whoever comes to others is to leave free, if it can.
+
+        Pages that nobody has measured yet, and what workers had in common beyond what is counted
+        now when they were over the cap together: else they would be loaded in turn without end.
+        """
+        counted = max(self.common_bytes, max(self._least_common.values(), default=0))
+        return int(self.cap_bytes * self.spare_share) + max(0, self._most_common - counted)
 
     @property
     def common_bytes(self) -> int:
@@ -159,16 +176,26 @@ class Ledger:
         """Count an engine host; 0 once it is gone."""
         self.used_bytes += size - self._hosts.get(engine, 0)
         self._hosts[engine] = size
+        self._least_common.pop(engine, None)  # it is another process now, or none
+        self._most_common = 0
 
-    def set_common(self, engine: str, size: int) -> None:
+    def set_common(self, engine: str, size: int, workers: int = 0) -> None:
         """Count what a host and its workers hold in common, as far as it is more than the host.
 
-        It goes when the workers go, and so is no loss of room; shared weights are counted already.
+        It goes when the workers go, and so is no loss of room, but for what a single one of
+        `workers` has in common with its host: no worker is there without that. Shared weights are
+        counted already.
         """
         weights = sum(self._weights[each] for each, who in self._sharers.items() if len(who) > 1)
         more = max(0, size - weights - self._hosts.get(engine, 0)) if size else 0
         self.used_bytes += more - self._common.get(engine, 0)
         self._common[engine] = more
+        if workers == 1:
+            self._least_common[engine] = more
+
+    def on_overweight(self) -> None:
+        """Remember what all have in common, as they are over the cap together."""
+        self._most_common = max(self._most_common, self.common_bytes)
 
     def release(self, expert: str) -> None:
         """Strike one expert off the books: its process is gone."""
@@ -211,7 +238,7 @@ class Room:
         """Start from what is free, and from what will be once those who leave are gone."""
         everybody = list(residents)
         self._best = ledger.room_bytes
-        self._spare = int(ledger.cap_bytes * ledger.spare_share) if everybody else 0
+        self._spare = ledger.spare_bytes if everybody else 0
         self._now = ledger.free_bytes - ledger.promised_bytes
         self._soon = self._now + sum(each.candidate.bytes for each in everybody if each.leaving)
         self._staying = {each.candidate.expert: each for each in everybody if not each.leaving}

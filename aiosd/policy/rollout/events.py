@@ -87,7 +87,12 @@ class Failed(_Value, frozen=True):
 
 
 class Expired(_Value, frozen=True):
-    """The state's deadline has passed."""
+    """The state's deadline has passed.
+
+    `lacking` says for want of what that which was to be tried out is not even loaded, if it is not.
+    """
+
+    lacking: str = ""
 
 
 class Cancelled(_Value, frozen=True):

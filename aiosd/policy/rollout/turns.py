@@ -128,9 +128,9 @@ def _quarantine(row: Rollout, reason: str, now: float, rules: Rules) -> Step:
     return row, effects_of(row)
 
 
-def _expired(row: Rollout, _event: Event, now: float, rules: Rules) -> Step:
+def _expired(row: Rollout, event: Event, now: float, rules: Rules) -> Step:
     """Do what the end of a state's time demands; what has no deadline is left alone."""
-    if not row.deadline:
+    if not row.deadline or not isinstance(event, Expired):
         return row, []
     after = f"after {rules.limits.get(row.state, 0.0):.0f} s in state {row.state.value}"
     match row.state:
@@ -146,6 +146,9 @@ def _expired(row: Rollout, _event: Event, now: float, rules: Rules) -> Step:
         case _S.CANARY if not row.checking:
             # Few requests came and none failed: the self-tests decide.
             step = _check(row, now, rules)
+        case _ if row.trying and event.lacking:
+            # A try that never ran says nothing of the release.
+            step = _failed(row, Failed(event.lacking, Fault.WORLD), now, rules)
         case _S.FETCHING:
             step = _failed(row, Failed(f"nothing came {after}", Fault.WORLD), now, rules)
         case _:

@@ -37,6 +37,8 @@ class Planner:
         room: Room | None = None
         urgent = False
         for slot in self._waiting.slots():
+            if self._waiting.holds(slot.facts.expert):
+                continue
             if slot.state is ExpertState.READY:
                 if slot.free and slot.facts.expert not in held:
                     effects += self._try_serve(slot, now, urgent=urgent)

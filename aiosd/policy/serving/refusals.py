@@ -44,6 +44,17 @@ def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> O
     )
 
 
+def no_room_beside(slot: Slot, other: Slot, lacking_bytes: int, ledger: Ledger) -> str:
+    """Say what one expert needs beside another, and what cap would be enough for both."""
+    need, has = slot.expected_bytes() / _MIB, other.expected_bytes() / _MIB
+    cap = ledger.cap_bytes
+    return (
+        f"no room: {slot.facts.expert} needs {need:.1f} MiB beside the {has:.1f} MiB of "
+        f"{other.facts.expert}, and {lacking_bytes / _MIB:.1f} MiB of that are lacking; "
+        f"raise ram.cap to {math.ceil((cap + lacking_bytes) / _MIB)} MiB"
+    )
+
+
 def overgrown(slot: Slot, held_bytes: int, ledger: Ledger) -> OverRamError:
     """Say by how much an expert went over what was reserved, and that all went over the cap."""
     expert, reserved = slot.facts.expert, slot.reserved_bytes

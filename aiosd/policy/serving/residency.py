@@ -80,6 +80,22 @@ class Residency:
         there = facts.shared_bytes if books.mapped(facts.shared_model) else 0
         return max(0, slot.expected_bytes() - there)
 
+    def lacks_for_both(self, one: Slot, other: Slot) -> int:
+        """Return the bytes that two experts lack beside each other though all others leave who can.
+
+        0 where they fit, whoever is loaded now.
+        """
+        books, names = self.ledger, (one.facts.expert, other.facts.expert)
+        need = one.expected_bytes() + other.expected_bytes() + books.spare_bytes
+        if one.facts.shared_model and one.facts.shared_model == other.facts.shared_model:
+            need -= min(one.facts.shared_bytes, other.facts.shared_bytes)
+        pinned = [
+            books.held(name)
+            for name, slot in self._live.items()
+            if slot.pinned and name not in names
+        ]
+        return max(0, need + sum(pinned) - books.room_bytes)
+
     def load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
         need, facts = slot.expected_bytes(), slot.facts
@@ -232,6 +248,7 @@ class Residency:
         """Let idle experts leave until the books are under the cap, as far as that goes."""
         if self.ledger.free_bytes >= 0:
             return []
+        self.ledger.on_overweight()
         victims = overweight(self.ledger, self._residents(now), spare)
         return self.evict(victims, why, now)
 
@@ -263,6 +280,7 @@ class Residency:
         held_bytes = slot.own_bytes(held_bytes, books.shared(expert))
         private = books.own(expert) - books.file_bytes(expert)
         slot.on_parked(private - (held_bytes - mapped_bytes), mapped_bytes)
+        self._lacking.clear()  # there may be memory now
         books.set(expert, held_bytes, mapped=mapped_bytes)
 
     def parkable(self, now: float) -> list[Slot]:

@@ -43,11 +43,11 @@ class Scheduler:
         self.stopping = False
         self._wake: float | None = None
         self._wake_known = False
-        self._waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
-        self.turns = Turns(rules, self._waiting)
+        self.waiting = WaitingRoom(rules.queue_per_client, rules.queue_total)
+        self.turns = Turns(rules, self.waiting)
         gather, grace = rules.gather_seconds, rules.interrupt_grace_seconds
-        self._residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
-        self._planner = Planner(self.slots, self._waiting, self._residency, self.turns)
+        self.residency = Residency(ledger, gather_seconds=gather, grace_seconds=grace)
+        self._planner = Planner(self.slots, self.waiting, self.residency, self.turns)
 
     # ── what is installed ─────────────────────────────────────────────────────────────────────
 
@@ -69,26 +69,26 @@ class Scheduler:
                 renewed.add(name)
         for name in renewed & known.keys():
             self.slots[name].renew()
-            self._residency.ask_to_leave(self.slots[name])
+            self.residency.ask_to_leave(self.slots[name])
         for name in [name for name in self.slots if name not in known]:
             slot = self.slots[name]
             slot.removed = True
-            self._residency.ask_to_leave(slot)
-            effects += self._waiting.refuse(slot, removed(name))
+            self.residency.ask_to_leave(slot)
+            effects += self.waiting.refuse(slot, removed(name))
             if not slot.loaded:
                 del self.slots[name]
-        return effects + self._residency.sweep(now) + self._plan(now)
+        return effects + self.residency.sweep(now) + self._plan(now)
 
     def on_rules(self, rules: SchedulerRules, cap_bytes: int, now: float) -> list[Effect]:
         """Use other rules and another cap from now on; over a lower cap, idle experts leave."""
         self.rules, self.ledger.cap_bytes = rules, cap_bytes
-        self._residency.gather_seconds = rules.gather_seconds
-        self._residency.grace_seconds = rules.interrupt_grace_seconds
-        self._waiting.bound(rules.queue_per_client, rules.queue_total)
+        self.residency.gather_seconds = rules.gather_seconds
+        self.residency.grace_seconds = rules.interrupt_grace_seconds
+        self.waiting.bound(rules.queue_per_client, rules.queue_total)
         self.turns.on_rules(rules)
         for slot in self.slots.values():
             slot.budget.rules = rules.restart
-        return self._residency.shrink("the cap was lowered", now) + self._plan(now)
+        return self.residency.shrink("the cap was lowered", now) + self._plan(now)
 
     def on_power(
         self, allowance: Allowance | None, refusal: AiosdError | None, now: float
@@ -101,7 +101,7 @@ class Scheduler:
         self.turns.on_power(allowance)
         effects: list[Effect] = []
         if refusal:
-            for ticket in self._waiting.urgent():
+            for ticket in self.waiting.urgent():
                 effects += self._abandon(ticket.id, ticket.expert, refusal, now)
         return effects + self._plan(now)
 
@@ -114,7 +114,7 @@ class Scheduler:
         queue and plan would come to.
         """
         slot = self.slots[ticket.expert]
-        free = slot.free and self._waiting.empty and not self.stopping
+        free = slot.free and self.waiting.empty and not self.stopping
         if free and (self.turns.idle or self.turns.at_once(ticket.priority)):
             slot.serving = ticket
             self._wake_by(ticket.deadline)
@@ -122,8 +122,8 @@ class Scheduler:
         refusal = self._refusal(slot, ticket, now)
         if refusal:
             return [Refuse(ticket.id, refusal)]
-        self._residency.try_again(slot)
-        self._waiting.push(slot, ticket)
+        self.residency.try_again(slot)
+        self.waiting.push(slot, ticket)
         return self._plan(now)
 
     def on_done(self, expert: str, now: float) -> list[Effect]:
@@ -141,12 +141,12 @@ class Scheduler:
             self._wake_known = False
         else:
             slot.keep_alive_seconds = slot.facts.keep_alive_seconds
-        if self._waiting.empty and self._residency.settled:
+        if self.waiting.empty and self.residency.settled:
             turn = None if self.turns.idle else self.turns.next_wake()
             self._wake_by(sooner(slot.idle_until(), turn))
             return []
-        over = self._residency.shrink("the experts hold more than was estimated", now)
-        return over + self._residency.sweep(now) + self._plan(now)
+        over = self.residency.shrink("the experts hold more than was estimated", now)
+        return over + self.residency.sweep(now) + self._plan(now)
 
     def on_cancel(self, request: int, expert: str, now: float) -> list[Effect]:
         """End a request that nobody wants any more, queued or running."""
@@ -177,23 +177,23 @@ class Scheduler:
             effects += self._measured(slot, held_bytes, mapped, now)
         if slot.load_wanted:
             slot.load_wanted = False
-            self._waiting.settle(slot)
+            self.waiting.settle(slot)
             effects.append(Settle(expert, None))
-        return effects + self._residency.sweep(now) + self._plan(now)
+        return effects + self.residency.sweep(now) + self._plan(now)
 
     def on_measured(
         self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
     ) -> list[Effect]:
         """Reconcile the books with a measurement; over the cap, idle experts leave."""
         effects = self._measured(self.slots[expert], held_bytes, mapped, now)
-        return effects + self._residency.sweep(now) + self._plan(now)
+        return effects + self.residency.sweep(now) + self._plan(now)
 
     def on_parked(
         self, expert: str, held_bytes: int, now: float, *, mapped: int = 0
     ) -> list[Effect]:
         """Take note that a worker is parked, and what it still holds."""
-        self._residency.on_parked(self.slots[expert], held_bytes, mapped)
-        return self._residency.sweep(now) + self._plan(now)
+        self.residency.on_parked(self.slots[expert], held_bytes, mapped)
+        return self.residency.sweep(now) + self._plan(now)
 
     def on_resumed(self, expert: str, context_seconds: float, pages_seconds: float | None) -> None:
         """Remember what it took a parked worker to come back."""
@@ -202,15 +202,15 @@ class Scheduler:
     def on_memory(self, news: MemoryNews, now: float) -> list[Effect]:
         """Take note of what memory does beside the books: see `MemoryNews`."""
         if isinstance(news, Growth):
-            effects = self._residency.on_growth(self.slots[news.expert], news.held_bytes, now)
+            effects = self.residency.on_growth(self.slots[news.expert], news.held_bytes, now)
         elif isinstance(news, Lack):
             slot = self.slots[news.expert]
-            way = self._residency.make_way(slot, news.lacking_bytes, now)
-            effects = way if isinstance(way, list) else self._waiting.refuse(slot, way)
+            way = self.residency.make_way(slot, news.lacking_bytes, now)
+            effects = way if isinstance(way, list) else self.waiting.refuse(slot, way)
             effects += self.on_exited(news.expert, "not begun", now)
         else:
-            effects = self._residency.relieve("the machine is short of memory", now)
-        return effects + self._residency.sweep(now) + self._plan(now)
+            effects = self.residency.relieve("the machine is short of memory", now)
+        return effects + self.residency.sweep(now) + self._plan(now)
 
     def on_exited(
         self, expert: str, reason: str, now: float, *, outgrown_bytes: int = 0
@@ -222,9 +222,9 @@ class Scheduler:
         slot = self.slots[expert]
         state, serving, ended = slot.state, slot.serving, slot.ended
         asked, planned = slot.unload_wanted, state is ExpertState.DRAINING
-        if state is ExpertState.LOADING and (slot.stale or self._residency.lacks(slot)):
+        if state is ExpertState.LOADING and (slot.stale or self.residency.lacks(slot)):
             planned = True  # what could not be loaded is not installed now, or was never begun
-        self._residency.on_exited(slot, outgrown_bytes, now)
+        self.residency.on_exited(slot, outgrown_bytes, now)
         self.turns.end(expert, now)
         effects: list[Effect] = []
         if serving and not ended:
@@ -232,14 +232,14 @@ class Scheduler:
         if planned:
             slot.advance(ExpertEvent.EXITED)
         elif slot.on_failure(reason, now):
-            effects += self._waiting.refuse(slot, resting(slot, now))
+            effects += self.waiting.refuse(slot, resting(slot, now))
         if (planned or asked) and not slot.load_wanted:
             effects.append(Settle(expert, None))
         if slot.removed:
             del self.slots[expert]
         elif slot.pinned and slot.state is ExpertState.COLD and not self.stopping:
             slot.load_wanted = True
-            self._waiting.want(slot)
+            self.waiting.want(slot)
         return effects + self._plan(now)
 
     # ── the operator ──────────────────────────────────────────────────────────────────────────
@@ -253,13 +253,13 @@ class Scheduler:
             slot.allow(ram_bytes)
         slot.budget.forgive()
         slot.unload_wanted = False
-        self._residency.try_again(slot)
+        self.residency.try_again(slot)
         if slot.state is ExpertState.READY and not slot.stale:
             return [Settle(expert, None)]
         if slot.state is ExpertState.FAILED:
             slot.advance(ExpertEvent.RETRY)
         slot.load_wanted = True
-        self._waiting.want(slot)
+        self.waiting.want(slot)
         return self._plan(now)
 
     def on_unload(self, expert: str, now: float) -> list[Effect]:
@@ -270,13 +270,18 @@ class Scheduler:
             return [Settle(expert, None)]
         slot.unload_wanted = True
         self._wake_known = False
-        self._residency.ask_to_leave(slot)
-        return self._residency.sweep(now)
+        self.residency.ask_to_leave(slot)
+        return self.residency.sweep(now)
 
     def on_pin(self, expert: str, *, pinned: bool) -> None:
         """Keep an expert loaded once it is, or no longer."""
         self.slots[expert].pinned = pinned
         self._wake_known = False
+
+    def on_hold(self, expert: str, seconds: float | None, now: float) -> list[Effect]:
+        """Hold back who waits for an expert, until one has waited for so long; None: no longer."""
+        self.waiting.hold(expert, seconds)
+        return self._plan(now)
 
     def on_stop(self) -> None:
         """Refuse what comes from now on; what waits and runs may still end."""
@@ -286,9 +291,9 @@ class Scheduler:
         """End everything that still waits or runs: the time to drain is over."""
         effects: list[Effect] = []
         error = CancelledError("the daemon is stopping", retry_after_seconds=2.0)
-        for slot in self._waiting.slots():
-            effects += self._waiting.refuse(slot, error)
-        for slot in self._residency:
+        for slot in self.waiting.slots():
+            effects += self.waiting.refuse(slot, error)
+        for slot in self.residency:
             if slot.serving and not slot.ended:
                 effects += self._interrupt(slot, slot.serving, error, now)
         return effects
@@ -298,10 +303,11 @@ class Scheduler:
     def on_tick(self, now: float) -> list[Effect]:
         """Do what time demands: deadlines, loads and workers that hang, experts that idle."""
         effects: list[Effect] = []
-        for ticket in self._waiting.late(now):
+        self.waiting.end_holds(now)
+        for ticket in self.waiting.late(now):
             error = late(ticket, self.turns.stage(self.slots[ticket.expert]), now)
             effects += self._abandon(ticket.id, ticket.expert, error, now)
-        for slot in self._residency:
+        for slot in self.residency:
             serving = slot.serving
             if slot.kill_at is not None and slot.kill_at <= now:
                 slot.kill_at, slot.doomed = None, True
@@ -310,7 +316,7 @@ class Scheduler:
                 effects += self._interrupt(slot, serving, late(serving, "running", now), now)
             until = slot.idle_until()
             if until is not None and until <= now:
-                effects += self._residency.rest(slot, now)
+                effects += self.residency.rest(slot, now)
         return effects + self._plan(now)
 
     def next_wake(self, now: float) -> float | None:
@@ -320,29 +326,24 @@ class Scheduler:
         """
         if not self._wake_known:
             gather = self.rules.gather_seconds
-            wake = next_wake(self._waiting, self._residency, gather_seconds=gather, now=now)
+            wake = next_wake(self.waiting, self.residency, gather_seconds=gather, now=now)
             self._wake, self._wake_known = sooner(wake, self.turns.next_wake()), True
         return self._wake
 
     @property
     def busy(self) -> bool:
         """Whether any request waits or runs."""
-        return self._waiting.count > 0 or any(slot.serving for slot in self._residency)
-
-    @property
-    def residency(self) -> Residency:
-        """Who is loaded."""
-        return self._residency
+        return self.waiting.count > 0 or any(slot.serving for slot in self.residency)
 
     @property
     def evictions(self) -> int:
         """How many experts had to leave for others."""
-        return self._residency.evictions
+        return self.residency.evictions
 
     @property
     def queued(self) -> int:
         """How many requests wait."""
-        return self._waiting.count
+        return self.waiting.count
 
     # ── how it is decided ─────────────────────────────────────────────────────────────────────
 
@@ -358,9 +359,9 @@ class Scheduler:
 
     def _measured(self, slot: Slot, held_bytes: int, mapped_bytes: int, now: float) -> list[Effect]:
         """Take a measurement into the books; nobody can be answered by one that is too large."""
-        effects = self._residency.on_measured(slot, held_bytes, mapped_bytes, now)
+        effects = self.residency.on_measured(slot, held_bytes, mapped_bytes, now)
         if held_bytes > self.ledger.room_bytes:
-            effects += self._waiting.refuse(slot, over_ram(slot, held_bytes, self.ledger, {}))
+            effects += self.waiting.refuse(slot, over_ram(slot, held_bytes, self.ledger, {}))
         return effects
 
     def _refusal(self, slot: Slot, ticket: Ticket, now: float) -> AiosdError | None:
@@ -371,14 +372,14 @@ class Scheduler:
             if slot.budget.rest_seconds(now):
                 return resting(slot, now)
             slot.advance(ExpertEvent.RETRY)
-        return self._waiting.full(ticket.client)
+        return self.waiting.full(ticket.client)
 
     def _abandon(self, request: int, expert: str, error: AiosdError, now: float) -> list[Effect]:
         """End one request wherever it is."""
         slot = self.slots.get(expert)
         if slot is None:
             return []
-        if self._waiting.remove(slot, request):
+        if self.waiting.remove(slot, request):
             return [Refuse(request, error)]
         if slot.serving and slot.serving.id == request and not slot.ended:
             return self._interrupt(slot, slot.serving, error, now)

@@ -22,12 +22,13 @@ class WaitingRoom:
         self._deadlines: list[tuple[float, int]] = []
         self._slots: dict[str, Slot] = {}
         self._per_client: dict[str, int] = {}
+        self._held: dict[str, float] = {}
         self.count = 0
 
     @property
     def empty(self) -> bool:
-        """Whether nobody waits, no operator either."""
-        return not self._slots
+        """Whether nobody waits or is held, no operator either."""
+        return not (self._slots or self._held)
 
     def bound(self, per_client: int, total: int) -> None:
         """Use other bounds from now on; who waits already may go on waiting."""
@@ -90,6 +91,33 @@ class WaitingRoom:
             slot.load_wanted = False
             effects.append(Settle(slot.facts.expert, error))
         return [*effects, *(Refuse(ticket.id, error) for ticket in self.clear(slot))]
+
+    def hold(self, expert: str, seconds: float | None) -> None:
+        """Let nobody be answered by an expert until one has waited for so long; None: let them."""
+        if seconds is None:
+            self._held.pop(expert, None)
+        else:
+            self._held[expert] = seconds
+
+    def holds(self, expert: str) -> bool:
+        """Tell whether those who wait for an expert are held back."""
+        return expert in self._held
+
+    def hold_ends(self) -> dict[str, float]:
+        """Return until when each hold may last; one that nobody feels has no end."""
+        ends = {}
+        for expert, seconds in self._held.items():
+            slot = self._slots.get(expert)
+            oldest = slot.queue.oldest() if slot else None
+            if oldest is not None:
+                ends[expert] = oldest + seconds
+        return ends
+
+    def end_holds(self, now: float) -> None:
+        """Let those go who were held back for long enough."""
+        for expert, end in self.hold_ends().items():
+            if end <= now:
+                del self._held[expert]
 
     def next_deadline(self) -> float | None:
         """Return the earliest deadline of those who wait, or None."""

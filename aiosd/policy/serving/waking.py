@@ -11,12 +11,13 @@ def next_wake(
 ) -> float | None:
     """Return when time itself demands something, or None while nothing depends on it.
 
-    That is a deadline, the end of a worker's grace, of a keep-alive, or of the patience that those
-    who wait for a cold or parked expert have with the loaded ones.
+    That is a deadline, the end of a hold, of a worker's grace, of a keep-alive, or of the patience
+    that those who wait for a cold or parked expert have with the loaded ones.
     """
-    cold = [slot for slot in waiting.slots() if slot.away]
+    ends = waiting.hold_ends()
+    cold = [each for each in waiting.slots() if each.away and not waiting.holds(each.facts.expert)]
     turns = [(slot.queue.oldest() or 0.0) + gather_seconds for slot in cold]
-    first = waiting.next_deadline()
+    first = sooner(waiting.next_deadline(), min(ends.values(), default=None))
     for slot in live:
         first = sooner(sooner(first, slot.kill_at), slot.idle_until())
         if slot.serving and not slot.ended:

@@ -64,3 +64,22 @@ def test_this_machine_can_be_looked_at() -> None:
     checks = list(machine_checks.machine_checks(Layout()))
     assert {check.name for check in checks} >= {"python", "packages", "ram", "state"}
     assert all(check.step for check in checks if check.verdict is not Verdict.OK)
+
+
+def test_a_store_whose_files_share_no_blocks_is_a_warning_once_releases_came(
+    root: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "lib" / "aiosd"
+    layout = Layout(experts=(place / "experts",))
+    (root / "proc" / "self").mkdir()
+    mounts = "1 0 8:2 / / rw - ext4 /dev/root rw\n"
+    write(root, "self/mountinfo", mounts)
+    assert list(machine_checks.sharing_check(layout, root)) == []
+    layout.blobs.mkdir(parents=True)
+    (check,) = machine_checks.sharing_check(layout, root)
+    assert (check.verdict, "ext4" in check.found) == (Verdict.WARN, True)
+    write(root, "self/mountinfo", f"2 1 7:0 / {place} rw - xfs /dev/loop0 rw\n{mounts}")
+    (check,) = machine_checks.sharing_check(layout, root)
+    assert (check.verdict, "xfs" in check.found) == (Verdict.OK, True)
+    write(root, "self/mountinfo", "")
+    assert list(machine_checks.sharing_check(layout, root)) == []

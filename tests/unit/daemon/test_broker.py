@@ -64,11 +64,15 @@ class FakeWorkers:
         self.cancelled: list[tuple[str, int]] = []
         self.shares: dict[str, tuple[int, float]] = {}
         self.ranks: dict[str, Priority] = {}
+        self.gentle: dict[str, bool] = {}
 
     def listen(self, _listener: object) -> None: ...
 
-    def start(self, expert: str, _engine: str, _order: object, _booked: int) -> None:
+    def start(
+        self, expert: str, _engine: str, _order: object, _booked: int, *, gentle: bool = False
+    ) -> None:
         self.workers[expert] = FakeProcess()
+        self.gentle[expert] = gentle
 
     def pid(self, expert: str) -> int | None:
         return 77 if expert in self.workers else None
@@ -240,6 +244,15 @@ async def test_a_worker_that_answers_twice_does_not_get_two_requests() -> None:
     stage.broker.on_done("one", done(first))
     assert stage.workers.runs["one"].id == second != first
     assert stage.answers(b"2") == []
+
+
+async def test_only_a_load_that_no_request_waits_for_stands_back_for_others() -> None:
+    stage = Stage()
+    stage.broker.loader.gentle |= {"one", "two"}
+    stage.ask(b"1", "one")
+    for expert in ("two", "chat"):
+        stage.broker.perform(stage.broker.scheduler.on_load(expert, 0.0))
+    assert stage.workers.gentle == {"one": False, "two": True, "chat": False}
 
 
 async def test_a_client_that_is_gone_takes_all_its_requests_along() -> None:

@@ -119,6 +119,18 @@ async def test_one_that_answers_briefly_again_and_again_is_read_exactly_once_in_
     assert stage.exact == 2
 
 
+async def test_who_has_just_told_what_it_holds_is_not_read_again_unless_it_grows(
+    stage: Stage,
+) -> None:
+    stage.watch.know("echo", 7, 10 * MIB)
+    stage.broker.busy = [("echo", 7, 12 * MIB)]
+    stage.look()
+    assert stage.exact == 0
+    stage.resident += 3 * MIB
+    stage.look()
+    assert stage.exact == 1
+
+
 async def test_another_process_of_the_same_expert_is_read_anew(stage: Stage) -> None:
     stage.broker.busy = [("echo", 7, 12 * MIB)]
     stage.look()

@@ -44,6 +44,15 @@ def test_all_threads_of_a_worker_follow_the_priority_and_come_back(pid: int) -> 
         assert nice_values(pid) == {wanted}
 
 
+@pytest.mark.skipif(not may_renice(), reason="this user may not make a process less nice again")
+def test_all_threads_of_a_worker_that_stood_back_step_up_again(pid: int) -> None:
+    threads = [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    for thread in threads:
+        os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+    Niceness().step_up(pid)
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
+
+
 def test_without_the_right_nothing_is_changed(pid: int) -> None:
     before = nice_values(pid)
     assert Niceness(able=False).set(pid, Priority.BACKGROUND) is None

@@ -313,6 +313,24 @@ def test_what_workers_have_in_common_is_used_but_no_loss_of_room() -> None:
     assert ledger.used_bytes == 30 * MIB
 
 
+def test_what_a_single_worker_has_in_common_with_its_host_is_no_room_for_anybody() -> None:
+    ledger = Ledger(100 * MIB)
+    ledger.set_host("echo", 30 * MIB)
+    ledger.set_common("echo", 34 * MIB, 1)
+    assert ledger.room_bytes == 66 * MIB
+    ledger.set_common("echo", 40 * MIB, 3)  # what more of them have goes with the first to leave
+    ledger.set_common("echo", 0)
+    assert ledger.room_bytes == 66 * MIB
+    assert Room(ledger, ()).admit(66 * MIB) == Fits()
+    assert Room(ledger, ()).admit(67 * MIB) == Never(67 * MIB, 66 * MIB, ())
+    ledger.set_host("other", 10 * MIB)
+    ledger.set_common("other", 16 * MIB, 1)  # the most of one engine, not the sum
+    assert ledger.room_bytes == 54 * MIB
+    ledger.set_host("echo", 0)
+    ledger.set_host("other", 0)
+    assert ledger.room_bytes == 100 * MIB
+
+
 def common(*residents: Resident, spare_share: float = 0.0) -> Room:
     """Return the books of 100 MiB with a host of 30, whose workers have 4 in common besides."""
     ledger = Ledger(100 * MIB, spare_share)

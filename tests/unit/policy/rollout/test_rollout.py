@@ -160,6 +160,22 @@ def test_want_of_ram_or_network_never_quarantines() -> None:
         row, _ = advance(row, Fetch(), 100.0, RULES)
 
 
+def test_a_try_that_never_ran_is_not_held_against_a_release() -> None:
+    row, _ = after(*TO_STAGED)
+    for _ in range(10):
+        row, _ = advance(row, Probing(), 100.0, RULES)
+        row, effects = advance(row, Expired("no room: raise ram.cap"), row.deadline, RULES)
+        assert (row.state, row.attempts, row.trying) == (State.STAGED, 0, False)
+        assert row.reason == "no room: raise ram.cap"
+        assert effects[-1] == DoProbe(RETRY_SECONDS)
+    row, _ = advance(row, Expired("no room: raise ram.cap"), row.deadline, RULES)
+    assert row.state is State.CANCELLED  # it waited a day; nothing is held against it
+    row, _ = after(*TO_CANARY, *[Answered(good=True)] * 3)
+    assert row.checking
+    row, _ = advance(row, Expired("no room: raise ram.cap"), row.deadline, RULES)
+    assert (row.state, row.attempts) == (State.STAGED, 0)
+
+
 def test_a_wrong_digest_is_fetched_once_more() -> None:
     row, _ = after(Fetch(), Failed("digest", Fault.CHANCE))
     assert (row.state, row.attempts) == (State.PLANNED, 1)

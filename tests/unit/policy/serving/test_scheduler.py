@@ -638,7 +638,7 @@ def test_deadlines_of_requests_long_gone_are_not_kept(world: FakeWorld) -> None:
     for _ in range(1000):
         world.ask("one", deadline=3600)
         world.answered("one")
-    assert len(world.scheduler._waiting._deadlines) < 100
+    assert len(world.scheduler.waiting._deadlines) < 100
 
 
 def test_an_expert_that_had_only_just_left_stays_for_requests_still_to_come() -> None:

@@ -120,6 +120,13 @@ class SchedulerMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.world.pass_time(seconds)
 
+    @rule(expert=pick(NAMES), seconds=pick((None, None, 0.0, 0.5, 5.0)))
+    def hold(self, expert: str, seconds: float | None) -> None:
+        """Requests to an expert are held back for another release of it, or let go."""
+        world = self.world
+        world.perform(world.scheduler.on_hold(expert, seconds, world.now))
+        world.pass_time(0.0)  # a hold may be over at once
+
     @rule(expert=pick(NAMES), verb=pick(("load", "unload", "pin", "unpin")))
     def operate(self, expert: str, verb: str) -> None:
         scheduler, now = self.world.scheduler, self.world.now
@@ -186,16 +193,21 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_an_idle_expert_without_a_reason(self) -> None:
-        """A ready, idle expert with requests is kept from them by RAM, power, cores or urgency."""
+        """A ready, idle expert with requests is kept from them by RAM, power, cores or urgency.
+
+        Or it is held.
+        """
         slots, turns = self.world.scheduler.slots.values(), self.world.scheduler.turns
+        waiting = self.world.scheduler.waiting
         cold = any(slot.away and slot.wanted for slot in slots)
         urgent = any(slot.queue.rank() < BACKGROUND_RANK for slot in slots)
         for slot in slots:
+            held = waiting.holds(slot.facts.expert)
             if slot.state is ExpertState.READY and not slot.serving and len(slot.queue):
                 rank = slot.queue.rank()
                 full = sum(ORDER.index(each) <= rank for each in self.running()) >= 2
                 yields = rank == BACKGROUND_RANK and (urgent or not turns.surplus)
-                assert cold or slot.doomed or turns.held or full or yields
+                assert cold or slot.doomed or turns.held or full or yields or held
 
     def running(self) -> list[Priority]:
         slots = self.world.scheduler.slots.values()
@@ -227,8 +239,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         scheduler, now = self.world.scheduler, self.world.now
         told = scheduler.next_wake(now)
         exact = next_wake(
-            scheduler._waiting,
-            scheduler._residency,
+            scheduler.waiting,
+            scheduler.residency,
             gather_seconds=scheduler.rules.gather_seconds,
             now=now,
         )
@@ -241,6 +253,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         world.allow()
         for name in list(world.facts):
             world.scheduler.on_pin(name, pinned=False)
+            world.perform(world.scheduler.on_hold(name, None, world.now))
         for _ in range(400):
             if not world.waiting and not any(each.serving for each in world.workers.values()):
                 break

@@ -245,3 +245,16 @@ def test_whoever_must_make_room_on_the_board_learns_who_can_be_parked(world: Fak
     assert [slot.facts.expert for slot in slots] == ["two"]
     world.ask("two")
     assert world.scheduler.residency.parkable(world.now) == []
+
+
+def test_a_load_that_the_machine_had_no_memory_for_is_begun_once_somebody_was_parked(
+    world: FakeWorld,
+) -> None:
+    warm(world, "one")
+    world.ask("small")
+    world.perform(world.scheduler.on_rules(world.rules, 60 * MIB, world.now))
+    assert world.workers["one"].parking
+    world.lack("small", 1)
+    world.last(Load)
+    world.parked("one")
+    assert [each.expert for each in world.last(Load) if isinstance(each, Load)] == ["small"]
