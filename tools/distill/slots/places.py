@@ -22,6 +22,7 @@ MUSIC = ("artist", "entity_name")
 MUSIC_EXCHANGED = 0.35
 PERSON = 0.4
 """The share of the performers that are a first and a last name of the lists."""
+PERSON_NAMES = ("first", "last")
 _MARKED = ("artist", "song", "track", "album", "tune", " by ", "music", "singer", "band")
 
 
@@ -74,7 +75,7 @@ class Exchange:
             return example
         names = {each: chance.choice(self.music[each]) for each in MUSIC if self.music[each]}
         if chance.random() < PERSON:
-            names["artist"] = " ".join(chance.choice(self.lists[each]) for each in ("first", "last"))
+            names["artist"] = " ".join(chance.choice(self.lists[each]) for each in PERSON_NAMES)
         return _put(example, {kinds[0]: chance.choice(list(names))}, names)
 
 
