@@ -97,7 +97,7 @@ def test_a_second_of_a_quiet_room_is_silence(ask: Ask) -> None:
     assert ask(recording(0.001 * noise))["label"] == "silence"
 
 
-@pytest.mark.parametrize("count", [1, 4000, 16_000])
+@pytest.mark.parametrize("count", [1600, 4000, 16_000])
 def test_no_sound_at_all_is_no_word(count: int, ask: Ask) -> None:
     assert ask(recording(np.zeros(count)))["label"] in ("silence", "unknown")
 
