@@ -37,6 +37,11 @@ def teacher(torch: Any, width: int, blocks: int = 1) -> Any:
     return part("slimming").Whole((first * loud[:, None, None, None], bias), pairs, of(3, width))
 
 
+def student(width: int, blocks: int, first: tuple[int, int] = (10, 4)) -> Any:
+    sizes = part("convolution").Sizes(width, blocks, first, 2, 1, 3)
+    return part("convolution").Net(SHIFT, SCALE, sizes)
+
+
 def said(torch: Any, whole: Any, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the teacher says, worked out by itself."""
     conv = torch.nn.functional.conv2d
@@ -61,7 +66,7 @@ def answers(torch: Any, net: Any, inputs: NDArray[np.float32]) -> NDArray[np.flo
 
 def test_with_all_channels_the_student_says_what_its_teacher_says(torch: Any) -> None:
     whole = teacher(torch, 8, blocks=2)
-    net = part("convolution").Net(SHIFT, SCALE, (8, 2, 3))
+    net = student(8, 2)
     inputs = rows(80)
     part("slimming").slim(net, whole, list(inputs), 1)
     wanted = said(torch, whole, inputs)
@@ -70,7 +75,7 @@ def test_with_all_channels_the_student_says_what_its_teacher_says(torch: Any) ->
 
 def test_half_the_channels_are_far_nearer_to_the_teacher_than_its_mean(torch: Any) -> None:
     whole = teacher(torch, 8)
-    net = part("convolution").Net(SHIFT, SCALE, (4, 1, 3))
+    net = student(4, 1)
     part("slimming").slim(net, whole, list(rows(120)[:80]), 1)
     others = rows(120)[80:]
     wanted = said(torch, whole, others)
@@ -78,12 +83,14 @@ def test_half_the_channels_are_far_nearer_to_the_teacher_than_its_mean(torch: An
     assert missed < 0.5 * ((wanted - wanted.mean(axis=0)) ** 2).mean()
 
 
-def test_a_teacher_of_another_depth_or_of_too_few_channels_is_refused(torch: Any) -> None:
-    net = part("convolution").Net(SHIFT, SCALE, (8, 2, 3))
+def test_a_teacher_of_another_shape_or_of_too_few_channels_is_refused(torch: Any) -> None:
+    net = student(8, 2)
     with pytest.raises(TeacherError, match="1 blocks"):
         part("slimming").slim(net, teacher(torch, 8, blocks=1), list(rows(4)), 1)
     with pytest.raises(TeacherError, match="4 channels, not 8"):
         part("slimming").slim(net, teacher(torch, 4, blocks=2), list(rows(4)), 1)
+    with pytest.raises(TeacherError, match="first convolution"):
+        part("slimming").slim(student(8, 2, (3, 3)), teacher(torch, 8, 2), list(rows(4)), 1)
 
 
 @pytest.mark.assets

@@ -246,6 +246,14 @@ def test_llama_cpp_reads_the_prompt_both_ways_as_the_student_does(tmp_path: Path
     assert np.abs(said - causal)[1].max() > 0.1
 
 
+def test_the_bundled_grammar_is_made_of_its_vocabulary_and_begins_no_value_with_a_blank() -> None:
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    needed("llama_cpp")
+    made = importlib.import_module("tools.train.home_command.grammar").text(vocabulary)
+    assert (HOME_COMMAND / "grammar.gbnf").read_text(encoding="utf-8") == made
+    assert "value ::= first char{0,63}\nfirst ::= [^ " in made
+
+
 def test_the_steps_are_asked_for_by_another_mark_and_say_the_parts_alone() -> None:
     vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
     answer = part("reading").read(SENTENCE, vocabulary)

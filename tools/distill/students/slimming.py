@@ -90,7 +90,7 @@ def slim(net: Net, whole: Whole, inputs: Sequence[Input], seed: int) -> None:
     net.shift.zero_()  # the teacher takes features as they are, with zeros around them
     net.scale.fill_(1.0)
     weights, bias = whole.first
-    full = functional.conv2d(pictures[:, None], weights, bias, 2, first.padding).relu()
+    full = functional.conv2d(pictures[:, None], weights, bias, first.stride, first.padding).relu()
     kept = _most_used(full, whole.blocks[0], width)
     first.weight.copy_(weights[kept])
     own = _normed(norms[0], first(pictures[:, None]), bias[kept]).relu()
@@ -116,6 +116,8 @@ def _parts(net: Net, whole: Whole) -> tuple[list[nn.Conv2d], list[nn.BatchNorm2d
     convolutions = [each for each in net.body if isinstance(each, nn.Conv2d)]
     if len(convolutions) != 1 + 2 * len(whole.blocks):
         raise TeacherError(f"the teacher has {len(whole.blocks)} blocks, the student others")
+    if whole.first[0].shape[1:] != convolutions[0].weight.shape[1:]:
+        raise TeacherError("the teacher's first convolution is not of the student's shape")
     channels, width = len(whole.first[1]), convolutions[0].out_channels
     if channels < width:
         raise TeacherError(f"the teacher has {channels} channels, not {width}")
