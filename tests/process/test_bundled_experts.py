@@ -40,10 +40,10 @@ def ask(client: Client, manifest: Manifest, folder: Path, case: SelfTestCase) ->
     return client.run(image=data, expert=name).output
 
 
-def test_the_six_experts_are_bundled() -> None:
+def test_the_seven_experts_are_bundled() -> None:
     names = {path.name for path in PACKAGES}
     assert names >= {"sms-spam", "assistant-intent", "home-command", "machine-anomaly", "digits"}
-    assert "safety-filter" in names
+    assert {"safety-filter", "keyword"} <= names
 
 
 @pytest.mark.parametrize("folder", PACKAGES, ids=lambda path: path.name)

@@ -15,6 +15,7 @@ MethodName = Literal[
     "paraphrase",
     "quantize-calibrated",
     "prune",
+    "slim",
 ]
 _CLASSIFIERS = ("text-classifier", "convolution")
 
@@ -100,5 +101,12 @@ METHODS: dict[MethodName, Method] = {
         "M. Zhu, S. Gupta: To prune, or not to prune, 2017",
         _CLASSIFIERS,
         "tools/distill/students/loop.py",
+    ),
+    "slim": Method(
+        "The student begins with the channels of its teacher that weigh the most in what comes "
+        "next, each layer fitted anew to what the whole one gave.",
+        "Y. He, X. Zhang, J. Sun: Channel Pruning for Accelerating Very Deep Neural Networks, 2017",
+        ("convolution",),
+        "tools/distill/students/slimming.py",
     ),
 }

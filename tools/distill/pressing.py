@@ -19,7 +19,7 @@ from tools.distill.calibrating import auroc, none_below, sure_above, temperature
 from tools.distill.curriculum import difficulty
 from tools.distill.curves import draw
 from tools.distill.engine import Judge, measure
-from tools.distill.fault import DistillError
+from tools.distill.fault import DistillError, RecipeError
 from tools.distill.logit_cache import LogitCache
 from tools.distill.progress import Progress
 from tools.distill.proof import Contender, Proof, by_slice, calibration_error, gain
@@ -28,7 +28,7 @@ from tools.distill.run_book import RunBook
 from tools.distill.sources import load
 from tools.distill.table import NONE, Input, Material, Table, key_of
 from tools.distill.teachers.opening import open_teacher
-from tools.distill.teachers.spec import Endpoint
+from tools.distill.teachers.spec import Endpoint, Litert
 from tools.distill.top_k import softmax
 from tools.distill.training import Checkpoint, Learner, learn
 from tools.distill.widening import widen
@@ -198,6 +198,8 @@ class _Run:
         if soft is not None and "curriculum" in recipe.method.names:
             hardness = difficulty(softmax(np.nan_to_num(soft)), table.labels)
         net = self.student.net(recipe.seed)
+        if taught and "slim" in recipe.method.names:
+            self._slim(net)
         learner: Learner = TorchLearner(
             net,
             self.student.feed(table.inputs),
@@ -214,6 +216,15 @@ class _Run:
         )
         self._pack(net, folder)
         self.book.stage(name, lambda: {"rows": len(table), "epochs": training.epochs})
+
+    def _slim(self, net: Any) -> None:  # noqa: ANN401 - likewise
+        """Put channels of the teacher into the net."""
+        from tools.distill.students.slimming import read_whole, slim  # noqa: PLC0415 - torch
+
+        if not isinstance(self.recipe.teacher, Litert):
+            raise RecipeError("slim needs a teacher of kind litert, whose channels it takes")
+        whole = read_whole(self.place.assets / self.recipe.teacher.path)
+        slim(net, whole, self.material.train.inputs, self.recipe.seed)
 
     def _pack(self, net: Any, folder: Path) -> None:  # noqa: ANN401 - likewise
         folder.mkdir(parents=True, exist_ok=True)

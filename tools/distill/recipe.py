@@ -68,7 +68,8 @@ class TrainingPart(_Part, frozen=True, kw_only=True):
     """How long and how fast; a checkpoint is written after every epoch.
 
     `labels_epochs` is for the student that learns from labels alone (0: as many). `drop` zeroes a
-    share of the input, `foreign_weight` weighs the rows of no label.
+    share of the input, `foreign_weight` weighs the rows of no label. With `fall` a slot filler's
+    rate stays what it is until that share of the epochs is left, and falls evenly then.
     """
 
     epochs: Annotated[int, Meta(ge=1, le=10_000)]
@@ -78,6 +79,7 @@ class TrainingPart(_Part, frozen=True, kw_only=True):
     drop: Share = 0.0
     foreign_weight: Annotated[float, Meta(ge=0.0)] = 0.5
     labels_epochs: Count = 0
+    fall: Share = 0.0
 
 
 class PackagePart(_Part, frozen=True, kw_only=True):

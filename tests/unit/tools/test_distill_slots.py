@@ -77,6 +77,71 @@ def test_no_name_that_is_kept_for_the_held_out_sentences_is_drawn_for_training()
     assert drawn & set(names["area"])
 
 
+def test_a_sentence_with_one_place_may_name_any_other_of_another_kind_too() -> None:
+    needed("yaml")
+    places = part("places")
+    lists = {"city": ("Oberwald",), "region": ("TX",), "country": ("Chad",)}
+    exchange = places.Exchange(lists, {})
+    asked = Example("rain in paris at 8", "weather_query", (Span(8, 13, "city"),), "snips")
+    chance = random.Random(2)
+    made = {exchange.change(asked, chance) for _ in range(200)}
+    said = {(each.text, *each.slots().items()) for each in made}
+    assert said == {
+        ("rain in paris at 8", ("city", "paris")),
+        ("rain in oberwald at 8", ("city", "oberwald")),
+        ("rain in tx at 8", ("region", "tx")),
+        ("rain in chad at 8", ("country", "chad")),
+    }
+    foreign = Example("rain in paris", "weather_query", (Span(8, 13, "city"),), "hwu64")
+    assert all(exchange.change(foreign, chance) is foreign for _ in range(50))
+
+
+def test_a_city_and_its_region_stay_what_they_are_when_their_names_change() -> None:
+    needed("yaml")
+    lists = {"city": ("Oberwald",), "region": ("TX",), "country": ("Chad",)}
+    exchange = part("places").Exchange(lists, {})
+    spans = (Span(3, 8, "city"), Span(10, 15, "region"))
+    both = Example("in Paris, Texas", "BookRestaurant", spans, "snips")
+    chance = random.Random(2)
+    said = {exchange.change(both, chance).text for _ in range(100)}
+    assert said == {"in Paris, Texas", "in Oberwald, TX"}
+
+
+def test_what_the_sentence_itself_calls_a_song_is_not_made_a_performer() -> None:
+    needed("yaml")
+    lists = {"first": ("Ida",), "last": ("Roth",)}
+    exchange = part("places").Exchange(lists, {"artist": ("Ida",), "entity_name": ("Snow",)})
+    plain = Example("add Rain to my list", "AddToPlaylist", (Span(4, 8, "entity_name"),), "snips")
+    named = Example("add the song Rain", "AddToPlaylist", (Span(13, 17, "entity_name"),), "snips")
+    chance = random.Random(2)
+    kinds = {(each.text, each.spans[0].slot)
+             for each in (exchange.change(plain, chance) for _ in range(300))}  # fmt: skip
+    assert ("add Ida Roth to my list", "artist") in kinds
+    assert ("add Snow to my list", "entity_name") in kinds
+    assert ("add Ida Roth to my list", "entity_name") not in kinds
+    assert all(exchange.change(named, chance) is named for _ in range(100))
+
+
+def test_no_place_or_person_of_the_lists_is_one_that_the_held_out_homes_name() -> None:
+    needed("yaml")
+    homes = importlib.import_module("tools.train.home_command.homes")
+    lists = part("places").place_names()
+    assert set(lists) == {"city", "region", "country", "first", "last"}
+    for kind in ("city", "first", "last"):
+        assert not [each for each in lists[kind] if homes.held_out_value(each.lower())]
+
+
+@given(st.floats(0, 1), st.sampled_from((0.0, 0.3, 1.0)))
+def test_the_rate_never_rises_and_ends_at_a_fiftieth(done: float, fall: float) -> None:
+    needed("torch")
+    pace = part("learning").Pace(1.0, 10, fall=fall)
+    assert pace.course(done) >= pace.course(min(1.0, done + 0.1)) - 1e-12
+    assert pace.course(1.0) == pytest.approx(0.02)
+    assert pace.course(0.0) == pytest.approx(1.0)
+    if fall == 0.3 and done < 0.69:
+        assert pace.course(done) == 1.0
+
+
 def test_a_reading_says_where_each_unit_begins_and_where_each_slot_is_named() -> None:
     vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
     reading = part("reading").read(SENTENCE, vocabulary)
@@ -179,6 +244,14 @@ def test_llama_cpp_reads_the_prompt_both_ways_as_the_student_does(tmp_path: Path
     with torch.no_grad():
         causal = (net(torch.tensor([tokens]), torch.tensor([0]))[0] @ net.table.T).numpy()
     assert np.abs(said - causal)[1].max() > 0.1
+
+
+def test_the_bundled_grammar_is_made_of_its_vocabulary_and_begins_no_value_with_a_blank() -> None:
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    needed("llama_cpp")
+    made = importlib.import_module("tools.train.home_command.grammar").text(vocabulary)
+    assert (HOME_COMMAND / "grammar.gbnf").read_text(encoding="utf-8") == made
+    assert "value ::= first char{0,63}\nfirst ::= [^ " in made
 
 
 def test_the_steps_are_asked_for_by_another_mark_and_say_the_parts_alone() -> None:

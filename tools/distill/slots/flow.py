@@ -131,7 +131,7 @@ class _Run:
         """Train one student (or take its last checkpoint), from the shared one on; write it."""
         training, seed = self.recipe.training, self.recipe.seed
         net = grown_from(self.start, tuple(self.spec.new_layers), seed)
-        pace = Pace(training.rate, training.epochs, training.batch)
+        pace = Pace(training.rate, training.epochs, training.batch, fall=training.fall)
         shared = SlotLearner(net, self._plain, pace, seed)
         self._learn("shared", shared, self.spec.shared)
         learner = SlotLearner(net, self._taught if name == "distilled" else self._plain, pace, seed)

@@ -23,6 +23,9 @@ from tools.train.home_command.vocabulary import Vocabulary, intent_text, slot_op
 
 TAG_WEIGHT = 0.5
 WARM_UP_STEPS = 40
+LEAST_PACE = 0.02
+OTHER_TOKENS = 512
+"""How many tokens that are not in a batch stand beside those that are, as what is not to come."""
 LEAST_BEGUN = 0.05
 """A teacher that is so sure that no slot begins at a unit has nothing to say of its name."""
 Soft = dict[int, float]
@@ -54,12 +57,24 @@ class SlotNames:
 
 @dataclass(frozen=True)
 class Pace:
-    """Step size and its course: it falls from `rate` along a cosine, over `epochs` in all."""
+    """Step size and its course: it falls from `rate` along a cosine, over `epochs` in all.
+
+    With `fall` it stays what it is until that share of the epochs is left, and falls evenly then
+    (Hu et al. 2024, "MiniCPM": warm-up, stable, decay).
+    """
 
     rate: float
     epochs: float
     batch_tokens: int = 2048
     average: float = 0.995
+    fall: float = 0.0
+
+    def course(self, done: float) -> float:
+        """Return what is left of `rate` when `done` (0..1) of the epochs are."""
+        left = max(0.0, 1.0 - done)
+        if self.fall:
+            return LEAST_PACE + (1 - LEAST_PACE) * min(1.0, left / self.fall)
+        return LEAST_PACE + (1 - LEAST_PACE) * 0.5 * (1 + math.cos(math.pi * (1.0 - left)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +223,7 @@ class SlotLearner:
         """Take the net and what gives an epoch's readings, and the lesson, by its number."""
         self.net, self._readings, self._pace, self._seed = net, readings, pace, seed
         self._step = 0
+        self._beside = torch.Generator()
         self._optimizer = torch.optim.AdamW(
             net.parameters(), pace.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
         )
@@ -216,15 +232,15 @@ class SlotLearner:
     def epoch(self, number: int, tick: Callable[[float], None]) -> dict[str, float]:
         """Learn for one epoch; return the mean losses."""
         chance = random.Random(self._seed * 7919 + number)  # noqa: S311 - no secret
+        self._beside.manual_seed(self._seed * 7919 + number)
         readings, lesson = self._readings(number)
         groups = list(batches(readings, self._pace.batch_tokens, chance))
         sums = [0.0, 0.0]
         for at, group in enumerate(groups):
             done = min(1.0, (number + at / len(groups)) / self._pace.epochs)
             scale = min(1.0, (self._step + 1) / WARM_UP_STEPS)
-            scale *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
             for rates in self._optimizer.param_groups:
-                rates["lr"] = self._pace.rate * scale
+                rates["lr"] = self._pace.rate * scale * self._pace.course(done)
             part = lesson and replace(lesson, shares=[lesson.shares[place] for place in group])
             answer_loss, tag_loss = self.losses(
                 batch_of([readings[place] for place in group], part)
@@ -242,9 +258,18 @@ class SlotLearner:
         return {"loss": answer + TAG_WEIGHT * tags, "answer": answer, "tags": tags}
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss on the answers and that on the tags."""
+        """Return the loss on the answers and that on the tags.
+
+        What is not to come is told of the tokens of the batch and of some others (sampled softmax:
+        Jean et al. 2015): most of the vocabulary would say nothing that is not known by then.
+        """
         states = self.net(batch.tokens, batch.prompts).flatten(0, 1)
-        answers = batch.answers.loss(states[batch.answer_places] @ self.net.table.T)
+        others = torch.randint(len(self.net.table), (OTHER_TOKENS,), generator=self._beside)
+        tokens = torch.unique(torch.cat([
+            batch.answers.ids.flatten(), batch.tokens.flatten(), others,
+        ]))  # fmt: skip
+        wanted = Targets(torch.searchsorted(tokens, batch.answers.ids), batch.answers.shares)
+        answers = wanted.loss(states[batch.answer_places] @ self.net.table[tokens].T)
         answer = (answers * batch.answer_weights).sum() / batch.answer_weights.sum()
         if not len(batch.tag_places):
             return answer, answer * 0.0

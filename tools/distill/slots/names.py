@@ -15,16 +15,22 @@ FILE = Path(__file__).parent.parent / "recipes" / "home-command.names.txt"
 @cache
 def more_names() -> dict[str, tuple[str, ...]]:
     """Read the names by kind, as `Homes.more` wants them."""
-    text = FILE.read_text(encoding="utf-8")
-    found = {
-        kind: tuple(dict.fromkeys(" ".join(each.split()) for each in names.split(";")))
-        for kind, names in re.findall(r"^\[(\w+)\]\n([^[]*)", text, re.MULTILINE)
-    }
+    found = lists_of(FILE)
     words = found["light_word"]
     return found | {
         "thing": (*found["thing"], *_in_rooms(found["thing"], found["area"])),
         "binary_sensor": found["sensor"],
         "light": (*(f"{one} lamp" for one in words[::2]), *(f"{one} light" for one in words[1::3])),
+    }
+
+
+def lists_of(file: Path) -> dict[str, tuple[str, ...]]:
+    """Read a file of names: `[kind]`, and below it names with semicolons between."""
+    return {
+        kind: tuple(dict.fromkeys(" ".join(each.split()) for each in names.split(";")))
+        for kind, names in re.findall(
+            r"^\[(\w+)\]\n([^[]*)", file.read_text(encoding="utf-8"), re.MULTILINE
+        )
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tools.distill.slots.names import more_names
+from tools.distill.slots.places import Exchange
 from tools.train.home_command.augmentation import Augmenter
 from tools.train.home_command.corpus import Corpus
 from tools.train.home_command.labels import OTHER, Example
@@ -35,6 +36,10 @@ class Sentences:
     def _augmenter(self) -> Augmenter:
         return Augmenter.over([e for e in self.corpus.train if e.source != "other"])
 
+    @cached_property
+    def _exchange(self) -> Exchange:
+        return Exchange.over(self.corpus.train)
+
     def epoch(self, number: int) -> list[Example]:
         """Return a part of an epoch in a chance order; the same number gives the same."""
         chance = random.Random(self.seed * 1009 + number // PARTS)  # noqa: S311 - no secret
@@ -46,5 +51,6 @@ class Sentences:
         chosen += self.corpus.home_sentences(self.mixture.home, chance, more_names())
         chance.shuffle(chosen)
         return [
-            self._augmenter.change(example, chance) for example in chosen[number % PARTS :: PARTS]
+            self._augmenter.change(self._exchange.change(example, chance), chance)
+            for example in chosen[number % PARTS :: PARTS]
         ]

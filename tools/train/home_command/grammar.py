@@ -50,7 +50,9 @@ def text(vocabulary: Vocabulary) -> str:
         "# One JSON object: a closed set of intents and slot names, short string values.",
         f'root ::= {opening} intent {middle} (slot ("," slot){{0,{MAX_SLOTS - 1}}})? "}}}}"',
         'slot ::= "\\"" name "\\":\\"" value "\\""',
-        f"value ::= char{{1,{MAX_VALUE}}}",
+        # A value begins with no blank: no labelled one does.
+        f"value ::= first char{{0,{MAX_VALUE - 1}}}",
+        r'first ::= [^ "\\\x00-\x1F\x7F] | "\\" ["\\]',
         r'char ::= [^"\\\x00-\x1F\x7F] | "\\" ["\\]',
         f"intent ::= {_trie(INTENTS)}",
         f"name ::= {_trie(slot_names(vocabulary))}",
