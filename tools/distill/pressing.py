@@ -127,7 +127,7 @@ class _Run:
         self.recipe, self.book, self.material, self.place = recipe, book, material, place
         self.kept, self.mixed = widened
         self.teacher = teacher
-        self.student = make_student(recipe, material)
+        self.student = make_student(recipe, material, place.assets)
         name = f"{teacher.fingerprint} top {recipe.method.top_k}"
         digest = key_of(name).hex()
         self.k = min(recipe.method.top_k, len(material.labels))
@@ -337,7 +337,7 @@ class _Run:
         print(report.markdown(proof))
 
 
-def make_student(recipe: Recipe, material: Material) -> ClassStudent:
+def make_student(recipe: Recipe, material: Material, assets: Path) -> ClassStudent:
     """Return the student of a recipe.
 
     Raises:
@@ -350,6 +350,11 @@ def make_student(recipe: Recipe, material: Material) -> ClassStudent:
             from tools.distill.students.text import TextStudent  # noqa: PLC0415 - torch
 
             return TextStudent(recipe.student, len(material.labels))
+        if isinstance(recipe.student, kinds.PhraseClassifier):
+            from tools.distill.students.phrase import PhraseStudent  # noqa: PLC0415 - torch
+
+            texts = [*material.train.inputs, *material.transfer.inputs]
+            return PhraseStudent(recipe.student, len(material.labels), texts, assets)
         if isinstance(recipe.student, kinds.Convolution):
             from tools.distill.students.convolution import ConvolutionStudent  # noqa: PLC0415
             from tools.distill.voices import PRE  # noqa: PLC0415 - for this source
