@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,37 +26,16 @@ from tools.distill.proof import Contender, Proof, by_slice, calibration_error, g
 from tools.distill.recipe import Recipe, read_recipe
 from tools.distill.run_book import RunBook
 from tools.distill.sources import load
+from tools.distill.students.opening import open_student
 from tools.distill.table import NONE, Input, Material, Table, key_of
 from tools.distill.teachers.opening import open_teacher
 from tools.distill.teachers.spec import Endpoint
 from tools.distill.top_k import softmax
 from tools.distill.training import Checkpoint, Learner, learn
 from tools.distill.widening import widen
+from tools.train.checks import Checked, check
 
 BUNDLED = Path("experts")
-
-
-class ClassStudent(Protocol):
-    """What every student that gives labels has in common."""
-
-    pre: tuple[Step, ...]
-
-    @property
-    def architecture(self) -> str:
-        """Say in a line what the model is."""
-        ...
-
-    def feed(self, inputs: Sequence[Input]) -> Any:  # noqa: ANN401 - what its own net takes
-        """Return inputs as the network takes them."""
-        ...
-
-    def net(self, seed: int) -> Any:  # noqa: ANN401 - a module; torch is not imported here
-        """Return a new network."""
-        ...
-
-    def export(self, net: Any, path: Path, samples: Sequence[Input]) -> None:  # noqa: ANN401
-        """Write the model file."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -127,9 +106,10 @@ class _Run:
         self.recipe, self.book, self.material, self.place = recipe, book, material, place
         self.kept, self.mixed = widened
         self.teacher = teacher
-        self.student = make_student(recipe, material, place.assets)
+        self.student = open_student(recipe.student, material, place.assets)
         name = f"{teacher.fingerprint} top {recipe.method.top_k}"
         digest = key_of(name).hex()
+        self.checked: Checked | None = None
         self.k = min(recipe.method.top_k, len(material.labels))
         self.cache = LogitCache(place.cache / recipe.name / f"{digest}.logits", name, self.k)
 
@@ -255,6 +235,7 @@ class _Run:
                 "architecture": self.student.architecture,
                 "teacher": _teacher_words(self.recipe),
                 "figures": "",
+                "check": "",
                 "ram_bytes": "0",
                 "release": str(self.recipe.package.release),
                 **values,
@@ -293,6 +274,10 @@ class _Run:
                 f"the model has {found['bytes']:.0f} bytes, the recipe allows "
                 f"{self.recipe.package.max_bytes}"
             )
+        best = softmax(said["distilled"] / np.float32(temperatures["distilled"]))
+        self.checked = check(
+            best.max(axis=1), best.argmax(axis=1) == held.labels, self.material.named
+        )
         return Proof(
             self.recipe.name,
             self.recipe.task,
@@ -320,8 +305,15 @@ class _Run:
 
         post = Judge(folder).manifest.post
         figures = report.figures(proof)
+        sure = self.checked
+        if sure is not None and sure.passed:
+            figures += sure.figures()
         ram = int(float(proof.engine.get("ram_bytes", 0)))
-        values = {"figures": card.figure_tables(figures), "ram_bytes": str(ram)}
+        values = {
+            "figures": card.figure_tables(figures),
+            "ram_bytes": str(ram),
+            "check": sure.table() if sure is not None and sure.passed else "",
+        }
         self._manifest(folder, post, values)
         words = self.place.recipe.parent / f"{self.recipe.name}.md"
         body = (
@@ -335,36 +327,6 @@ class _Run:
         (folder / "README.md").write_text(filled.rstrip() + "\n", encoding="utf-8")
         self.book.write("card.json", json.dumps(proof.plain(), indent=1) + "\n")
         print(report.markdown(proof))
-
-
-def make_student(recipe: Recipe, material: Material, assets: Path) -> ClassStudent:
-    """Return the student of a recipe.
-
-    Raises:
-        DistillError: PyTorch is not installed, or this kind of student gives no labels.
-    """
-    from tools.distill import spec as kinds  # noqa: PLC0415 - beside its use
-
-    try:
-        if isinstance(recipe.student, kinds.TextClassifier):
-            from tools.distill.students.text import TextStudent  # noqa: PLC0415 - torch
-
-            return TextStudent(recipe.student, len(material.labels))
-        if isinstance(recipe.student, kinds.PhraseClassifier):
-            from tools.distill.students.phrase import PhraseStudent  # noqa: PLC0415 - torch
-
-            texts = [*material.train.inputs, *material.transfer.inputs]
-            return PhraseStudent(recipe.student, len(material.labels), texts, assets)
-        if isinstance(recipe.student, kinds.Convolution):
-            from tools.distill.students.convolution import ConvolutionStudent  # noqa: PLC0415
-            from tools.distill.voices import PRE  # noqa: PLC0415 - for this source
-
-            return ConvolutionStudent(
-                recipe.student, len(material.labels), material.train.inputs, PRE
-            )
-    except ImportError as error:
-        raise DistillError(f"{error}: pip install 'aiosd[distill]'") from None
-    raise DistillError(f"a student of kind {recipe.student.kind} gives no labels")
 
 
 def _others(shares: NDArray[np.float32], held: Table, right: NDArray[np.bool_]) -> dict[str, float]:

@@ -117,7 +117,7 @@ def clinc150(assets: Path, _part: DataPart) -> Material:
         mine = np.flatnonzero((known.labels == label) & ~tuned)
         count = CLINC_TUNED - CLINC_TUNED // 2 if label > NONE else CLINC_FOREIGN
         tuned[chance.permutation(mine)[:count]] = True
-    tuning = known.where(tuned)
+    tuning = without_leaks(known.where(tuned), held)
     # A sentence of `val` that `train` has too would prove nothing.
     train = without_leaks(known.where(~tuned), held, tuning)
     return Material(

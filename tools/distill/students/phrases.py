@@ -20,7 +20,7 @@ from tools.train.tflite import RowScaledLinear, RowScaledTable
 FIRST_PRIME, SECOND_PRIME = 31_337, 92_821
 ABSENT = 1e4
 PAD = 0
-HIDDEN_DROP = 0.3
+HIDDEN_DROP = 0.2
 
 
 class PhraseNet(nn.Module):
