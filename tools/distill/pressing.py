@@ -15,7 +15,7 @@ from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
 from aiosd.domain.step import Step
 from tools.distill import checks, packing, report
 from tools.distill.asking import ClassTeacher, Patience, Told, ask
-from tools.distill.calibrating import auroc, none_below, sure_above, temperature_of
+from tools.distill.calibrating import auroc, none_below, sure_above, sureness, temperature_of
 from tools.distill.curriculum import difficulty
 from tools.distill.curves import draw
 from tools.distill.engine import Judge, measure
@@ -128,9 +128,12 @@ class _Run:
             folders[name] = self.book.folder / ("package" if taught else name)
             self._learn(name, table, folders[name], taught=taught)
         draw(self.book)
-        rows = (
-            f"{len(material.train)} labelled rows, {len(self.kept)} variants that keep a label, "
-            f"{len(material.transfer) + len(self.mixed)} without one."
+        rows = f"{len(material.train)} labelled rows, " + (
+            f"{len(self.kept)} variants that keep a label, " if len(self.kept) else ""
+        )
+        rows += (
+            f"{len(material.transfer)} other texts and {len(self.mixed)} variants that the teacher "
+            "alone labelled."
         )
         proof = self._proof(folders)
         how = report.how(recipe, f"{self.teacher.fingerprint}; {told.line()}", rows)
@@ -212,13 +215,15 @@ class _Run:
         if precise:
             limit = sure_above(logits, tuning.labels, temperature, precise)
         elif (tuning.labels == NONE).any():
-            limit = none_below(logits, tuning.labels, temperature)
+            measure = self.recipe.package.none_measure
+            limit = none_below(logits, tuning.labels, temperature, measure)
         post = (ScoresSoftmax(temperature=temperature), self._choice(limit))
         self._manifest(folder, post, {})
 
     def _choice(self, limit: float | None = None) -> ScoresTopK:
         k = min(5, len(self.material.labels))
-        return ScoresTopK(k=k, file="labels.txt", none_below=limit)
+        measure = self.recipe.package.none_measure
+        return ScoresTopK(k=k, file="labels.txt", none_below=limit, none_measure=measure)
 
     def _manifest(self, folder: Path, post: Sequence[Step], values: dict[str, str]) -> None:
         template = self.place.recipe.parent / self.recipe.package.words
@@ -262,7 +267,7 @@ class _Run:
                 name,
                 int(right[name].sum()),
                 len(truth),
-                _others(softmax(said[name] / np.float32(temperatures[name])), held, right[name]),
+                self._others(name, said[name], temperatures[name], right[name]),
             )
             for name in said
         }
@@ -291,6 +296,27 @@ class _Run:
             by_slice(slices, right["teacher"], right["distilled"], right["labels-alone"]),
             found,
         )
+
+    def _others(
+        self,
+        name: str,
+        logits: NDArray[np.float32],
+        temperature: float,
+        right: NDArray[np.bool_],
+    ) -> dict[str, float]:
+        """Return the calibration error and, where rows of no label are held out, the AUROC.
+
+        The latter is of what the package holds against its threshold; of the teacher's answers only
+        differences of logits are kept, so that it is judged by its best score.
+        """
+        known = self.material.held.labels > NONE
+        scores = softmax(logits[known] / np.float32(temperature)).max(axis=1)
+        found = {"calibration error": calibration_error(scores, right)}
+        if (~known).any():
+            measure = "score" if name == "teacher" else self.recipe.package.none_measure
+            sure = sureness(logits, temperature, measure)
+            found["out-of-scope AUROC"] = auroc(sure[known], sure[~known])
+        return found
 
     def _sample(self) -> str | Path | None:
         """Return what the engine is timed with: a text, or a recording beside the recipe."""
@@ -327,16 +353,6 @@ class _Run:
         (folder / "README.md").write_text(filled.rstrip() + "\n", encoding="utf-8")
         self.book.write("card.json", json.dumps(proof.plain(), indent=1) + "\n")
         print(report.markdown(proof))
-
-
-def _others(shares: NDArray[np.float32], held: Table, right: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the calibration error and, where rows of no label are held out, the AUROC."""
-    known = held.labels > NONE
-    best = shares.max(axis=1)
-    found = {"calibration error": calibration_error(best[known], right)}
-    if (~known).any():
-        found["out-of-scope AUROC"] = auroc(best[known], best[~known])
-    return found
 
 
 def _teacher_words(recipe: Recipe) -> str:
