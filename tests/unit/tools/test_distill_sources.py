@@ -113,6 +113,7 @@ def test_half_of_what_tunes_clinc_has_no_twin_and_nothing_held_tunes(tmp_path: P
     assert "wake me" not in mine
     assert len(mine) in (7, 8)
     assert len(lone) >= 3
-    assert (found.tuning.labels == -1).sum() == 20
+    # Questions for a king are all twins of each other, so that only the plain draw has some.
+    assert (found.tuning.labels == -1).sum() == 16
     assert forms(found, "held").isdisjoint(forms(found, "train", "tuning"))
     assert forms(found, "tuning").isdisjoint(forms(found, "train"))
