@@ -227,7 +227,10 @@ def _ask(options: argparse.Namespace) -> Ask:
     given = [name for name in INPUTS if getattr(options, name) is not None]
     if len(given) != 1:
         names = ", ".join(f"--{name}" for name in INPUTS)
-        raise UsageError(f"give exactly one input: TEXT after EXPERT, or one of {names}")
+        hint = (
+            '; to ask without naming an expert: --text "..."' if options.name and not given else ""
+        )
+        raise UsageError(f"give exactly one input: TEXT after EXPERT, or one of {names}{hint}")
     ask: dict[str, object] = {
         name: getattr(options, name) for name in PASSED if getattr(options, name) is not None
     }

@@ -1,7 +1,6 @@
 """What installing or removing a package changes for the texts of all others, measured before."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from aiosd.cli.render import Paper
 from aiosd.domain.errors import PackageError
@@ -11,11 +10,11 @@ from aiosd.store.layout import Layout
 from aiosd.store.packages import Installed
 
 
-def foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[list[Shift], str]:
+def foreseen(layout: Layout, came: Installed | None, gone: str = "") -> tuple[list[Shift], str]:
     """Return how every expert would fare with a package that comes, or without one that goes.
 
-    Nothing where no text of any package changes. Heads are looked for beside the experts folder,
-    where the daemon keeps them, and made where there is none. Where it cannot be measured here, the
+    Nothing where no text of any package changes. Heads are looked for where the daemon keeps them,
+    and made where there is none. Where it cannot be measured here, the
     sentence says why.
     """
     from aiosd.policy.routing.lessons import key_of  # noqa: PLC0415 -- as in main
@@ -23,8 +22,7 @@ def foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[lis
     from aiosd.store.foresight import UnforeseenError, foresee  # noqa: PLC0415
     from aiosd.store.heads import Heads, lessons_of  # noqa: PLC0415
 
-    folders = (experts, *(each for each in Layout().experts if each != experts))
-    present = dict(scan(folders).experts)
+    present = dict(scan(layout.experts).experts)
     before = lessons_of(present.values())
     present.pop(gone, None)
     if came is not None:
@@ -32,7 +30,7 @@ def foreseen(experts: Path, came: Installed | None, gone: str = "") -> tuple[lis
     after = lessons_of(present.values())
     if key_of(before) == key_of(after):
         return [], ""
-    heads = Heads(experts.parent / "state" / "heads")
+    heads = Heads(layout.heads)
     try:
         return shifts(foresee(before, heads), foresee(after, heads)), ""
     except UnforeseenError as error:

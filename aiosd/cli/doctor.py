@@ -11,9 +11,11 @@ from aiosd.cli.check import Check, Verdict
 from aiosd.cli.daemon_checks import daemon_checks
 from aiosd.cli.failure import Exit
 from aiosd.cli.machine_checks import machine_checks
+from aiosd.cli.places import places
 from aiosd.cli.render import WIDTH, Paper, printable
 from aiosd.client import Client
 from aiosd.client.address import find_address
+from aiosd.domain.errors import AiosdError, ConfigError
 from aiosd.store.layout import Layout
 
 NAME_WIDTH = 14
@@ -23,9 +25,17 @@ INDENT = " " * (4 + 2 + NAME_WIDTH + 2)
 def doctor(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Print every check as it is done; exit with 1 if one failed."""
     del client
-    layout = Layout()
+    layout = _places(options.socket_dir)
     checks = chain(machine_checks(layout), daemon_checks(layout, find_address(options.socket_dir)))
     return report(checks, paper)
+
+
+def _places(socket_dir: str | None) -> Layout:
+    """Return where things lie; the defaults where that cannot be told: a check says why."""
+    try:
+        return places(socket_dir)
+    except (AiosdError, ConfigError):
+        return Layout()
 
 
 def report(checks: Iterable[Check], paper: Paper) -> Exit:

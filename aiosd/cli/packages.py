@@ -2,12 +2,12 @@
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from aiosd.cli import collisions
 from aiosd.cli.failure import Exit
 from aiosd.cli.operate import told_reload
+from aiosd.cli.places import add_experts_dir, places
 from aiosd.cli.render import Paper, size
 from aiosd.client import Client
 from aiosd.domain.errors import ForbiddenError, PackageError, UnreachableError
@@ -51,13 +51,7 @@ def add_remove(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--experts-dir",
-        type=Path,
-        default=Layout().experts[0],
-        metavar="DIR",
-        help="the folder of installed experts (default: %(default)s)",
-    )
+    add_experts_dir(parser, "the folder of installed experts")
     parser.add_argument(
         "--no-reload",
         action="store_true",
@@ -70,34 +64,37 @@ def install(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     from aiosd.store.install import install as install_package  # noqa: PLC0415 -- as in main
     from aiosd.store.packed import is_packed  # noqa: PLC0415
 
+    layout = places(options.socket_dir, options.experts_dir)
     if is_packed(options.folder):
-        return _install_packed(options, client, paper)
+        return _install_packed(options, layout, client, paper)
     source = _source(options.folder)
-    shifts, unmeasured = collisions.foreseen(options.experts_dir, source)
+    shifts, unmeasured = collisions.foreseen(layout, source)
     if not paper.as_json:
         collisions.show(shifts, paper, source.manifest.name)
     if not options.allow_collisions:
         collisions.refuse(shifts, source.manifest.name)
     installed = install_package(
-        options.folder, options.experts_dir, models=options.models, allow_older=options.allow_older
+        options.folder, layout.experts[0], models=options.models, allow_older=options.allow_older
     )
     return _report(options, client, paper, installed, shifts, unmeasured)
 
 
-def _install_packed(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
+def _install_packed(
+    options: argparse.Namespace, layout: Layout, client: Client, paper: Paper
+) -> Exit:
     """Install a packed release through the store, where nothing is copied a second time."""
     from aiosd.models.check import check_package  # noqa: PLC0415 -- as in main
     from aiosd.store.packed import bring  # noqa: PLC0415
     from aiosd.store.releases import Releases  # noqa: PLC0415
 
-    releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
+    releases = Releases(layout)
     with releases.alone():
         staged = bring(options.folder, releases, allow_older=options.allow_older)
         name, release = staged.manifest.name, staged.manifest.release
         try:
             check_package(staged.manifest, staged.folder)
             shifts, unmeasured = collisions.foreseen(
-                options.experts_dir, Installed(staged.manifest, staged.folder)
+                layout, Installed(staged.manifest, staged.folder)
             )
             if not paper.as_json:
                 collisions.show(shifts, paper, name)
@@ -142,13 +139,14 @@ def remove(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     from aiosd.store.install import remove as remove_package  # noqa: PLC0415 -- as in main
     from aiosd.store.releases import Releases  # noqa: PLC0415
 
-    shifts, _ = collisions.foreseen(options.experts_dir, None, options.name)
-    remove_package(options.name, options.experts_dir)
+    layout = places(options.socket_dir, options.experts_dir)
+    shifts, _ = collisions.foreseen(layout, None, options.name)
+    remove_package(options.name, layout.experts[0])
     if not paper.as_json:
         collisions.show(shifts, paper, options.name)
     facts: dict[str, object] = {"expert": options.name, **collisions.as_facts(shifts)}
     text = f"removed {options.name}"
-    releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
+    releases = Releases(layout)
     if releases.installed(options.name):
         try:
             facts["freed_bytes"] = expel(releases, options.name)

@@ -5,15 +5,14 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiosd.cli.failure import Exit, UsageError
+from aiosd.cli.places import add_experts_dir, places
 from aiosd.cli.render import Paper, printable, size, span
 from aiosd.client import Client
 from aiosd.domain.sizes import parse_size
-from aiosd.store.layout import Layout
 
 if TYPE_CHECKING:
     from aiosd.store.garbage import Inventory
@@ -30,13 +29,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         help="verify: read everything and compare it with what was signed; gc: delete what nobody "
         "needs; du: show what takes how much",
     )
-    parser.add_argument(
-        "--experts-dir",
-        type=Path,
-        default=Layout().experts[0],
-        metavar="DIR",
-        help="the folder of installed experts; the store lies beside it (default: %(default)s)",
-    )
+    add_experts_dir(parser, "the folder of installed experts; the store lies beside it")
     parser.add_argument(
         "--budget",
         metavar="SIZE",
@@ -59,7 +52,7 @@ def store(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
         raise UsageError("--budget and --dry-run go with: aiosctl store gc")
     if options.action != "verify" and options.repair:
         raise UsageError("--repair goes with: aiosctl store verify")
-    releases = Releases(replace(Layout(), experts=(options.experts_dir,)))
+    releases = Releases(places(options.socket_dir, options.experts_dir))
     if options.action == "verify":
         return _verify(options, releases, paper)
     if options.action == "gc":

@@ -12,6 +12,7 @@ from msgspec import to_builtins
 
 from aiosd.cli.failure import Exit, UsageError
 from aiosd.cli.look import rows_of, word
+from aiosd.cli.places import places
 from aiosd.cli.render import Paper, cost_words, span
 from aiosd.client import Client
 from aiosd.domain.errors import ConfigError
@@ -53,27 +54,32 @@ def add_update(parser: argparse.ArgumentParser) -> None:
         help="for run: whatever the hour, and over a metered connection too",
     )
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"settings (default: {Layout().settings})"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"settings (default: the daemon's; without a daemon {Layout().settings})",
     )
 
 
 def update(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
     """Look for new releases, fetch them, or say how far they are."""
+    settings: Path = options.config or places(options.socket_dir).settings
+    must_exist = options.config is not None or settings != Layout().settings
     if options.action in ("check", "run"):
-        return _updater(options, as_json=paper.as_json)
-    own = read_own(options.config or Layout().settings, must_exist=options.config is not None)
+        return _updater(options, settings if must_exist else None, as_json=paper.as_json)
+    own = read_own(settings, must_exist=must_exist)
     if options.action == "status":
         return _status(own, options.experts, client, paper)
     return _cancel(own, options.experts, client, paper)
 
 
-def _updater(options: argparse.Namespace, *, as_json: bool) -> Exit:
+def _updater(options: argparse.Namespace, settings: Path | None, *, as_json: bool) -> Exit:
     """Run aiosd-update in this terminal, and return what it ends with."""
     command = [sys.executable, "-m", "aiosd.update", *options.experts]
     command += ["--check"] if options.action == "check" else []
     command += ["--now"] if options.now else []
     command += ["--json"] if as_json else []
-    command += ["--config", str(options.config)] if options.config is not None else []
+    command += ["--config", str(settings)] if settings is not None else []
     sys.stdout.flush()
     with subprocess.Popen(command) as child:  # noqa: S603 - our own interpreter and code
         while True:

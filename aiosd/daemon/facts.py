@@ -11,4 +11,6 @@ class Facts:
     profile_reason: str
     cap_reason: str
     config_path: str
+    experts_folders: tuple[str, ...]
+    state_folder: str
     started: float

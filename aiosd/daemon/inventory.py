@@ -375,4 +375,5 @@ def _route(installed: Installed) -> RouteFacts:
         manifest.input.type,
         manifest.input.max_bytes,
         manifest.privacy,
+        labels=frozenset(manifest.routing.labels),
     )

@@ -82,7 +82,9 @@ class Daemon:
         self._settings = read_settings(options.config, must_exist=options.config_given)
         logging.getLogger("aiosd").setLevel(self._settings.log.level.upper())
         self._around = look_around(self._settings)
-        settings, layout = self._settings, self._settings.layout()
+        settings = self._settings
+        # Paths stay as they are until a restart, whatever a reload reads.
+        self._layout = layout = settings.layout()
         self._started = time.time()
         self._stopping = asyncio.Event()
         self._notify = Notify(loop, environment, sdnotify.SystemdNotifier())
@@ -128,13 +130,13 @@ class Daemon:
             loop,
             root,
             self._around.picked.profile,
-            settings.layout().calibration,
+            self._layout.calibration,
             self._workers.pids,
         )
         self._energy_keeper = EnergyKeeper(
-            loop, settings.layout().energy, self._telemetry, self._inventory.packages
+            loop, self._layout.energy, self._telemetry, self._inventory.packages
         )
-        self._helper = PowerHelper(loop, settings.layout().powerd_socket)
+        self._helper = PowerHelper(loop, self._layout.powerd_socket)
         self._helper.enable(wanted=settings.power.helper)
         self._clocks = ClockKeeper(loop, self._helper)
         self._telemetry.on_decided = lambda allowance: self._clocks.on_duty(allowance.duty)
@@ -160,10 +162,9 @@ class Daemon:
         """Take up what the router has learned; the rest is learned when packages are known."""
         self._control.on_reload = self.reload
         self._control.on_releases = self._on_releases
-        layout = self._settings.layout()
-        self._broker.routing.open(layout.success)
+        self._broker.routing.open(self._layout.success)
         self._cascade = Cascade(self._loop, self._broker, self._inventory)
-        self._heads = Heads(layout.heads)
+        self._heads = Heads(self._layout.heads)
         self._fitting = Fitting(self._loop, environment, self._heads, self._on_head)
         self._stock = Stock(
             self._loop, self._broker, self._inventory, self._telemetry, self._fitting
@@ -190,7 +191,7 @@ class Daemon:
             (signal.SIGHUP, self._on_hangup),
         ):
             self._loop.add_signal_handler(number, act)
-        if self._settings.layout().ledger.exists():
+        if self._layout.ledger.exists():
             self._follow_releases().begin()
         self._take_stock()
         self._tell_facts()
@@ -278,7 +279,6 @@ class Daemon:
         if self._rollouts is None:
             from aiosd.daemon.releases.rollouts import Board, make_rollouts  # noqa: PLC0415 - see above
 
-            layout = self._settings.layout()
             board = Board(
                 self._heads,
                 self._environment,
@@ -287,7 +287,7 @@ class Daemon:
                 self._workers.held_now,
             )
             made = make_rollouts(
-                self._loop, self._broker, self._inventory, self._events, (layout, board)
+                self._loop, self._broker, self._inventory, self._events, (self._layout, board)
             )
             made.swap.renew, made.swap.rescan = self._stock.renew, self._take_stock
             made.swap.end = self._workers.kill
@@ -383,7 +383,9 @@ class Daemon:
             board=picked.profile.name,
             profile_reason=picked.reason,
             cap_reason=cap.reason,
-            config_path=str(self._options.config),
+            config_path=str(self._options.config.absolute()),
+            experts_folders=tuple(str(each.absolute()) for each in self._layout.experts),
+            state_folder=str(self._layout.state.absolute()),
             started=self._started,
         )
 

@@ -7,7 +7,7 @@ head, the success table and the running times, and asks the world how experts st
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -121,13 +121,16 @@ class Routing:
 
         Only experts that the text may be meant for are asked, or those that make up an answer as
         the last one did; where the request names the task, also those that bring no texts to tell.
+        Two that do a task and answer with other labels are not asked the same.
         """
         text, routes = text_of(run.input) or "", self._installed.routes
         last = routes.get(asked[-1])
         if last is None:
             return None
         others = [
-            facts for name, facts in routes.items() if name not in asked and facts.task == last.task
+            facts
+            for name, facts in routes.items()
+            if name not in asked and facts.task == last.task and last.labels <= facts.labels
         ]
         if last.task not in MADE_UP:
             head = self.head
@@ -349,10 +352,10 @@ class _Ear:
         else:
             self.known = Knowledge(self._hear, head.experts, ok, chance, explored, declared)
 
-    def _hear(self, names: Sequence[str] | None) -> Hearing:
+    def _hear(self, names: Collection[str] | None) -> Hearing:
         if self._head is None or self._text is None:
             raise AssertionError("nothing to hear")
-        self._heard = hear(self._head, self._text, None if names is None else set(names))
+        self._heard = hear(self._head, self._text, names)
         return self._heard
 
     def explained(self, decision: Decision) -> Decision:

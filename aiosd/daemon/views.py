@@ -43,7 +43,7 @@ class Views:
         self.telemetry: Telemetry | None = None
         self.clocks: ClockKeeper | None = None
         self.energy_since: Callable[[], float] = time.time
-        self.facts = Facts("", "", "", "", time.time())
+        self.facts = Facts("", "", "", "", (), "", time.time())
 
     def experts(self) -> dict[str, object]:
         """Return the installed experts, and what was refused."""
@@ -166,6 +166,8 @@ class Views:
             "board": facts.board,
             "profile_reason": facts.profile_reason,
             "config_path": facts.config_path,
+            "experts_folders": list(facts.experts_folders),
+            "state_folder": facts.state_folder,
             "ram_cap_bytes": scheduler.ledger.cap_bytes,
             "ram_cap_reason": facts.cap_reason,
             "ram_used_bytes": scheduler.ledger.used_bytes,

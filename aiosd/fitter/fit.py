@@ -109,7 +109,8 @@ def _fit_many(
             if not learned:
                 continue
             page = page_of(learned)
-            measured += [(lesson.expert, row) for row in rows_of(e.text for e in foreseen).split()]
+            rows = rows_of((each.text for each in foreseen), far=False)
+            measured += [(lesson.expert, row) for row in rows.split()]
         pages[key] = page
         names.append(lesson.expert)
     if not names:

@@ -8,14 +8,14 @@ the word tells. Its unit is of no matter, because only directions are compared.
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiosd.policy.routing.lexical import alone, normal, words
-from aiosd.policy.routing.meaning import MOST_WORDS, MeaningFacts
+from aiosd.policy.routing.lexical import hash_of, normal, spoken
+from aiosd.policy.routing.meaning import MeaningFacts
 
 FILE = Path(__file__).parent / "meanings.bin"
 MAGIC = b"aiosd-words\x01\n"
@@ -25,6 +25,9 @@ _SIZES = struct.Struct("<II")
 MOST_PROTOTYPES = 256
 A_FEW = 3
 _ROUNDS = 8
+# A text's length is told by so many numbers for each word, those that vary most: with all 128 it
+# hears no better (docs/router.md), and a decision takes longer.
+LENGTH_DIMS = 32
 # What the nearest prototype and the mean count; the mean of a handful of texts counts in full.
 NEAREST, MEAN, HANDFUL = 3.0, 3.0, 15
 
@@ -42,12 +45,23 @@ class Vectors:
         """Return the sum of the vectors of each text's words."""
         return add_rows(self.table, said)
 
+    @cached_property
+    def lengths(self) -> NDArray[np.int8]:
+        """The vectors turned into fewer numbers whose length goes with theirs (PCA)."""
+        table = self.table.astype(np.float64)
+        _, axes = np.linalg.eigh(table.T @ table)
+        turned = table @ axes[:, ::-1][:, :LENGTH_DIMS]
+        steps: NDArray[np.int8] = np.rint(
+            turned * (127.0 / max(float(np.abs(turned).max()), 1e-9))
+        ).astype(np.int8)
+        return steps
+
     def rows_of(self, texts: Iterable[str]) -> list[NDArray[np.int64]]:
         """Return for each text the rows of its words, without those that are not known."""
         return [self._rows(normal(text)) for text in texts]
 
     def _rows(self, form: str) -> NDArray[np.int64]:
-        found = np.array(alone(words(form))[:MOST_WORDS], np.uint32)
+        found = np.array([hash_of(word) for word in spoken(form)], np.uint32)
         place = np.minimum(np.searchsorted(self.hashes, found), len(self.hashes) - 1)
         rows: NDArray[np.int64] = place[self.hashes[place] == found].astype(np.int64)
         return rows
@@ -87,7 +101,7 @@ class Comparisons:
     def scores(self, said: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
         """Return what the daemon adds to each route's score, by the same int8."""
         facts, routes = self.facts, len(self.facts.counts)
-        length = np.sqrt((self.vectors.sums(said).astype(np.float64) ** 2).sum(axis=1))
+        length = _length(add_rows(self.vectors.lengths, said))
         known = length >= 1
         step = np.where(known, facts.scale / np.maximum(length, 1), 0.0)
         lanes = add_rows(self.shares, said)
@@ -102,7 +116,7 @@ class Comparisons:
 
     def pack(self) -> bytes:
         """Return the table as it lies in a head."""
-        rows = np.concatenate([self.vectors.table, self.shares], axis=1)
+        rows = np.concatenate([self.vectors.lengths, self.shares], axis=1)
         return self.vectors.hashes.astype("<u4").tobytes() + rows.tobytes()
 
 
@@ -126,11 +140,14 @@ def compare(
     looked_at = np.concatenate([np.stack(means), *near])
     shares = made.table.astype(np.float32) @ looked_at.T
     scale = max(float(np.abs(shares).max()), 1e-9) / 127.0
+    short = _length(add_rows(made.lengths, said))
+    known = (short >= 1) & known
+    longer = float(np.median(length[known, 0] / short[known])) if known.any() else 1.0
     facts = MeaningFacts(
         words=len(made.hashes),
-        dims=made.table.shape[1],
+        dims=made.lengths.shape[1],
         counts=[len(group) for group in near],
-        scale=scale,
+        scale=scale / longer,
         nearest=NEAREST,
         means=weights,
     )
@@ -167,6 +184,12 @@ def _prototypes(texts: Floats, most: int) -> Floats:
             ]
         )
     return middles
+
+
+def _length(sums: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the length of each row."""
+    length: NDArray[np.float64] = np.sqrt((sums.astype(np.float64) ** 2).sum(axis=1))
+    return length
 
 
 def _unit(vector: Floats) -> Floats:

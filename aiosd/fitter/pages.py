@@ -18,7 +18,7 @@ from aiosd.fitter.texts import Example, rows_of
 from aiosd.policy.routing.lessons import RECIPE, Lesson
 from aiosd.policy.routing.lexical import PLACES, normal
 
-_MAGIC = b"aiosd-pages\x01\n"
+_MAGIC = b"aiosd-pages\x02\n"
 _SUM_BYTES = 4
 
 
@@ -48,11 +48,14 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
 
 def page_of(examples: Sequence[Example]) -> Page:
     """Return the page of some texts; late ones are measured on."""
-    rows = rows_of(each.text for each in examples)
+    rows = rows_of((each.text for each in examples), far=False)
     late = np.array([each.late for each in examples], np.bool_)
     owner_late = np.repeat(late, np.diff(rows.starts))
-    counts = np.bincount(rows.places, minlength=PLACES)
-    early = np.bincount(rows.places[~owner_late], minlength=PLACES)
+    # What is in a text twice is still in one text.
+    first = np.diff(rows.places, prepend=-1) != 0
+    first[rows.starts[:-1][np.diff(rows.starts) > 0]] = True
+    counts = np.bincount(rows.places[first], minlength=PLACES)
+    early = np.bincount(rows.places[first & ~owner_late], minlength=PLACES)
     used = np.flatnonzero(counts)
     judged = rows.pick(late)
     forms = b"".join(form(each.text) for each in examples)

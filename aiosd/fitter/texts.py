@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,12 @@ from numpy.typing import NDArray
 
 from aiosd.policy.routing.head import BACKGROUND
 from aiosd.policy.routing.lessons import Lesson, TextFile
-from aiosd.policy.routing.lexical import (
-    BASIS,
-    BITS,
-    PLACES,
-    PRIME,
-    SIZES,
-    normal,
-    places,
-    words,
-)
+from aiosd.policy.routing.lexical import BITS, MASK, PAIR_SHIFT, PLACES, Seen, normal, seen, spoken
 
 # One text in so many is kept to measure on, where a package brings no file for that.
 FOLDS = 5
 # So many of one package's texts are learned from at most: a second is all that there is.
 MOST_TEXTS = 20_000
-# Texts that are hashed at once: some megabytes of memory.
-_TOGETHER = 2000
 MOST_FILE_BYTES = 8_388_608
 BACKGROUND_FILE = Path(__file__).parent / "background.txt"
 
@@ -51,7 +41,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts as places, one after the other: row r has `places[starts[r] : starts[r + 1]]`."""
+    """Texts as places, one after the other: row r has `places[starts[r] : starts[r + 1]]`.
+
+    In order, and what is in a text twice stands there twice.
+    """
 
     places: NDArray[np.int32]
     starts: NDArray[np.int64]
@@ -62,7 +55,7 @@ class Rows:
     def dense(
         self, rows: NDArray[np.int64], keep: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the places that occur in these rows, and the rows over them, each of length 1.
+        """Return the places that occur in these rows, and the rows over them, as in the daemon.
 
         With `keep`, one for each place of all rows, places are dropped and the others raised.
         """
@@ -80,9 +73,9 @@ class Rows:
         there[found] = True
         used = np.flatnonzero(there)
         column = np.cumsum(there) - 1
-        table = np.zeros((len(rows), len(used)), np.float32)
-        table[owner, column[found]] = weight
-        return used, table
+        cells = len(rows) * len(used)
+        table = np.bincount(owner * len(used) + column[found], weight, cells)
+        return used, table.reshape(len(rows), len(used)).astype(np.float32)
 
     def pick(self, chosen: NDArray[np.bool_]) -> "Rows":
         """Return some of the rows."""
@@ -99,51 +92,45 @@ class Rows:
         return int((self.starts[rows + 1] - self.starts[rows]).sum())
 
 
-def rows_of(texts: Iterable[str]) -> Rows:
-    """Return the rows of some texts: the places that the daemon finds, of many texts at once."""
-    forms = [normal(text) for text in texts]
-    parts = [_keys(forms[at : at + _TOGETHER]) for at in range(0, len(forms), _TOGETHER)]
-    counts = [
-        np.bincount(part >> BITS, minlength=len(forms[at * _TOGETHER :][:_TOGETHER]))
-        for at, part in enumerate(parts)
-    ]
-    found = np.concatenate([np.zeros(0, np.int64), *parts]) & (PLACES - 1)
-    starts = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))])
-    return Rows(found.astype(np.int32), starts.astype(np.int64))
+# A process that ends; packages speak the same words.
+_seen = lru_cache(65_536)(seen)
 
 
-def _keys(forms: Sequence[str]) -> NDArray[np.int64]:
-    """Return (number of the text, place) of each place of some texts as one number, in order."""
-    plain = [row for row, form in enumerate(forms) if form.isascii()]
-    keys = [_characters([forms[row] for row in plain], np.array(plain, np.int64))]
-    for row, form in enumerate(forms):
-        hashes = np.array(words(form), np.int64)
-        found = (hashes ^ (hashes >> BITS)) & (PLACES - 1)
-        if not form.isascii():
-            found = np.array(places(form), np.int64)
-        keys.append(found + (row << BITS))
-    found = np.sort(np.concatenate(keys))
-    return found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
+def rows_of(texts: Iterable[str], *, far: bool = True) -> Rows:
+    """Return the rows of some texts: the places that the daemon finds, of many texts at once.
+
+    With `far` those of pairs over one word, too; thousands of routes are heard without.
+    """
+    known: dict[str, int] = {}
+    said = [[known.setdefault(word, len(known)) for word in spoken(normal(text))] for text in texts]
+    every = [_seen(word) for word in known]
+    sizes = np.array([len(each) for each in said], np.int64)
+    words = np.array([word for each in said for word in each], np.int64)
+    owners = np.repeat(np.arange(len(said)), sizes)
+    found = [_pairs(every, words, owners, apart) for apart in ((1, 2) if far else (1,))]
+    # Of each word its places, one after the other.
+    lengths = np.array([len(each.places) for each in every], np.int64)
+    flat = np.array([place for each in every for place in each.places], np.int64)
+    firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+    counts = lengths[words]
+    at = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - firsts[words], counts)
+    found.append(flat[at] + (np.repeat(owners, counts) << BITS))
+    keys = np.sort(np.concatenate(found))
+    starts = np.searchsorted(keys, np.arange(len(said) + 1) << BITS)
+    return Rows((keys & (PLACES - 1)).astype(np.int32), starts.astype(np.int64))
 
 
-def _characters(forms: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the keys of the character n-grams of texts of which a character is one byte."""
-    spaced = [f" {form} ".encode() for form in forms if form]
-    owners = np.repeat(
-        np.array([row for row, form in zip(rows, forms, strict=True) if form], np.int64),
-        [len(each) for each in spaced],
-    )
-    data = np.frombuffer(b"".join(spaced), np.uint8).astype(np.uint32)
-    states = np.full(len(data), BASIS, np.uint32)
-    keys = [np.zeros(0, np.int64)]
-    for size in range(1, min(SIZES[-1], len(data)) + 1):
-        rest = data[size - 1 :]
-        states = (states[: len(rest)] ^ rest) * np.uint32(PRIME)
-        if size in SIZES:
-            whole = owners[: len(rest)] == owners[size - 1 :]
-            found = (states ^ (states >> np.uint32(BITS))) & np.uint32(PLACES - 1)
-            keys.append((found.astype(np.int64) + (owners[: len(rest)] << BITS))[whole])
-    return np.concatenate(keys)
+def _pairs(
+    every: Sequence[Seen], words: NDArray[np.int64], owners: NDArray[np.int64], apart: int
+) -> NDArray[np.int64]:
+    """Return (number of the text, place) of each pair of words so far apart, as one number."""
+    before = np.array([each.before if apart == 1 else each.long_before for each in every], np.int64)
+    after = np.array([each.after for each in every], np.int64)
+    together = owners[apart:] == owners[:-apart]
+    one, other = words[:-apart][together], words[apart:][together]
+    places = (before[one] + after[other] & MASK) >> PAIR_SHIFT
+    keys: NDArray[np.int64] = places + (owners[apart:][together] << BITS)
+    return keys
 
 
 def learned_and_measured(lesson: Lesson) -> tuple[list[Example], list[Example]]:

@@ -9,7 +9,7 @@ from fakes.running import DaemonProcess
 
 from aiosd.domain.inputs import TextInput
 from aiosd.domain.request import Options
-from aiosd.protocol.messages import End, Run
+from aiosd.protocol.messages import End, Reload, Run
 
 pytestmark = pytest.mark.process
 
@@ -76,3 +76,31 @@ def test_a_bundled_expert_that_is_not_sure_says_so(daemon: DaemonProcess, repo: 
     assert (sure.output["label"], bool(sure.doubt)) == ("spam", False)
     assert unsure.expert == "sms-spam"
     assert unsure.doubt == "score 0.78, under 0.8"
+
+
+@pytest.mark.skipif(not find_spec("ai_edge_litert"), reason="needs the litert extra")
+def test_a_bundled_expert_in_doubt_asks_a_larger_one_that_answers_the_same_and_no_other(
+    daemon: DaemonProcess, repo: Path
+) -> None:
+    # Of the bundled experts no two answer one question: the larger one is the same model, under
+    # another name and with a looser check.
+    for name in ("sms-spam", "safety-filter"):
+        shutil.copytree(repo / "experts" / name, daemon.experts / name)
+    ask = Run(
+        task="text.classify",
+        input=TextInput(text="Reply YES to confirm your appointment on 12 May"),
+    )
+    daemon.start()
+    alone = outcome_of(daemon, ask).outcome
+    assert (alone.expert, alone.doubt) == ("sms-spam", "score 0.78, under 0.8")
+    shutil.copytree(repo / "experts" / "sms-spam", daemon.experts / "sms-spam-large")
+    path = daemon.experts / "sms-spam-large" / "expert.toml"
+    manifest = path.read_text().replace('name = "sms-spam"', 'name = "sms-spam-large"', 1)
+    manifest = manifest.replace("ram_bytes = 4200000", "ram_bytes = 8400000")
+    path.write_text(manifest.replace("least = 0.8", "least = 0.7"))
+    daemon.admin().ask(Reload())
+    climbed = outcome_of(daemon, ask).outcome
+    assert climbed.expert == "sms-spam-large"
+    assert climbed.why.endswith("after sms-spam was in doubt")
+    assert climbed.output["label"] in {"ham", "spam"}
+    assert not climbed.doubt

@@ -319,11 +319,11 @@ class _Run:
         return found
 
     def _sample(self) -> str | Path | None:
-        """Return what the engine is timed with: a text, or a recording beside the recipe."""
+        """Return what the engine is timed with: a text, or a file beside the recipe."""
         first = self.material.held.inputs[0]
         if isinstance(first, str):
             return first
-        found = sorted(self.place.recipe.parent.glob(f"{self.recipe.name}.case-*.wav"))
+        found = sorted(self.place.recipe.parent.glob(f"{self.recipe.name}.case-*"))
         return found[0] if found else None
 
     def _write_card(self, folder: Path, proof: Proof, how: str) -> None:

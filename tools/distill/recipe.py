@@ -104,6 +104,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
     task: Literal[
         "text.classify",
         "audio.classify",
+        "image.classify",
         "series.anomaly",
         "text.generate",
         "text.extract",

@@ -263,6 +263,13 @@ def keyword(assets: Path, part: DataPart) -> Material:
     return read_keywords(assets, Path(part.path))
 
 
+def digits(_assets: Path, _part: DataPart) -> Material:
+    """Pictures of handwritten digits: see `pictures.py`."""
+    from tools.distill.pictures import read_digits  # noqa: PLC0415 - torch
+
+    return read_digits()
+
+
 SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
     "clinc150": clinc150,
     "banking77": banking77,
@@ -271,4 +278,5 @@ SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
     "rows": rows,
     "safety": safety,
     "keyword": keyword,
+    "digits": digits,
 }

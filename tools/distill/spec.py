@@ -8,6 +8,7 @@ from msgspec import Meta
 from aiosd.domain.pre_steps import SurfaceFact
 
 Width = Annotated[int, Meta(ge=1, le=65_536)]
+Side = Annotated[int, Meta(ge=1, le=64)]
 
 
 class Student(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,10 +57,16 @@ class PhraseClassifier(
 
 
 class Convolution(Student, frozen=True, kw_only=True, tag_field="kind", tag="convolution"):
-    """Depthwise separable convolutions over a picture or a spectrogram; TFLite int8."""
+    """Depthwise separable convolutions over a picture or a spectrogram; TFLite int8.
+
+    The `first` convolution has that many rows and columns (a spectrogram's: frames and bands), and
+    takes every `stride`-th place of both.
+    """
 
     channels: Width = 64
     blocks: Annotated[int, Meta(ge=1, le=12)] = 4
+    first: tuple[Side, Side] = (10, 4)
+    stride: Annotated[int, Meta(ge=1, le=8)] = 2
 
 
 class Autoencoder(Student, frozen=True, kw_only=True, tag_field="kind", tag="series"):

@@ -10,6 +10,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from aiosd.domain.step import Step
+
 NONE, UNLABELLED = -1, -2
 Input = str | NDArray[np.float32]
 _WORDS = re.compile(r"[^\W_]+")
@@ -66,7 +68,8 @@ def unlabelled(inputs: Sequence[Input]) -> Table:
 class Material:
     """Everything a run learns from and is judged on.
 
-    `tuning` sets temperature and thresholds; `held` is seen by nobody before the proof.
+    `tuning` sets temperature and thresholds; `held` is seen by nobody before the proof. Where
+    inputs are arrays, `pre` are the package's steps that make them of what a request brings.
     """
 
     labels: tuple[str, ...]
@@ -77,6 +80,7 @@ class Material:
     named: str
     attribution: str = ""
     extra: dict[str, Table] = field(default_factory=dict)
+    pre: tuple[Step, ...] = ()
 
 
 def key_of(one: Input) -> bytes:

@@ -104,6 +104,7 @@ def read_keywords(assets: Path, folder: Path) -> Material:
         held,
         f"{len(held)} recorded words, features of the MLPerf Tiny benchmark; none was trained on",
         "Voices: espeak-ng, flite. Teacher: MLPerf Tiny reference, mlcommons/tiny, Apache-2.0",
+        pre=PRE,
     )
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tools.eval import adversarial, escalation, plots, speed, text
+from tools.eval import adversarial, bundled, escalation, plots, speed, text
 from tools.eval.figures import Row
 from tools.eval.sets import read_clinc, read_dev
 
@@ -21,6 +21,7 @@ def parts(
         "dev": lambda: text.development(read_dev(assets)),
         "ten": lambda: text.ten_experts(read_clinc(assets), list(text.SIZES)),
         "intents": lambda: text.many_intents(read_clinc(assets)),
+        "bundled": lambda: bundled.run(read_clinc(assets)),
         "escalation": lambda: escalation.run(
             read_dev(assets), outcomes, lambda curves: plots.draw(curves, drawn)
         ),
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help="dev, ten, intents, escalation, weak, attacks, speed, many (default: all)",
+        help="dev, ten, intents, bundled, escalation, weak, attacks, speed, many (default: all)",
     )
     parser.add_argument(
         "--outcomes", type=Path, help="RouteLLM's outcomes: mmlu/*.csv, gsm8k/*.csv"

@@ -134,8 +134,26 @@ def decisions(clinc: Clinc) -> Iterator[Row]:
     texts = [row.text for row in clinc.val[::5]]
     yield from rows_of("10 experts", timed(routing, texts, explain=False), (150, 1000))
     yield from rows_of("10 experts, with n-grams", timed(routing, texts, explain=True), (150, 1000))
+    # Every core computes for workers, which are 5 nicer than the daemon (aiosd.worker.confine), or
+    # for strangers, which are not.
+    for who, nice in (("workers", 5), ("strangers", 0)):
+        with busy(os.cpu_count() or 1, nice):
+            passes = timed(routing, texts, explain=False)
+        yield from rows_of(f"10 experts, all cores busy with {who}", passes, (150, 1000))
     long = [f"{one} {other}" * 5 for one, other in itertools.pairwise(texts)][:200]
     yield from rows_of("10 experts, long", timed(routing, long, explain=True), (150, 1000))
+
+
+@contextlib.contextmanager
+def busy(count: int, nice: int) -> Iterator[None]:
+    """Keep so many processes computing."""
+    work = f"import os\nos.nice({nice})\nwhile True: sum(range(10_000))"
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", work]))
+            stack.callback(process.kill)
+        wait(0.5)
+        yield
 
 
 def word(number: int) -> str:

@@ -15,6 +15,7 @@ from aiosd.models.check import check_package
 from aiosd.models.need import ram_need
 from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import Installed, check_files, check_folder_name, read_manifest
+from tools.expert.template import LABEL, SUMMARY
 
 # Files of a package's source that no board needs.
 SOURCE_ONLY = {MANIFEST, "README.md", "build.py", ".gitignore"}
@@ -138,6 +139,8 @@ def _words(manifest: Manifest) -> Iterator[Finding]:
     for word in names:
         if word not in LICENCES and not word.startswith("LicenseRef-"):
             yield Finding("warning", "licence", f"{word!r} is unusual", "is it spelt as SPDX does?")
+    if manifest.summary == SUMMARY:
+        yield Finding("warning", "summary", "is still the template's", "say what it answers")
     for key in ("data", "limits"):
         if not getattr(manifest.card, key):
             yield Finding("warning", f"card.{key}", "is empty", "owners decide by it")
@@ -166,6 +169,11 @@ def _proof(manifest: Manifest, folder: Path) -> Iterator[Finding]:
                 f"self_test.cases[{number}]",
                 "needs exactly one of text, file, values, json",
             )
+        if LABEL in case.expect.values():
+            yield Finding(
+                "warning", f"self_test.cases[{number}].expect",
+                "is still the template's: it always fails", "what must the answer be?",
+            )  # fmt: skip
         if not case.expect:
             yield Finding(
                 "error", f"self_test.cases[{number}].expect", "is empty: it always passes"

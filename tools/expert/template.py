@@ -10,6 +10,10 @@ from aiosd.domain.manifest import Task
 from aiosd.store.layout import MANIFEST
 from tools.expert.faults import PublisherError
 
+# What stands where the publisher's own words belong; `lint` finds it again.
+SUMMARY = "One sentence: what it answers"
+LABEL = "..."
+
 ENGINES = {".gguf": "llama", ".tflite": "litert"}
 INPUTS = {
     Task.TEXT_CLASSIFY: InputType.TEXT,
@@ -128,7 +132,7 @@ def _fill(name: str, task: Task, engine: str, model: Path | None, licence: str) 
     heard = given is InputType.TEXT and task is not Task.ECHO
     return _TEXT.format(
         name=name,
-        summary="One sentence: what it answers",
+        summary=SUMMARY,
         licence=licence,
         task=task.value,
         engine=engine,
@@ -138,5 +142,5 @@ def _fill(name: str, task: Task, engine: str, model: Path | None, licence: str) 
         steps=steps,
         routing=_ROUTING.replace("{say}", say) if heard else "",
         case=_CASES.get(given, "json = '[0.0]'").replace("{say}", say),
-        expect=f'{{ text = "{say}" }}' if task is Task.ECHO else '{ label = "..." }',
+        expect=f'{{ text = "{say}" }}' if task is Task.ECHO else f'{{ label = "{LABEL}" }}',
     )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from aiosd.domain.decision import Decision, Reason, Removed, Survivor
 from aiosd.domain.errors import AiosdError
 from aiosd.domain.request import Privacy
-from aiosd.policy.routing.feasible import Declared, Stand, feasible
+from aiosd.policy.routing.feasible import Declared, Sorted, Stand, able, by_declaration
 from aiosd.policy.routing.hearing import Hearing
 from aiosd.policy.routing.no_route import not_meant, refusal, several
 from aiosd.policy.routing.route_facts import RouteFacts, Standing, Wanted
@@ -35,8 +35,6 @@ NEARLY = 0.1
 MANY = 64
 # What the scheduler refuses in its own words, which say more.
 _SCHEDULERS_WORD = (Reason.HEALTH, Reason.RAM)
-# An expert that these remove was never asked for; all others were, and cannot now.
-_STRUCTURAL = (Reason.TASK, Reason.INPUT_TYPE, Reason.SIZE)
 
 
 class Knowledge(NamedTuple):
@@ -48,7 +46,7 @@ class Knowledge(NamedTuple):
     by the caller. `declared` is of the same catalogue, kept by who decides often.
     """
 
-    hear: Callable[[Sequence[str] | None], Hearing] | None = None
+    hear: Callable[[Collection[str] | None], Hearing] | None = None
     covered: frozenset[str] = frozenset()
     ok: Callable[[str, str], float] = lambda _expert, _part: 1.0
     chance: float = 1.0
@@ -78,30 +76,22 @@ def decide(
     The error is `no_route` where no installed expert fits the task and the input or the text is for
     none of them; `over_power`, `deadline` or `refused_privacy` where those that could may not.
     """
-    hearing, looked_at, count = _narrowed(wanted, catalogue, knowledge)
-    left, removed = feasible(wanted, looked_at, standing)
+    hearing, known, count = _narrowed(wanted, catalogue, knowledge)
     if hearing is None:
-        asked = [facts.expert for facts, _ in left]
-        if removed:
-            asked += [each.expert for each in removed if each.reason not in _STRUCTURAL]
-        hearing = _hearing(wanted, asked, knowledge)
+        hearing = _hearing(wanted, known.asked, knowledge)
+    fit = known.fit
+    strangers: list[Removed] = []
     if hearing is not None and wanted.task is None:
-        left, removed = _meant(hearing, left, removed)
-    record = Decision(
-        id=number,
-        winner=None,
-        why="",
-        removed=tuple(removed),
-        others=len(catalogue) - count,
-        gates=hearing.gates if hearing else (),
-        nearest=hearing.nearest if hearing else (),
-        head=hearing.head if hearing else "",
-    )
+        fit, strangers = _meant(hearing, fit)
+    left, removed = able(wanted, fit, standing)
+    removed = [*known.unfit, *removed, *strangers]
+    others = len(catalogue) - count
     if not left:
+        record = _record(number, hearing, removed, others)
         return _nobody(wanted, catalogue, hearing, record)
     if hearing is None and wanted.task is None and len({facts.task for facts, _ in left}) > 1:
         error = several(wanted, sorted(facts.expert for facts, _ in left))
-        return Verdict(replace(record, why=error.message), error)
+        return Verdict(_record(number, hearing, removed, others, why=error.message), error)
     # A text that is for none of a task's experts says nothing of which to take.
     heard = hearing if hearing is not None and hearing.meant else None
     unknown = Unknown(
@@ -112,8 +102,11 @@ def decide(
     survivors.sort(key=lambda each: (-each.utility, each.expert))
     chosen, propensity = _explore(survivors, knowledge)
     return Verdict(
-        replace(
-            record,
+        _record(
+            number,
+            hearing,
+            removed,
+            others,
             winner=survivors[chosen].expert,
             why=_why(wanted, survivors, chosen, hearing),
             survivors=tuple(survivors),
@@ -123,33 +116,61 @@ def decide(
     )
 
 
+def _record(  # noqa: PLR0913 - what is not known yet has its default
+    number: int,
+    hearing: Hearing | None,
+    removed: Sequence[Removed],
+    others: int,
+    *,
+    winner: str | None = None,
+    why: str = "",
+    survivors: tuple[Survivor, ...] = (),
+    propensity: float = 1.0,
+    explored: bool = False,
+) -> Decision:
+    """Return the record of a decision."""
+    return Decision(
+        id=number,
+        winner=winner,
+        why=why,
+        removed=tuple(removed),
+        others=others,
+        survivors=survivors,
+        gates=hearing.gates if hearing else (),
+        nearest=hearing.nearest if hearing else (),
+        propensity=propensity,
+        explored=explored,
+        head=hearing.head if hearing else "",
+    )
+
+
 def _narrowed(
     wanted: Wanted, catalogue: Mapping[str, RouteFacts], knowledge: Knowledge
-) -> tuple[Hearing | None, Collection[RouteFacts] | Declared, int]:
-    """Return whom to look at, and how many those are: everybody, or some of very many.
+) -> tuple[Hearing | None, Sorted, int]:
+    """Return who could answer of those to look at, and how many those are: everybody, or some.
 
-    Those of the task, or those that a text is closest to. Who is not looked at is not asked how it
-    stands either, so that thousands cost no more than the hearing.
+    Of very many those of the task, or those that a text is closest to. Who is not looked at is not
+    asked how it stands either, so that thousands cost no more than the hearing.
     """
     declared = knowledge.declared
     if declared is None:
         declared = Declared(catalogue)
     if len(catalogue) <= MANY:
-        return None, declared, len(catalogue)
+        return None, declared.sort(wanted), len(catalogue)
     if wanted.task is not None:
         mine = declared.of_task(wanted.task)
-        return None, mine, len(mine)
+        return None, by_declaration(wanted, mine), len(mine)
     if knowledge.hear is None or not knowledge.covered:
-        return None, declared, len(catalogue)
+        return None, declared.sort(wanted), len(catalogue)
     hearing = knowledge.hear(None)
     names = dict.fromkeys([*hearing.meant, *(each.expert for each in hearing.nearest)])
     near = [catalogue[name] for name in names if name in catalogue]
-    return hearing, near, len(near)
+    return hearing, by_declaration(wanted, near), len(near)
 
 
-def _hearing(wanted: Wanted, names: Sequence[str], knowledge: Knowledge) -> Hearing | None:
+def _hearing(wanted: Wanted, names: frozenset[str], knowledge: Knowledge) -> Hearing | None:
     """Return what the text is meant for, where there is a choice that it can help with."""
-    if knowledge.hear is None or not knowledge.covered.intersection(names):
+    if knowledge.hear is None or knowledge.covered.isdisjoint(names):
         return None
     if wanted.task is not None and (
         len(names) < 2 or not knowledge.covered.issuperset(names)  # noqa: PLR2004 - no choice
@@ -159,16 +180,20 @@ def _hearing(wanted: Wanted, names: Sequence[str], knowledge: Knowledge) -> Hear
 
 
 def _meant(
-    hearing: Hearing, left: list[Stand], removed: list[Removed]
-) -> tuple[list[Stand], list[Removed]]:
-    """Return those whom the text may be meant for; the others are removed with their chance."""
+    hearing: Hearing, fit: Sequence[RouteFacts]
+) -> tuple[Sequence[RouteFacts], list[Removed]]:
+    """Return those whom the text may be meant for; the others are removed with their chance.
+
+    Those are not asked how they stand: their own reasons could change nothing.
+    """
     chances, names = hearing.chances, hearing.meant
     least = min([chances[name] for name in names], default=1.0)
-    meant: list[Stand] = []
-    for stand in left:
-        name = stand[0].expert
+    meant: list[RouteFacts] = []
+    removed: list[Removed] = []
+    for facts in fit:
+        name = facts.expert
         if name in names:
-            meant.append(stand)
+            meant.append(facts)
         else:
             found = chances.get(name, 0.0)
             removed.append(Removed(expert=name, reason=Reason.TEXT, found=found, limit=least))
@@ -257,6 +282,8 @@ def _explore(survivors: Sequence[Survivor], knowledge: Knowledge) -> tuple[int, 
 
     All survivors are of one kind and privacy: exploring never sends anything anywhere else.
     """
+    if len(survivors) == 1:
+        return 0, 1.0
     best, share = survivors[0].utility, knowledge.explored
     others = [
         place for place, each in enumerate(survivors) if place and best - each.utility <= NEARLY

@@ -34,42 +34,43 @@ class Declared:
         self._tasks: dict[str, list[RouteFacts]] = {}
         for facts in catalogue.values():
             self._tasks.setdefault(facts.task, []).append(facts)
-        self._known: dict[tuple[str | None, InputType, Privacy], _Sorted] = {}
+        self._known: dict[tuple[str | None, InputType, Privacy], Sorted] = {}
 
     def of_task(self, task: str) -> Sequence[RouteFacts]:
         """Return the experts of a task."""
         return self._tasks.get(task, ())
 
-    def sort(self, wanted: Wanted) -> tuple[Sequence[RouteFacts], Sequence[Removed]]:
-        """Return those of all experts that could answer, and those that could not."""
+    def sort(self, wanted: Wanted) -> "Sorted":
+        """Return who of all experts could answer."""
         key = (wanted.task, wanted.input_type, wanted.privacy)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            fit, unfit = _sort(replace(wanted, input_bytes=0), self.catalogue.values())
+            known = by_declaration(replace(wanted, input_bytes=0), self.catalogue.values())
             # Size is looked at before privacy.
-            kept = [each.expert for each in unfit if each.reason is Reason.PRIVACY]
-            sizes = [*fit, *map(self.catalogue.__getitem__, kept)]
-            most = min([facts.max_bytes for facts in sizes], default=0)
-            known = self._known[key] = _Sorted(fit, unfit, most)
+            most = min([self.catalogue[name].max_bytes for name in known.asked], default=0)
+            known = self._known[key] = known._replace(most_bytes=most)
         if wanted.input_bytes <= known.most_bytes:
-            return known.fit, known.unfit
-        return _sort(wanted, self.catalogue.values())
+            return known
+        return by_declaration(wanted, self.catalogue.values())
 
 
-class _Sorted(NamedTuple):
-    """Who could answer, who could not, and up to how many bytes of input that is so."""
+class Sorted(NamedTuple):
+    """Who could answer by declaration, and who could not, why.
+
+    `asked` are the names of those that a request is for: those that could, and those that privacy
+    alone keeps from it. `most_bytes` is up to how many bytes of input that is so.
+    """
 
     fit: Sequence[RouteFacts]
     unfit: Sequence[Removed]
-    most_bytes: int
+    asked: frozenset[str]
+    most_bytes: int = 0
 
 
-def _sort(
-    wanted: Wanted, catalogue: Iterable[RouteFacts]
-) -> tuple[Sequence[RouteFacts], Sequence[Removed]]:
-    """Return those that could answer by their declaration, and those that could not."""
+def by_declaration(wanted: Wanted, catalogue: Iterable[RouteFacts]) -> Sorted:
+    """Return who could answer by their declaration."""
     fit: list[RouteFacts] = []
     unfit: list[Removed] = []
     for facts in catalogue:
@@ -78,7 +79,8 @@ def _sort(
             fit.append(facts)
         else:
             unfit.append(reason)
-    return fit, unfit
+    kept = [each.expert for each in unfit if each.reason is Reason.PRIVACY]
+    return Sorted(fit, unfit, frozenset([*(facts.expert for facts in fit), *kept]))
 
 
 def feasible(
@@ -91,11 +93,19 @@ def feasible(
     `standing` is asked only of those that do the task and take the input.
     """
     if isinstance(catalogue, Declared):
-        fit, unfit = catalogue.sort(wanted)
+        known = catalogue.sort(wanted)
     else:
-        fit, unfit = _sort(wanted, catalogue)
+        known = by_declaration(wanted, catalogue)
+    left, removed = able(wanted, known.fit, standing)
+    return left, [*known.unfit, *removed]
+
+
+def able(
+    wanted: Wanted, fit: Iterable[RouteFacts], standing: Callable[[str], Standing]
+) -> tuple[list[Stand], list[Removed]]:
+    """Return those that can answer as they stand now, and those that cannot with the reason."""
     left: list[Stand] = []
-    removed = [*unfit]
+    removed: list[Removed] = []
     unbounded = wanted.seconds is None and wanted.max_joules is None and wanted.max_cost is None
     for facts in fit:
         now = standing(facts.expert)

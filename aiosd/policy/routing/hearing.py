@@ -5,19 +5,17 @@ by the calibrated probability. A text that is in scope and not sure is meant for
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import exp
 from typing import NamedTuple
 
 from aiosd.domain.decision import Gate, Gram, Near
 from aiosd.policy.routing.head import Head, Scores
-from aiosd.policy.routing.weights import MOST_IN_LANES
 
 MOST_NEAR = 3
 # Of thousands of experts so many are looked at, and so many are heard beside them.
 _LIKELIEST = 16
 _HEARD = 128
-_AUDIBLE = 1e-9
 
 
 class Hearing(NamedTuple):
@@ -33,6 +31,8 @@ class Hearing(NamedTuple):
     gates: tuple[Gate, ...]
     meant: tuple[str, ...]
     scores: Scores | None = None
+    first: Sequence[str] | None = None
+    """The likeliest, in order, where that is known."""
 
     @property
     def nearest(self) -> tuple[Near, ...]:
@@ -41,7 +41,7 @@ class Hearing(NamedTuple):
         return tuple(
             [
                 Near(expert=name, part=part(name, ""), probability=chances[name])
-                for name in _likeliest(chances)
+                for name in (_likeliest(chances) if self.first is None else self.first)
             ]
         )
 
@@ -50,15 +50,19 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
     """Return what a text is meant for; with `among`, given that it is for one of these."""
     scores = head.read(text)
     key, logits, background = head.facts.key, scores.logits, head.background
-    if scores.told is None:
+    told = scores.told
+    if told is None:
+        nobody = logits[background]
         top = max(logits[:background] + logits[background + 1 :], default=-math.inf)
+        chances, parts = _chances(head, logits, top, among)
     else:
-        top = max(0.0, max(scores.told.values(), default=0.0))
-    chances, parts = _chances(head, scores, top, among)
+        step = scores.step
+        nobody, top = told.get(background, 0) * step, max([0, *told.values()]) * step
+        chances, parts = _chances_of_many(head, scores, top, among)
     if not chances:
         return Hearing(key, {}, {}, (), (), scores)
     limits = head.facts.thresholds
-    margin = top - logits[background] if scores.norm else -math.inf
+    margin = top - nobody if scores.norm else -math.inf
     said = bool(scores.norm) and margin >= limits.scope
     first = _likeliest(chances)
     best = chances[first[0]]
@@ -73,7 +77,7 @@ def hear(head: Head, text: str, among: Collection[str] | None = None) -> Hearing
         Gate(name="scope", value=margin, threshold=limits.scope, passed=said),
         Gate(name="sure", value=best, threshold=limits.sure, passed=is_sure),
     )
-    return Hearing(key, chances, parts, gates, meant, scores)
+    return Hearing(key, chances, parts, gates, meant, scores, first)
 
 
 def _likeliest(chances: Mapping[str, float]) -> list[str]:
@@ -82,15 +86,12 @@ def _likeliest(chances: Mapping[str, float]) -> list[str]:
 
 
 def _chances(
-    head: Head, scores: Scores, top: float, among: Collection[str] | None
+    head: Head, logits: list[float], top: float, among: Collection[str] | None
 ) -> tuple[Mapping[str, float], Mapping[str, str]]:
     """Return the probability of each expert, given that it is any, and its likeliest sub-route.
 
     Experts come in the order of their names.
     """
-    logits = scores.logits
-    if len(logits) > MOST_IN_LANES:
-        return _chances_of_many(head, scores, top, among)
     cold, routes = 1 / head.facts.thresholds.temperature, head.facts.routes
     if head.alone is not None and (among is None or head.experts.issubset(among)):
         masses = [exp((value - top) * cold) for value in logits[:-1]]
@@ -99,7 +100,7 @@ def _chances(
         return chances, head.alone
     parts: dict[str, str] = {}
     mass: dict[str, float] = {}
-    for expert, first, last in head.spans:
+    for expert, (first, last) in head.spans.items():
         if among is not None and expert not in among:
             continue
         if last - first == 1:
@@ -120,17 +121,16 @@ def _chances_of_many(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return the same of the likeliest of thousands of experts, each of one route."""
     background, cold = head.background, 1 / head.facts.thresholds.temperature
-    told, count = scores.told, len(scores.logits)
-    if told is None:
-        told = {place: value for place, value in enumerate(scores.logits) if value}
+    told, count, step = scores.told or {}, len(head.facts.routes), scores.step
     # Most say nothing at all: only the others are put in order.
     spoken = sorted(told.values())
     found = spoken[-_HEARD:]
     # What is not heard one by one weighs at most as much as the least that is.
-    unheard = exp(((found[0] if len(found) == _HEARD else 0.0) - top) * cold)
-    rest = sum([exp((value - top) * cold) for value in found])
+    unheard = exp(((found[0] * step if len(found) == _HEARD else 0.0) - top) * cold)
+    each, base = step * cold, top * cold
+    rest = sum([exp(value * each - base) for value in found])
     rest += (count - len(found)) * unheard
-    least = max(_AUDIBLE, spoken[-_LIKELIEST:][0]) if spoken else math.inf
+    least = max(1, spoken[-_LIKELIEST:][0]) if spoken else 1
     likeliest = sorted([place for place, value in told.items() if value >= least])
     likeliest.sort(key=told.__getitem__)
     mass: dict[str, float] = {}
@@ -139,7 +139,7 @@ def _chances_of_many(
         expert, part = head.facts.routes[place]
         if place == background or (among is not None and expert not in among):
             continue
-        mass[expert] = exp((told[place] - top) * cold)
+        mass[expert] = exp(told[place] * each - base)
         parts[expert] = part
     total = sum(mass.values()) if among is not None else max(rest, sum(mass.values()))
     if total <= 0:
@@ -149,10 +149,11 @@ def _chances_of_many(
 
 def explain(head: Head, text: str, hearing: Hearing, expert: str) -> tuple[Gram, ...]:
     """Return the n-grams that decided for an expert; none where the head does not know it."""
+    first, last = head.spans.get(expert, (0, 0))
     route = (expert, hearing.parts.get(expert, ""))
-    if hearing.scores is None or route not in head.facts.routes:
+    if hearing.scores is None or route not in head.facts.routes[first:last]:
         return ()
-    place = head.facts.routes.index(route)
+    place = head.facts.routes.index(route, first, last)
     return tuple(
         Gram(gram=gram, weight=weight) for gram, weight in head.decided(text, hearing.scores, place)
     )

@@ -1,22 +1,21 @@
-"""Text → places in a hashed table of n-grams: what the router sees of a text.
+"""Text → words → places in a hashed table of n-grams: what the router sees of a text.
 
-Two and four characters, one word and two, hashed by FNV-1a as `text.hash_ngrams` of the experts
-does it (Fowler, Noll, Vo), each place once. With three and five characters as well it hears no
-better and takes half as long again (docs/router.md). In plain Python, because the daemon carries no
-NumPy: the n-grams of one length are hashed together from those one shorter, one step of the hash
-each.
+Two and four characters within a word (with a space on both sides), the word, it and the one before
+it, and it and the one before that. Nothing but the pairs reaches over a word's end, so that all
+that is seen of a word is known from the word alone: whoever has added that up once need not again
+(`recent.py`). Characters and words are hashed by FNV-1a (Fowler, Noll, Vo), pairs by multiplying
+(Knuth, volume 3, section 6.4).
 """
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 BITS = 14
 PLACES = 1 << BITS
-# How many characters the n-grams have.
-SIZES = (2, 4)
 # A text counts by its head and its tail: what is asked stands at one of the two.
 MOST_CHARACTERS = 384
 _RAW_FACTOR = 2
@@ -24,18 +23,13 @@ _RAW_FACTOR = 2
 # FNV-1a's, for 32 bits.
 BASIS = 0x811C9DC5
 PRIME = 0x01000193
-_MASK = 0xFFFFFFFF
+MASK = 0xFFFFFFFF
 _WORD_MARK = 0x1F
-_SPACE = 0x20
-_LANE, _LANE_BYTES = 64, 8
-_FULL = (1 << _LANE) - 1
-_EACH, _LONGEST = len(SIZES), SIZES[-1]
-# The bits that each of the two n-grams that begin with a character has in its lane.
-_SHARE = 32
-_LAST_PLACE = PLACES - 1
-# Of what is no n-gram, because the text is over.
-_NO_PLACE = PLACES
-_WORD = re.compile(r"\w+(?:'\w+)*")
+# Odd numbers near golden sections of 2^32: a pair's place are the highest bits of a sum of two
+# products, which are known for each word.
+BEFORE, AFTER, LONG_BEFORE = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D
+PAIR_SHIFT = 32 - BITS
+_WORD = re.compile(r"\w+(?:'\w+)*|[^\w\s]+")
 _DIGIT = re.compile(r"\d")
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"'})
 
@@ -49,78 +43,120 @@ def normal(text: str) -> str:
     return _cut(" ".join(text.split()), MOST_CHARACTERS)
 
 
-class Seen(NamedTuple):
-    """What was seen of a text: its places, each once, and what to name them by.
+def spoken(text: str) -> list[str]:
+    """Return the words of a text in normal form, in order; signs in a row are one, too."""
+    # Where there is nothing but words, they lie between the spaces.
+    return text.split() if text.replace(" ", "").isalnum() else _WORD.findall(text)
 
-    `grams` are the places of its character n-grams as `_characters` has them, `hashes` those of its
-    words as `words` has them.
+
+class Seen(NamedTuple):
+    """What is seen of a word: its hash, its places, each once, and its parts of its pairs' hashes.
+
+    `before` and `long_before` count with the `after` of the next word and of the one after that.
     """
 
-    places: Collection[int]
-    grams: Sequence[int]
-    hashes: list[int]
-
-    @property
-    def words(self) -> list[int]:
-        """The hashes of the words alone, in order."""
-        return alone(self.hashes)
+    hash: int
+    places: tuple[int, ...]
+    before: int
+    after: int
+    long_before: int
 
 
-def places(text: str) -> list[int]:
-    """Return the places of a text in normal form, each once, in no order that means anything."""
-    return list(seen(text).places)
-
-
-def seen(text: str) -> Seen:
-    """Return what is seen of a text in normal form."""
-    if not text:
-        return Seen((), (), [])
-    hashes, lanes = words(text), _characters(f" {text} ")
-    found = set(lanes)
-    found.update([(value ^ (value >> BITS)) & _LAST_PLACE for value in hashes])
-    found.discard(_NO_PLACE)
-    return Seen(found, lanes, hashes)
-
-
-def alone(hashes: list[int]) -> list[int]:
-    """Return the hashes of the words alone, of what `words` returns."""
-    return hashes[:1] + hashes[1::2]
-
-
-def spoken(text: str) -> list[str]:
-    """Return the words of a text in normal form, in the order of `alone`."""
-    return _WORD.findall(text)
+def seen(word: str) -> Seen:
+    """Return what is seen of a word in normal form."""
+    value = hash_of(word)
+    return Seen(
+        value,
+        tuple({_place(value), *_characters(word)}),
+        value * BEFORE & MASK,
+        value * AFTER & MASK,
+        value * LONG_BEFORE & MASK,
+    )
 
 
 def hash_of(word: str) -> int:
-    """Return the hash of a word in normal form, as `alone` has it."""
-    return _fold(_AT_WORD, word)
+    """Return the hash of a word in normal form.
 
-
-def grams(text: str, wanted: Iterable[int], what: Seen | None = None) -> dict[int, str]:
-    """Return the longest n-gram of a text in normal form in each of these places, to explain them.
-
-    Of words and characters in one place the characters are named: no more is known. `what` is what
-    was seen of the text, if that is known already.
+    It begins with a byte that no text has, so that a word is not the same characters.
     """
-    if not text:
-        return {}
-    what = what or seen(text)
-    spaced = f" {text} "
-    lanes = [(size, what.grams[place::_EACH]) for place, size in enumerate(SIZES)][::-1]
-    said: list[int] = []
-    found: dict[int, str] = {}
-    for place in wanted:
-        for size, lane in lanes:
-            if place in lane:
-                start = lane.index(place)
-                found[place] = spaced[start : start + size]
-                break
-        else:
-            said = said or [_place(value) for value in what.hashes]
-            if place in said:
-                found[place] = _word_names(text)[said.index(place)]
-    return found
+    return _fold(_AT_WORD, word.encode("utf-8", "surrogatepass"))
+
+
+def neighbours(words: Sequence[Seen]) -> list[int]:
+    """Return the places of the pairs of words that stand together, in order."""
+    return [(one.before + other.after & MASK) >> PAIR_SHIFT for one, other in pairwise(words)]
+
+
+def over_one(words: Sequence[Seen]) -> list[int]:
+    """Return the places of the pairs of words with one between them, in order."""
+    return [
+        (one.long_before + other.after & MASK) >> PAIR_SHIFT
+        for one, other in zip(words, words[2:], strict=False)
+    ]
+
+
+def places(text: str) -> list[int]:
+    """Return the places of a text in normal form: those of each word, and of the pairs."""
+    words = [seen(word) for word in spoken(text)]
+    alone = chain.from_iterable(word.places for word in words)
+    return [*alone, *neighbours(words), *over_one(words)]
+
+
+class Grams:
+    """The n-grams of a text in normal form, to explain them."""
+
+    def __init__(self, text: str) -> None:
+        """Look at a text."""
+        self.words = spoken(text)
+        self._spelt = {word: _characters(word) for word in dict.fromkeys(self.words)}
+        self._hash_of = {word: hash_of(word) for word in self._spelt}
+        self.hashes = [self._hash_of[word] for word in self.words]
+
+    def times(self, *, far: bool) -> dict[int, int]:
+        """Return how often each place is in the text; `far` with the pairs over one word."""
+        found: dict[int, int] = {}
+        so_far, hashes = found.get, self.hashes
+        for word, count in Counter(self.words).items():
+            for place in {_place(self._hash_of[word]), *self._spelt[word]}:
+                found[place] = so_far(place, 0) + count
+        said = [_pair(one, other, BEFORE) for one, other in pairwise(hashes)]
+        if far:
+            said += [
+                _pair(one, other, LONG_BEFORE)
+                for one, other in zip(hashes, hashes[2:], strict=False)
+            ]
+        for place in said:
+            found[place] = so_far(place, 0) + 1
+        return found
+
+    def name(self, place: int) -> str:
+        """Return an n-gram of characters in a place, else the word or the pair there.
+
+        Of words and characters in one place the characters are named: no more is known.
+        """
+        for word, spelt in self._spelt.items():
+            if place in spelt:
+                # Those of two characters come first: one for each character but the last.
+                start = spelt.index(place)
+                twos = len(word) + 1
+                spaced = f" {word} "
+                if start < twos:
+                    return spaced[start : start + 2]
+                return spaced[start - twos : start - twos + 4]
+        for word, value in self._hash_of.items():
+            if _place(value) == place:
+                return word
+        words, hashes = self.words, self.hashes
+        for far, factor, between in ((1, BEFORE, " "), (2, LONG_BEFORE, " … ")):
+            for at, (one, other) in enumerate(zip(hashes, hashes[far:], strict=False)):
+                if _pair(one, other, factor) == place:
+                    return f"{words[at]}{between}{words[at + far]}"
+        return ""
+
+
+def _pair(one: int, other: int, factor: int) -> int:
+    """Return the place of a pair of words, by their hashes."""
+    return (one * factor + other * AFTER & MASK) >> PAIR_SHIFT
 
 
 def _cut(text: str, most: int) -> str:
@@ -131,129 +167,36 @@ def _cut(text: str, most: int) -> str:
     return f"{text[:half].rstrip()} {text[half + 1 - most :].lstrip()}"
 
 
-def _characters(text: str) -> list[int]:
-    """Return the places of all character n-grams: for each character those that begin with it.
-
-    The shortest first, always one of each size; `_NO_PLACE` where the text is over before.
-
-    Each n-gram of a length has one 64-bit lane of a long number. A state of 32 bits times FNV's
-    prime of 25 bits stays within its lane, so that one step of the hash is taken for all n-grams of
-    a length at once, at the speed of long multiplication. Where UTF-8 takes several bytes for a
-    character, lanes that have no such byte keep their state. The places of all sizes share a lane
-    in the end.
-    """
-    count = len(text)
-    few = _few(count)
-    if text.isascii():
-        states, low, data = few.basis, few.low, _spread(text.encode())
-        packed, shift = 0, 0
-        for size in range(1, _LONGEST + 1):
-            states = ((states ^ data) * PRIME) & low
-            data >>= _LANE
-            if size in SIZES:
-                packed |= ((states ^ (states >> BITS)) & few.kept) << shift
-                shift += _SHARE
+def _characters(word: str) -> list[int]:
+    """Return the places of the n-grams of two characters of a word, then those of four."""
+    if word.isascii():
+        data = f" {word} ".encode()
+        ones = [(BASIS ^ byte) * PRIME & MASK for byte in data]
+        twos = [(state ^ byte) * PRIME & MASK for state, byte in zip(ones, data[1:], strict=False)]
+        threes = [
+            (state ^ byte) * PRIME & MASK for state, byte in zip(twos, data[2:], strict=False)
+        ]
+        fours = [
+            (state ^ byte) * PRIME & MASK for state, byte in zip(threes, data[3:], strict=False)
+        ]
     else:
-        packed = _of_several_bytes(text, few)
-    found = memoryview(packed.to_bytes(count * _LANE_BYTES, "little")).cast("I").tolist()
-    for place, size in enumerate(SIZES):
-        # The last characters begin none that is as long.
-        over = min(size - 1, count)
-        found[(count - over) * _EACH + place :: _EACH] = [_NO_PLACE] * over
-    return found
-
-
-def _of_several_bytes(text: str, few: "_Few") -> int:
-    """Return the packed lanes of a text whose characters are several bytes of UTF-8."""
-    states, low, packed, shift = few.basis, few.low, 0, 0
-    parts = [char.encode("utf-8", "surrogatepass") for char in text]
-    columns = [
-        (
-            _spread(bytes(part[place] if place < len(part) else 0 for part in parts)),
-            _spread(bytes(place < len(part) for part in parts)) * _FULL,
-        )
-        for place in range(max(map(len, parts)))
-    ]
-    for size in range(1, _LONGEST + 1):
-        past = (size - 1) * _LANE
-        for place, (data, there) in enumerate(columns):
-            folded = ((states ^ (data >> past)) * PRIME) & low
-            states = states ^ ((states ^ folded) & (there >> past)) if place else folded
-        if size in SIZES:
-            packed |= ((states ^ (states >> BITS)) & few.kept) << shift
-            shift += _SHARE
-    return packed
-
-
-def _spread(data: bytes) -> int:
-    """Return a number with each byte in a lane of its own, the first one lowest."""
-    lanes = bytearray(_LANE_BYTES * len(data))
-    lanes[::_LANE_BYTES] = data
-    return int.from_bytes(lanes, "little")
-
-
-class _Few(NamedTuple):
-    """For so many lanes: where states begin, and what of each is kept as a state and as a place."""
-
-    basis: int
-    low: int
-    kept: int
-
-
-@lru_cache(MOST_CHARACTERS + 3)
-def _few(count: int) -> _Few:
-    """Return the numbers for so many lanes."""
-    ones = _spread(b"\1" * count)
-    return _Few(ones * BASIS, ones * _MASK, ones * _LAST_PLACE)
+        parts = [char.encode("utf-8", "surrogatepass") for char in f" {word} "]
+        ones = [_fold(BASIS, part) for part in parts]
+        twos = [*map(_fold, ones, parts[1:])]
+        fours = [*map(_fold, map(_fold, twos, parts[2:]), parts[3:])]
+    return [(value ^ (value >> BITS)) & (PLACES - 1) for value in twos + fours]
 
 
 def _place(value: int) -> int:
     """Return where a hash falls."""
-    return (value ^ (value >> BITS)) & _LAST_PLACE
+    return (value ^ (value >> BITS)) & (PLACES - 1)
 
 
-def words(text: str) -> list[int]:
-    """Return the hashes of all words, each but the first followed by that of it and the one before.
-
-    A hash begins with a byte that no text has, so that a word is not the same characters.
-    """
-    found: list[int] = []
-    state = 0
-    for word in _WORD.findall(text):
-        alone, after = _begun(word)
-        found.append(alone)
-        if state:
-            found.append(_fold(state, word))
-        state = after
-    return found
-
-
-def _word_names(text: str) -> list[str]:
-    """Return the words and pairs in the order of `_words`."""
-    found: list[str] = []
-    before = ""
-    for word in _WORD.findall(text):
-        found += [word, f"{before} {word}"] if before else [word]
-        before = word
-    return found
-
-
-@lru_cache(4096)
-def _begun(word: str) -> tuple[int, int]:
-    """Return the hash of a word alone, and with the space after it: what a pair begins with."""
-    alone = _fold(_AT_WORD, word)
-    return alone, ((alone ^ _SPACE) * PRIME) & _MASK
-
-
-@lru_cache(4096)
-def _fold(state: int, part: str) -> int:
-    """Return the FNV-1a hash of a part as UTF-8, continued from `state`.
-
-    Remembered, because people use the same words again and again.
-    """
-    for byte in part.encode("utf-8", "surrogatepass"):
-        state = ((state ^ byte) * PRIME) & _MASK
+def _fold(state: int, part: bytes) -> int:
+    """Return the FNV-1a hash of a part, continued from `state`."""
+    for byte in part:
+        state = ((state ^ byte) * PRIME) & MASK
     return state
 
 
-_AT_WORD = ((BASIS ^ _WORD_MARK) * PRIME) & _MASK
+_AT_WORD = ((BASIS ^ _WORD_MARK) * PRIME) & MASK

@@ -4,7 +4,9 @@ A text is the sum of its words' vectors (a static embedding, distilled from a se
 this package was built), of length 1. It is compared with the mean of a route's own texts and with
 the nearest of some of them (prototypes). The vectors are no more needed for that: each word's share
 in each comparison is known when the head is made, so that a row of small numbers for each word is
-added up, as the weights of places are (`weights.py`); the word's vector goes along for the length.
+added up, as the weights of places are (`weights.py`). Of the word's vector only some numbers go
+along, for the length.
+Rows are laid out as 16-bit lanes of one long number, the first of which counts the words.
 """
 
 import sys
@@ -18,15 +20,14 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 _OFFSET = 128
-# Rows that are laid out already: people use the same words again and again.
-_REMEMBERED = 2048
-# A lane of 16 bits holds so many weights; no text of the router has more words.
-MOST_WORDS = 256
+# A lane of 16 bits holds 257 weights of at most 255; a text of the router has fewer known words.
+_MOST_WORDS = 257
 
 
 class MeaningFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What lies in the table: one row for each word, of `dims` + routes + prototypes int8.
 
+    `dims` are numbers that tell a text's length.
     `counts` are the prototypes of each route, in order; `scale` turns a step of a comparison into
     steps of the vector; a route's score is `nearest` times the cosine to its nearest prototype plus
     its entry of `means` times that to the mean of its texts.
@@ -71,7 +72,7 @@ class Bytes(Protocol):
 class Meaning:
     """The table, as it lies in the head: sorted hashes of words, then their rows.
 
-    Of megabytes of rows only those are held that were asked for lately.
+    Of megabytes of rows none is held; who asks may (`recent.py`).
     """
 
     def __init__(self, facts: MeaningFacts, data: Bytes, start: int, routes: int) -> None:
@@ -84,16 +85,16 @@ class Meaning:
         if size != facts.size or {len(facts.means), len(facts.counts)} != {routes}:
             raise ValueError(f"{size} bytes of meaning, {facts.size} declared")
         self.facts = facts
+        self.lanes_bytes = 2 * (1 + facts.width)
         self._data, self._rows = data, start + 4 * facts.words
         self._hashes = memoryview(bytes(data[start : self._rows])).cast("I")
-        self._known: dict[int, int] = {}
-        self._width, self._bytes = facts.width, 2 * facts.width
-        ends = list(accumulate(facts.counts, initial=facts.dims + routes))
+        self._width, self._end = facts.width, 1 + facts.dims
+        ends = list(accumulate(facts.counts, initial=1 + facts.dims + routes))
         # Of each route: where its mean lies, what that counts, where its prototypes lie if it has
         # any, and what both count together: so often is the lift in the sum.
         self._routes = [
             (
-                facts.dims + route,
+                1 + facts.dims + route,
                 mean,
                 slice(first, last) if first < last else None,
                 mean + (facts.nearest if first < last else 0.0),
@@ -103,20 +104,21 @@ class Meaning:
             )
         ]
 
-    def sums(self, words: Sequence[int]) -> Sums | None:
-        """Return the sum of the rows of some words (their hashes); None if none is known."""
-        known, rows = self._known, []
-        for word in words[:MOST_WORDS]:
-            row = known.get(word)
-            if row is None:
-                row = self._lay_out(word)
-            if row:
-                rows.append(row)
-        if not rows:
-            return None
-        count, facts = len(rows), self.facts
-        lanes = memoryview(sum(rows).to_bytes(self._bytes, "little")).cast("H").tolist()
-        length = dist(lanes[: facts.dims], _lifts(count, facts.dims))
+    def row(self, word: int) -> int:
+        """Return a word's row (by its hash) as lanes, 0 for one that is not known."""
+        start = self._at(word)
+        if start is None:
+            return 0
+        lanes = bytearray(self.lanes_bytes)
+        lanes[0] = 1
+        lanes[2::2] = bytes(self._data[start : start + self._width]).translate(_LIFTED)
+        return int.from_bytes(lanes, "little")
+
+    def sums(self, raw: memoryview) -> Sums | None:
+        """Return the sum of the rows of a text's words, as bytes; None if none is known."""
+        lanes = raw.cast("H").tolist()
+        count, facts = lanes[0], self.facts
+        length = dist(lanes[1 : self._end], _lifts(count, facts.dims))
         return Sums(lanes, _OFFSET * count, facts.scale / length) if length else None
 
     def add_to(self, logits: list[float], sums: Sums) -> list[float]:
@@ -139,41 +141,27 @@ class Meaning:
         shares: dict[int, float] = {}
         for word in words:
             if word not in shares:
-                row, share = self._known.get(word) or self._lay_out(word), 0.0
-                if row:
-                    share = weight * _lane(row, mean)
+                row, share = self._at(word), 0.0
+                if row is not None:
+                    share = weight * self._number(row, mean)
                     if nearest is not None:
-                        share += self.facts.nearest * _lane(row, nearest)
+                        share += self.facts.nearest * self._number(row, nearest)
                 shares[word] = share * sums.step
         return [shares[word] for word in words]
 
-    def _lay_out(self, word: int) -> int:
-        """Return a word's row as the 16-bit lanes of one number, 0 for one that is not known."""
-        raw, row = self._row_bytes(word), 0
-        if raw is not None:
-            lanes = bytearray(2 * len(raw))
-            lanes[::2] = raw.translate(_LIFTED)
-            row = int.from_bytes(lanes, "little")
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[word] = row
-        return row
-
-    def _row_bytes(self, word: int) -> bytes | None:
-        """Return a word's row as it lies in the table."""
+    def _at(self, word: int) -> int | None:
+        """Return where a word's row begins; None for one that is not known."""
         place = bisect_left(self._hashes, word)
         if place == len(self._hashes) or self._hashes[place] != word:
             return None
-        start = self._rows + place * self._width
-        return bytes(self._data[start : start + self._width])
+        return self._rows + place * self._width
+
+    def _number(self, row: int, lane: int) -> int:
+        """Return one number of a row, by its lane."""
+        return (self._data[row + lane - 1 : row + lane][0] ^ _OFFSET) - _OFFSET
 
 
-def _lane(row: int, place: int) -> int:
-    """Return one number of a row that is laid out."""
-    return (row >> (16 * place) & 0xFFFF) - _OFFSET
-
-
-@lru_cache(MOST_WORDS)
+@lru_cache(_MOST_WORDS)
 def _lifts(rows: int, dims: int) -> tuple[int, ...]:
     """Return by how much each number is lifted in the sum of so many rows."""
     return (_OFFSET * rows,) * dims

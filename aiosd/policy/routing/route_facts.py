@@ -13,6 +13,7 @@ class RouteFacts(msgspec.Struct, frozen=True):
     `kind` is where its worker runs; a request for the board alone is never routed beyond it.
     `privacy` is the package's word on a request that it cannot answer: whether that may go up then,
     if the request and the owner say so too. Its own worker is walled in whatever that word is.
+    `labels` are what it says that it answers; empty where it says nothing of that.
     """
 
     expert: str
@@ -21,6 +22,7 @@ class RouteFacts(msgspec.Struct, frozen=True):
     max_bytes: int
     privacy: Privacy = Privacy.LOCAL
     kind: Kind = Kind.LOCAL
+    labels: frozenset[str] = frozenset()
 
 
 class Wanted(msgspec.Struct, frozen=True):

@@ -5,8 +5,10 @@ place, only those that do, as the index of a search engine does.
 """
 
 import struct
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from aiosd.policy.routing.lexical import PLACES
 
@@ -14,55 +16,69 @@ from aiosd.policy.routing.lexical import PLACES
 MOST_IN_LANES = 256
 MOST_ROUTES = 65_535
 
+# Bytes of a lane, wide enough for all words of a text; by how much a row's lanes are lifted so that
+# none goes below zero: over 128 for each of the places that the longest word of a text has.
+LANE_BYTES = 4
+LIFT = 1 << 17
 _OFFSET = 128
 # A lane of 16 bits holds 257 weights of at most 255.
-_CHUNK = 256
+_MOST_IN_16_BITS = 257
 _STARTS = (PLACES + 1) * 4
-# So many places' postings are remembered as Python has them: the same n-grams come again and again.
-_UNPACKED = 4096
 
-
-class Weights(Protocol):
-    """A table of weights."""
-
-    def sums(self, places: Collection[int]) -> list[int]:
-        """Return the sum over the places for each route."""
-
-    def of(self, places: Collection[int], route: int) -> list[int]:
-        """Return the weight of each place for one route."""
+# Routes, and the weight for each.
+Told = tuple[Sequence[int], Sequence[int]]
 
 
 class Lanes:
-    """The weights of a place are the 16-bit lanes of one long number; adding rows adds numbers."""
+    """The weights of places as the lanes of one long number: adding rows adds numbers."""
 
     def __init__(self, table: bytes, routes: int) -> None:
-        """Take int8, place by place; an offset keeps lanes from going below zero."""
+        """Take int8, place by place."""
         self._routes = routes
-        self._width = width = 2 * routes
-        lanes = bytearray(2 * len(table))
-        lanes[::2] = table.translate(_LIFTED)
-        view, make = memoryview(lanes), int.from_bytes
-        self._rows = [make(view[at : at + width], "little") for at in range(0, len(lanes), width)]
+        self._table = table.translate(_LIFTED)
+        ones = bytearray(LANE_BYTES * routes)
+        ones[::LANE_BYTES] = b"\1" * routes
+        self._ones = int.from_bytes(ones, "little")
+        # Rows of places in 16-bit lanes, laid out when they are first asked for.
+        self._rows = [0] * PLACES
 
-    def sums(self, places: Collection[int]) -> list[int]:
-        """Return the sum over the places for each route."""
-        row, count = self._rows.__getitem__, len(places)
-        if count <= _CHUNK:
-            lanes = memoryview(sum(map(row, places)).to_bytes(self._width, "little")).cast("H")
-            offset = _OFFSET * count
-            return [lane - offset for lane in lanes]
-        found = [-_OFFSET * count] * self._routes
-        ordered = list(places)
-        for start in range(0, count, _CHUNK):
-            total = sum(map(row, ordered[start : start + _CHUNK]))
-            lanes = memoryview(total.to_bytes(self._width, "little")).cast("H")
-            found = [one + other for one, other in zip(found, lanes, strict=True)]
-        return found
+    def row(self, places: Sequence[int]) -> int:
+        """Return the sum over the places for each route, lifted by `LIFT`, in lanes.
 
-    def of(self, places: Collection[int], route: int) -> list[int]:
+        All rows are laid side by side, and folded in halves: a few operations for any number.
+        """
+        table, width = self._table, self._routes
+        data = b"".join([table[place * width : (place + 1) * width] for place in places])
+        lanes = bytearray(LANE_BYTES * len(data))
+        lanes[::LANE_BYTES] = data
+        total, count, bits = int.from_bytes(lanes, "little"), len(places), 8 * LANE_BYTES * width
+        while count > 1:
+            count = (count + 1) // 2
+            above = total >> count * bits
+            total += above - (above << count * bits)
+        return total + (LIFT - _OFFSET * len(places)) * self._ones
+
+    def sums(self, places: Sequence[int]) -> list[int]:
+        """Return the sum over the places for each route, at once where they are few."""
+        rows, count, width = self._rows, len(places), self._routes
+        if count > _MOST_IN_16_BITS:
+            lanes = memoryview(self.row(places).to_bytes(LANE_BYTES * width, "little")).cast("I")
+            return [lane - LIFT for lane in lanes]
+        total = sum([rows[place] or self._lay_out(place) for place in places])
+        lift = _OFFSET * count
+        return [lane - lift for lane in memoryview(total.to_bytes(2 * width, "little")).cast("H")]
+
+    def _lay_out(self, place: int) -> int:
+        """Return the row of a place in 16-bit lanes, lifted by 128."""
+        lanes = bytearray(2 * self._routes)
+        lanes[::2] = self._table[place * self._routes : (place + 1) * self._routes]
+        row = self._rows[place] = int.from_bytes(lanes, "little")
+        return row
+
+    def of(self, places: Iterable[int], route: int) -> list[int]:
         """Return the weight of each place for one route."""
-        shift = 16 * route
-        return [(row >> shift & 0xFFFF) - _OFFSET for row in map(self._rows.__getitem__, places)]
+        table, routes = self._table, self._routes
+        return [table[place * routes + route] - _OFFSET for place in places]
 
 
 class Postings:
@@ -74,7 +90,6 @@ class Postings:
         Raises:
             ValueError: sizes contradict each other.
         """
-        self._routes = routes
         view = memoryview(table)
         # Little-endian, as every board that this runs on is.
         self._starts = view[:_STARTS].cast("I")
@@ -83,46 +98,42 @@ class Postings:
             raise ValueError(f"{count} postings in {len(table)} bytes")
         self._owners = view[_STARTS : _STARTS + 2 * count].cast("H")
         self._weights = view[_STARTS + 2 * count :].cast("b")
-        self._known: dict[int, tuple[tuple[int, int], ...]] = {}
+        if count and max(self._owners) >= routes:
+            raise ValueError(f"postings of route {max(self._owners)}, of {routes}")
+        # How many routes a place speaks for at most.
+        self.most = max([last - first for first, last in pairwise(self._starts)])
 
-    def sums(self, places: Collection[int]) -> list[int]:
-        """Return the sum over the places for each route."""
-        found = [0] * self._routes
-        for owner, total in self.told(places).items():
-            found[owner] = total
-        return found
-
-    def told(self, places: Collection[int]) -> dict[int, int]:
-        """Return the sum over the places for each route that any of them speaks for."""
-        found: dict[int, int] = {}
-        so_far, known = found.get, self._known
-        for place in places:
-            pairs = known.get(place)
-            if pairs is None:
-                pairs = self._unpack(place)
-            for owner, weight in pairs:
-                found[owner] = so_far(owner, 0) + weight
-        return found
-
-    def of(self, places: Collection[int], route: int) -> list[int]:
-        """Return the weight of each place for one route."""
-        known = self._known
-        return [
-            dict(known[place] if place in known else self._unpack(place)).get(route, 0)
-            for place in places
-        ]
-
-    def _unpack(self, place: int) -> tuple[tuple[int, int], ...]:
-        """Return the routes that a place speaks for, with the weights, and remember them."""
+    def at(self, place: int) -> Told:
+        """Return the routes that a place speaks for, in order, and how much for each."""
         first, last = self._starts[place], self._starts[place + 1]
-        pairs = tuple(zip(self._owners[first:last], self._weights[first:last], strict=True))
-        if len(self._known) >= _UNPACKED:
-            self._known.clear()
-        self._known[place] = pairs
-        return pairs
+        return self._owners[first:last], self._weights[first:last]
+
+    def row(self, places: Iterable[int]) -> Told:
+        """Return the same of some places together."""
+        found = add_up(map(self.at, places))
+        return array("H", found), array("h", found.values())
+
+    def of(self, places: Iterable[int], route: int) -> list[int]:
+        """Return the weight of each place for one route."""
+        owners, starts, found = self._owners, self._starts, []
+        for place in places:
+            last = starts[place + 1]
+            at = bisect_left(owners, route, starts[place], last)
+            found.append(self._weights[at] if at < last and owners[at] == route else 0)
+        return found
 
 
-def lay_out(table: bytes, routes: int) -> Weights:
+def add_up(rows: Iterable[Told]) -> dict[int, int]:
+    """Return the sum of the weights for each route that any of the rows speaks for."""
+    found: dict[int, int] = {}
+    so_far = found.get
+    for owners, weights in rows:
+        for owner, weight in zip(owners, weights, strict=True):
+            found[owner] = so_far(owner, 0) + weight
+    return found
+
+
+def lay_out(table: bytes, routes: int) -> Lanes | Postings:
     """Return the weights in `table`: in lanes where there are few routes, else as postings.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,18 +17,6 @@ from aiosd.policy.routing.head import Accuracy
 from aiosd.protocol import messages
 
 Ctl = Callable[..., int]
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
-    with FakeDaemon(tmp_path) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> Ctl:
-    monkeypatch.setenv("AIOSD_SOCKET_DIR", str(daemon.folder))
-    return lambda *words: main(words)
 
 
 def test_explain_prints_every_step_with_its_numbers(

@@ -25,18 +25,6 @@ from aiosd.store.layout import Layout
 Ctl = Callable[..., int]
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
-    with FakeDaemon(tmp_path) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def ctl(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> Ctl:
-    monkeypatch.setenv("AIOSD_SOCKET_DIR", str(daemon.folder))
-    return lambda *words: main(words)
-
-
 def last_run(daemon: FakeDaemon) -> messages.Run:
     run = daemon.runs()[-1].verb
     assert isinstance(run, messages.Run)
@@ -122,6 +110,7 @@ def test_options_arrive(ctl: Ctl, daemon: FakeDaemon) -> None:
         (["run", "--image", "/nowhere"], Exit.NO_INPUT, "/nowhere: No such file"),
         (["run", "--text", "@/nowhere"], Exit.NO_INPUT, "/nowhere: No such file"),
         (["run", "echo"], Exit.USAGE, "exactly one input"),
+        (["run", "will it rain"], Exit.USAGE, "without naming an expert: --text"),
         (["run", "echo", "x", "--expert", "echo"], Exit.USAGE, "once"),
         (["run", "--text", "x", "--image", "y"], Exit.USAGE, "exactly one input"),
         (["remove", "nobody", "--experts-dir", "/nowhere"], Exit.PACKAGE, "no expert named"),

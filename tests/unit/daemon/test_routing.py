@@ -192,6 +192,27 @@ def test_in_doubt_only_larger_experts_are_asked_that_the_text_may_be_meant_for(
     assert routing.above(about_lamps, ["lamp"]) == "money"  # it brings no texts to tell by
 
 
+def test_in_doubt_nobody_is_asked_who_answers_with_other_labels(routing: Routing) -> None:
+    routing._scheduler.slots["money"].need_bytes = 2000
+    known = routing._installed.routes
+    labelled = {"lamp": frozenset({"on", "off"}), "money": frozenset({"on", "off", "dim"})}
+
+    def relabel(labels: dict[str, frozenset[str]]) -> None:
+        routing._installed.routes = {
+            name: replace(facts, labels=labels.get(name, frozenset()))
+            for name, facts in known.items()
+        }
+
+    relabel(labelled)
+    assert routing.above(run(), ["lamp"]) == "money"
+    relabel({**labelled, "money": frozenset({"pay", "on"})})
+    assert routing.above(run(), ["lamp"]) is None
+    relabel({"lamp": labelled["lamp"]})
+    assert routing.above(run(), ["lamp"]) is None
+    relabel({"money": labelled["money"]})
+    assert routing.above(run(), ["lamp"]) == "money"  # what it answers is not known
+
+
 def of_texts(texts: dict[str, list[str]]) -> Head:
     """Return a head that packages with these texts get, sure of what is likelier than not."""
     taught = [Lesson(expert=name, utterances=said) for name, said in texts.items()]

@@ -9,11 +9,18 @@ import pytest
 
 from aiosd.fitter.fit import fit
 from aiosd.fitter.pages import Page, form, page_of, read_pages, write_pages
-from aiosd.fitter.postings import learn
+from aiosd.fitter.postings import STEP, Postings, learn
 from aiosd.fitter.texts import Example, rows_of
-from aiosd.policy.routing.head import BACKGROUND, decode_head
+from aiosd.policy.routing.head import (
+    BACKGROUND,
+    Head,
+    HeadFacts,
+    Measures,
+    Thresholds,
+    decode_head,
+)
 from aiosd.policy.routing.lessons import Lesson
-from aiosd.policy.routing.lexical import normal, places
+from aiosd.policy.routing.lexical import neighbours, normal, seen, spoken
 from aiosd.policy.routing.weights import MOST_IN_LANES
 from aiosd.store.heads import Heads
 
@@ -67,12 +74,18 @@ def test_pages_survive_being_written_and_a_damaged_file_is_an_empty_one(
     assert read_pages(file) == {}
 
 
+def near(text: str) -> list[int]:
+    """Return the places of a text without those of pairs over one word."""
+    words = [seen(word) for word in spoken(normal(text))]
+    return [*(place for word in words for place in word.places), *neighbours(words)]
+
+
 def test_a_page_counts_in_how_many_texts_a_place_is() -> None:
     texts = ["open the door", "open the window", "shut it"]
     page = page_of([Example(text, ("e", ""), late=not place) for place, text in enumerate(texts)])
     assert (page.texts, page.early_texts) == (3, 2)
     (late,) = page.late_rows()
-    assert late.tolist() == sorted(places(normal(texts[0])))
+    assert late.tolist() == sorted(near(texts[0]))
     counted = dict(
         zip(np.frombuffer(page.places, "<u2"), np.frombuffer(page.counts, "<u2"), strict=True)
     )
@@ -80,10 +93,24 @@ def test_a_page_counts_in_how_many_texts_a_place_is() -> None:
         zip(np.frombuffer(page.places, "<u2"), np.frombuffer(page.early, "<u2"), strict=True)
     )
     for place, count in counted.items():
-        having = [place in places(normal(text)) for text in texts]
+        having = [place in near(text) for text in texts]
         assert count == sum(having)
         assert early[place] == sum(having[1:])
     assert page.forms == b"".join(form(text) for text in texts)
+
+
+def head_of_all(made: Postings) -> Head:
+    """Return the head of what was learned, without the daemon's thresholds."""
+    routes = [*((each.expert, "") for each in CROWD), (BACKGROUND, "")]
+    facts = HeadFacts(
+        key="k",
+        routes=routes,
+        scales=[STEP] * len(routes),
+        biases=[0.0] * len(routes),
+        thresholds=Thresholds(),
+        measures=Measures(),
+    )
+    return Head(facts, made.pack())
 
 
 def test_postings_score_as_the_daemon_does() -> None:
@@ -92,10 +119,17 @@ def test_postings_score_as_the_daemon_does() -> None:
     pages = [page_of([Example(t, (e.expert, "")) for t in e.utterances]) for e in CROWD]
     nobody = page_of([Example("who knows", (BACKGROUND, ""))])
     made = learn(pages, nobody)
-    row = rows_of(["please show the " + name(17)])
+    row = rows_of(["please show the " + name(17)], far=False)
     scores = made.scores([row.places.astype(np.int64)])[0]
     assert scores.argmax() == 17
-    assert head.read("please show the " + name(17)).logits[17] > 0
+    told = head.read("please show the " + name(17)).told
+    assert told is not None
+    assert told[17] > 0
+    assert max(told, key=told.__getitem__) == 17
+    ours = head_of_all(made).read("please show the " + name(17))
+    assert ours.told is not None
+    steps = [ours.told.get(route, 0) * ours.step for route in range(len(scores))]
+    assert steps == pytest.approx(scores.tolist())
 
 
 def test_the_state_folder_lends_a_place_to_keep_pages_in(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 import contextlib
 import struct
-from time import perf_counter
 
 import msgpack
 import msgspec
 import pytest
+from fakes.effort import cpu_at_most
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,11 +219,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_at_once(name: str) -> None:
-    begun = perf_counter()
-    with pytest.raises(InvalidError) as refused:
+    with cpu_at_most(2.0), pytest.raises(InvalidError) as refused:
         decode([b"1", BOMBS[name]])
     assert refused.value.field
-    assert perf_counter() - begun < 2
 
 
 @pytest.mark.parametrize("place", ["value", "schema"])

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fakes.files import write_files
+
 from aiosd.sensors.hierarchy import find_hierarchy
 
 HYBRID = """\
@@ -12,17 +14,9 @@ HYBRID = """\
 OWN = "8:pids:/\n4:memory:/box/inner\n1:cpu,cpuacct:/box\n0::/user.slice\n"
 
 
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
 def test_on_a_hybrid_machine_each_controller_is_found_where_it_works(tmp_path: Path) -> None:
     controllers = "sys/fs/cgroup/unified/cgroup.controllers"
-    write(
+    write_files(
         tmp_path,
         {"proc/self/mountinfo": HYBRID, "proc/self/cgroup": OWN, controllers: "hugetlb io\n"},
     )
@@ -40,7 +34,7 @@ def test_on_a_hybrid_machine_each_controller_is_found_where_it_works(tmp_path: P
 
 def test_a_container_that_sees_a_part_counts_its_place_from_there(tmp_path: Path) -> None:
     mount = "35 31 0:32 /docker/7 /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n"
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": mount,
@@ -55,7 +49,7 @@ def test_a_container_that_sees_a_part_counts_its_place_from_there(tmp_path: Path
 
 def test_a_place_outside_of_what_is_mounted_counts_as_the_top(tmp_path: Path) -> None:
     mount = "35 31 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": mount,

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.files import write_files
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,16 +43,8 @@ V2_MOUNTS = "35 31 0:32 / /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 
 SLICE = "system.slice/aiosd.service/supervisor"
 
 
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
 def test_available_memory_swap_and_pressure_are_read(tmp_path: Path) -> None:
-    write(tmp_path, {"proc/meminfo": MEMINFO, "proc/pressure/memory": PRESSURE})
+    write_files(tmp_path, {"proc/meminfo": MEMINFO, "proc/pressure/memory": PRESSURE})
     reading = read_memory(tmp_path)
     assert reading.total_bytes == 426520 * 1024
     assert reading.available_bytes == 210000 * 1024
@@ -60,12 +53,14 @@ def test_available_memory_swap_and_pressure_are_read(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_pressure_reads_as_none(tmp_path: Path) -> None:
-    assert read_memory(write(tmp_path, {"proc/meminfo": MEMINFO})).pressure is None
+    assert read_memory(write_files(tmp_path, {"proc/meminfo": MEMINFO})).pressure is None
 
 
 def test_an_old_kernel_without_available_memory_gets_free_and_cached(tmp_path: Path) -> None:
     text = "".join(line for line in MEMINFO.splitlines(keepends=True) if "Available" not in line)
-    assert read_memory(write(tmp_path, {"proc/meminfo": text})).available_bytes == 205000 * 1024
+    assert (
+        read_memory(write_files(tmp_path, {"proc/meminfo": text})).available_bytes == 205000 * 1024
+    )
 
 
 def test_nothing_to_read_is_zero_and_no_error(tmp_path: Path) -> None:
@@ -95,7 +90,7 @@ def test_pressure_is_read_back_as_the_kernel_writes_it(
 
 
 def test_a_process_is_read_from_smaps_rollup(tmp_path: Path) -> None:
-    memory = read_process(7, write(tmp_path, {"proc/7/smaps_rollup": ROLLUP}))
+    memory = read_process(7, write_files(tmp_path, {"proc/7/smaps_rollup": ROLLUP}))
     assert memory is not None
     assert memory.pss_bytes == 41000 * 1024
     assert memory.anon_bytes == 30000 * 1024
@@ -105,13 +100,13 @@ def test_a_process_is_read_from_smaps_rollup(tmp_path: Path) -> None:
 
 def test_an_older_rollup_without_proportional_anon_gives_all_of_it(tmp_path: Path) -> None:
     text = ROLLUP.replace("Pss_Anon:          30000 kB\n", "")
-    memory = read_process(7, write(tmp_path, {"proc/7/smaps_rollup": text}))
+    memory = read_process(7, write_files(tmp_path, {"proc/7/smaps_rollup": text}))
     assert memory is not None
     assert memory.anon_bytes == 35000 * 1024
 
 
 def test_statm_stands_in_where_rollup_is_shut(tmp_path: Path) -> None:
-    memory = read_process(7, write(tmp_path, {"proc/7/statm": "9000 5000 3000 1 0 700 0\n"}))
+    memory = read_process(7, write_files(tmp_path, {"proc/7/statm": "9000 5000 3000 1 0 700 0\n"}))
     page = os.sysconf("SC_PAGE_SIZE")
     assert memory is not None
     assert (memory.pss_bytes, memory.anon_bytes) == (5000 * page, 2000 * page)
@@ -120,7 +115,7 @@ def test_statm_stands_in_where_rollup_is_shut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "1 2", "a b c"])
 def test_a_process_that_is_gone_is_none(tmp_path: Path, text: str) -> None:
-    assert read_process(7, write(tmp_path, {"proc/7/statm": text})) is None
+    assert read_process(7, write_files(tmp_path, {"proc/7/statm": text})) is None
     assert read_process(8, tmp_path) is None
 
 
@@ -141,7 +136,7 @@ def test_a_real_process_shows_what_it_allocates() -> None:
 
 def test_the_tightest_limit_of_version_2_may_be_an_ancestors(tmp_path: Path) -> None:
     top = "sys/fs/cgroup"
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": V2_MOUNTS,
@@ -162,7 +157,7 @@ def test_the_tightest_limit_of_version_2_may_be_an_ancestors(tmp_path: Path) -> 
 
 def test_version_2_without_the_memory_controller_limits_nothing(tmp_path: Path) -> None:
     # Raspberry Pi OS: the files of a limit may be written by nobody and act on nothing.
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": V2_MOUNTS,
@@ -176,7 +171,7 @@ def test_version_2_without_the_memory_controller_limits_nothing(tmp_path: Path) 
 
 def test_version_1_counts_its_own_limits_and_passes_over_unlimited(tmp_path: Path) -> None:
     top = "sys/fs/cgroup/memory"
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": V1_MOUNTS,
@@ -193,7 +188,7 @@ def test_version_1_counts_its_own_limits_and_passes_over_unlimited(tmp_path: Pat
 
 @pytest.mark.parametrize("place", ["/docker/abc", "/", "/../../elsewhere"])
 def test_in_a_container_the_mounted_part_is_the_top(tmp_path: Path, place: str) -> None:
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": V2_MOUNTS.replace(" / /sys", " /docker/abc /sys"),
@@ -206,7 +201,7 @@ def test_in_a_container_the_mounted_part_is_the_top(tmp_path: Path, place: str) 
 
 
 def test_a_mount_point_with_a_space_is_unescaped(tmp_path: Path) -> None:
-    write(
+    write_files(
         tmp_path,
         {
             "proc/self/mountinfo": V2_MOUNTS.replace("/sys/fs/cgroup", "/odd\\040place"),
@@ -250,7 +245,7 @@ def test_what_a_process_has_mapped_alone_is_told_dirty_or_not(
         f"Pss: 150000 kB\nPss_Anon: {anonymous} kB\n"
         f"Private_Clean: {clean} kB\nPrivate_Dirty: {dirty} kB\n"
     )
-    memory = read_process(7, write(tmp_path, {"proc/7/smaps_rollup": text}))
+    memory = read_process(7, write_files(tmp_path, {"proc/7/smaps_rollup": text}))
     assert memory is not None
     assert memory.own_bytes == (clean + dirty) * 1024
     assert memory.mapped_bytes == mapped * 1024

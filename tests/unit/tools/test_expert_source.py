@@ -59,6 +59,17 @@ def test_a_new_package_of_each_kind_is_whole_from_the_start(
     assert read_manifest(folder).model is not None
 
 
+def test_what_is_left_of_the_template_is_a_warning_until_it_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(doubler((1, 3)))
+    folder = tmp_path / "mine"
+    template.make(folder, "text.classify", model=tmp_path / "m.tflite", licence="MIT")
+    left = [each.where for each in lint.check(folder) if "template" in each.what]
+    assert left == ["summary", "self_test.cases[0].expect"]
+    edit(folder, template.SUMMARY, "Says what a text is about.")
+    edit(folder, f'label = "{template.LABEL}"', 'label = "greeting"')
+    assert not [each for each in lint.check(folder) if "template" in each.what]
+
+
 @pytest.mark.parametrize("task", ["image.classify", "audio.classify"])
 def test_a_new_package_asks_for_its_example_file(tmp_path: Path, task: str) -> None:
     (tmp_path / "model.tflite").write_bytes(doubler((1, 3)))

@@ -1,10 +1,11 @@
-"""A depthwise separable network over (frames, bands): MobileNet's blocks, int8, TFLite.
+"""A depthwise separable network over a spectrogram or a picture: MobileNet's blocks, int8, TFLite.
 
 The shape is that of the MLPerf Tiny keyword network (Zhang et al. 2017, "Hello Edge"): a first
-convolution with stride 2, blocks of depthwise 3 × 3 and pointwise, the mean over all places.
+convolution with a stride, blocks of depthwise 3 × 3 and pointwise, the mean over all places.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,20 +45,36 @@ class Arrays:
         return found
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a network is made of; `colours` is 1 for a spectrogram."""
+
+    channels: int
+    blocks: int
+    first: tuple[int, int]
+    stride: int
+    colours: int
+    classes: int
+
+
 class Net(nn.Module):
-    """(n, frames, bands) → logits."""
+    """(n, frames, bands), or (n, rows, columns, colours) → logits."""
 
     def __init__(
-        self, shift: NDArray[np.float32], scale: NDArray[np.float32], sizes: tuple[int, int, int]
+        self, shift: NDArray[np.float32], scale: NDArray[np.float32], sizes: Sizes
     ) -> None:
-        """Take mean and deviation of each band, and (channels, blocks, classes)."""
+        """Take mean and deviation of each band or colour, and the sizes."""
         super().__init__()
-        channels, blocks, classes = sizes
+        channels, rows, columns = sizes.channels, *sizes.first
         self.shift = nn.Parameter(torch.from_numpy(shift), requires_grad=False)
         self.scale = nn.Parameter(torch.from_numpy(1 / scale), requires_grad=False)
-        parts = [nn.Conv2d(1, channels, (10, 4), 2, (4, 1), bias=False), nn.BatchNorm2d(channels)]
-        parts.append(nn.ReLU())
-        for _ in range(blocks):
+        padding = (rows - 1) // 2, (columns - 1) // 2
+        parts: list[nn.Module] = [
+            nn.Conv2d(sizes.colours, channels, sizes.first, sizes.stride, padding, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
+        for _ in range(sizes.blocks):
             parts += [
                 nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
                 nn.BatchNorm2d(channels),
@@ -68,11 +85,12 @@ class Net(nn.Module):
             ]
         self.body = nn.Sequential(*parts)
         self.drop = nn.Dropout(DROP)
-        self.head = nn.Linear(channels, classes)
+        self.head = nn.Linear(channels, sizes.classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (n, classes)."""
-        x = ((x - self.shift) * self.scale)[:, None]
+        x = (x - self.shift) * self.scale
+        x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
         logits: torch.Tensor = self.head(self.drop(self.body(x).mean((2, 3))))
         return logits
 
@@ -110,9 +128,10 @@ class ConvolutionStudent:
     @property
     def architecture(self) -> str:
         """Say in a line what the model is."""
-        frames, bands = self._shape
+        sides = " × ".join(map(str, self._shape))
+        rows, columns = self._spec.first
         return (
-            f"{frames} × {bands} features, a 10 × 4 convolution and {self._spec.blocks} depthwise "
+            f"{sides} features, a {rows} × {columns} convolution and {self._spec.blocks} depthwise "
             f"separable ones of {self._spec.channels} channels, {self._classes} labels, int8"
         )
 
@@ -123,7 +142,9 @@ class ConvolutionStudent:
     def net(self, seed: int) -> nn.Module:
         """Return a new network."""
         torch.manual_seed(seed)
-        sizes = (self._spec.channels, self._spec.blocks, self._classes)
+        spec = self._spec
+        colours = self._shape[2] if len(self._shape) == 3 else 1
+        sizes = Sizes(spec.channels, spec.blocks, spec.first, spec.stride, colours, self._classes)
         # Channels last is a quarter faster on a CPU here.
         found = Net(self._shift, self._scale, sizes)
         return found.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -51,9 +51,10 @@ def open_student(spec: kinds.StudentSpec, material: Material, assets: Path) -> C
             return PhraseStudent(spec, len(material.labels), texts, assets)
         if isinstance(spec, kinds.Convolution):
             from tools.distill.students.convolution import ConvolutionStudent  # noqa: PLC0415
-            from tools.distill.voices import PRE  # noqa: PLC0415 - for this source
 
-            return ConvolutionStudent(spec, len(material.labels), material.train.inputs, PRE)
+            return ConvolutionStudent(
+                spec, len(material.labels), material.train.inputs, material.pre
+            )
     except ImportError as error:
         raise DistillError(f"{error}: pip install 'aiosd[distill]'") from None
     raise DistillError(f"a student of kind {spec.kind} gives no labels")

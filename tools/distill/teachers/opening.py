@@ -9,7 +9,7 @@ from tools.distill.table import Material
 from tools.distill.teachers import spec as kinds
 
 
-def open_teacher(  # noqa: PLR0911 - one of each kind
+def open_teacher(
     spec: kinds.TeacherSpec, material: Material, assets: Path, folder: Path, seed: int
 ) -> ClassTeacher:
     """Make the teacher of a recipe; one that is fitted learns from `material.train` alone.
@@ -17,7 +17,7 @@ def open_teacher(  # noqa: PLR0911 - one of each kind
     Raises:
         DistillError: it is not there, or cannot be what the recipe says.
     """
-    labels, classes = material.labels, len(material.labels)
+    labels = material.labels
     match spec:
         case kinds.SmoothedEnsemble():
             return _ensemble(spec, material, assets, folder, seed)
@@ -31,6 +31,30 @@ def open_teacher(  # noqa: PLR0911 - one of each kind
             from tools.distill.teachers.gguf import GgufTeacher  # noqa: PLC0415
 
             return GgufTeacher(spec, assets / spec.path, labels)
+        case kinds.Transformer() | kinds.Scikit() | kinds.Network() | kinds.Convolutions():
+            return _fitted(spec, material, assets, folder, seed)
+        case kinds.Litert():
+            from tools.distill.teachers.litert import LitertTeacher  # noqa: PLC0415
+
+            return LitertTeacher(assets / spec.path, spec.sha256)
+        case kinds.Expert():
+            from aiosd.client import Client  # noqa: PLC0415
+            from tools.distill.teachers.expert import ExpertTeacher  # noqa: PLC0415
+
+            return ExpertTeacher(Client(spec.sockets or None), spec.name, labels)
+    raise RecipeError(f"a teacher of kind {type(spec).__name__} has no logits for labels")
+
+
+def _fitted(
+    spec: kinds.Transformer | kinds.Scikit | kinds.Network | kinds.Convolutions,
+    material: Material,
+    assets: Path,
+    folder: Path,
+    seed: int,
+) -> ClassTeacher:
+    """Make a teacher that learns the labels here."""
+    classes = len(material.labels)
+    match spec:
         case kinds.Transformer():
             from tools.distill.teachers.transformer import (  # noqa: PLC0415
                 Encoder,
@@ -52,16 +76,10 @@ def open_teacher(  # noqa: PLR0911 - one of each kind
             from tools.distill.teachers.network import NetworkTeacher  # noqa: PLC0415
 
             return NetworkTeacher(spec, material.train, seed)
-        case kinds.Litert():
-            from tools.distill.teachers.litert import LitertTeacher  # noqa: PLC0415
+        case kinds.Convolutions():
+            from tools.distill.teachers.convolutions import ConvolutionsTeacher  # noqa: PLC0415
 
-            return LitertTeacher(assets / spec.path, spec.sha256)
-        case kinds.Expert():
-            from aiosd.client import Client  # noqa: PLC0415
-            from tools.distill.teachers.expert import ExpertTeacher  # noqa: PLC0415
-
-            return ExpertTeacher(Client(spec.sockets or None), spec.name, labels)
-    raise RecipeError(f"a teacher of kind {type(spec).__name__} has no logits for labels")
+            return ConvolutionsTeacher(spec, material.train, classes, (folder, seed))
 
 
 def _ensemble(

@@ -87,6 +87,20 @@ class Network(_Teacher, frozen=True, kw_only=True, tag="network"):
     members: Annotated[int, Meta(ge=1, le=16)] = 3
 
 
+class Convolutions(_Teacher, frozen=True, kw_only=True, tag="convolutions"):
+    """Several networks of the convolution student's kind, wider, trained here and averaged."""
+
+    channels: Annotated[int, Meta(ge=1, le=4096)] = 128
+    blocks: Annotated[int, Meta(ge=1, le=12)] = 4
+    first: tuple[int, int] = (10, 4)
+    stride: Annotated[int, Meta(ge=1, le=8)] = 2
+    epochs: Annotated[int, Meta(ge=1)] = 12
+    batch: Annotated[int, Meta(ge=1, le=65_536)] = 128
+    rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 4e-3
+    smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.05
+    members: Annotated[int, Meta(ge=1, le=16)] = 2
+
+
 class Litert(_Teacher, frozen=True, kw_only=True, tag="litert"):
     """A TFLite file. Where it ends in a softmax, the logits before it are taken if it has them."""
 
@@ -105,7 +119,7 @@ class Expert(_Teacher, frozen=True, kw_only=True, tag="expert"):
 class SmoothedEnsemble(_Teacher, frozen=True, kw_only=True, tag="ensemble"):
     """Members whose standardized logits are added, each with its weight."""
 
-    members: list[Endpoint | Gguf | Transformer | Scikit | Network | Litert | Expert]
+    members: list[Endpoint | Gguf | Transformer | Scikit | Network | Convolutions | Litert | Expert]
 
 
 class Wider(_Teacher, frozen=True, kw_only=True, tag="wider"):
@@ -135,6 +149,7 @@ TeacherSpec = (
     | Transformer
     | Scikit
     | Network
+    | Convolutions
     | Litert
     | Expert
     | SmoothedEnsemble

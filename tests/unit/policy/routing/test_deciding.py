@@ -1,6 +1,6 @@
 """Who answers where nobody was named: removed with numbers, heard, weighed, drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import pytest
 from hypothesis import given
@@ -46,7 +46,7 @@ def heard(
     """Return the knowledge of one who heard that a text is meant for these."""
     shares = chances or {name: 0.9 / len(meant) for name in meant} | {"story": 0.05}
 
-    def hear(among: Sequence[str] | None) -> Hearing:
+    def hear(among: Collection[str] | None) -> Hearing:
         names = list(shares) if among is None else among
         known = {name: share for name, share in shares.items() if name in names}
         gates = (Gate(name="scope", value=1.0, threshold=0.0, passed=bool(meant)),)
@@ -267,6 +267,42 @@ def test_one_that_is_much_worse_is_never_drawn() -> None:
     assert not decide(wanted(TASK), pair, stand(), off).decision.explored
 
 
+@given(
+    st.lists(st.sampled_from(["lamp", "money", "story"]), unique=True, max_size=2),
+    st.lists(
+        st.sampled_from(
+            [
+                READY,
+                Standing(ready=False, need_bytes=9, rest_seconds=5.0),
+                Standing(ready=False, need_bytes=9, room_bytes=1),
+                Standing(ready=True, need_bytes=1, run_seconds=9.0, joules=9.0, cost=9.0),
+            ]
+        ),
+        min_size=6,
+        max_size=6,
+    ),
+    st.sampled_from([{}, {"seconds": 1.0}, {"max_joules": 1.0}, {"max_cost": 1.0}]),
+)
+def test_how_those_stand_whom_a_text_is_not_meant_for_changes_nothing(
+    meant: list[str], stands: list[Standing], bounds: dict[str, float]
+) -> None:
+    asked: list[str] = []
+
+    def standing(name: str) -> Standing:
+        asked.append(name)
+        return first[name]
+
+    first = dict(zip(("lamp", "money", "story"), stands[:3], strict=True))
+    other = dict(zip(("lamp", "money", "story"), stands[3:], strict=True))
+    other |= {name: first[name] for name in meant}
+    knowledge = heard(*meant, chances={"lamp": 0.4, "money": 0.35, "story": 0.25})
+    one = decide(wanted(**bounds), ALL, standing, knowledge)
+    two = decide(wanted(**bounds), ALL, other.__getitem__, knowledge)
+    assert one.decision == two.decision
+    assert repr(one.error) == repr(two.error)
+    assert set(asked) == set(meant)
+
+
 def test_among_very_many_only_those_that_are_near_are_looked_at_one_by_one() -> None:
     crowd = {f"e{n}": RouteFacts(f"e{n}", TASK, InputType.TEXT, 100) for n in range(500)}
     asked: list[str] = []
@@ -279,7 +315,8 @@ def test_among_very_many_only_those_that_are_near_are_looked_at_one_by_one() -> 
     decision, error = decide(wanted(), crowd, standing, knowledge)
     assert error is None
     assert (decision.winner, decision.others) == ("e7", 498)
-    assert asked == ["e7", "e8"]
+    assert asked == ["e7"]
+    assert [(each.expert, each.reason) for each in decision.removed] == [("e8", Reason.TEXT)]
     resting = Standing(ready=False, need_bytes=1, rest_seconds=2.0)
     assert decide(wanted(), crowd, lambda _: resting, knowledge).decision.winner == "e7"
     nobody = heard(chances={"e7": 0.8})

@@ -4,9 +4,12 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiosd.policy.routing.head import (
     MAGIC,
+    REMEMBERED_BYTES,
     Head,
     HeadError,
     HeadFacts,
@@ -18,6 +21,7 @@ from aiosd.policy.routing.head import (
 )
 from aiosd.policy.routing.hearing import explain, hear
 from aiosd.policy.routing.lexical import PLACES, normal, places
+from aiosd.policy.routing.weights import pack_postings
 
 ROUTES = [("lamp", ""), ("money", "card"), ("money", "bank"), ("", "")]
 
@@ -115,9 +119,42 @@ def test_the_n_grams_that_decided_are_those_of_the_text_with_what_they_added() -
     heard = hear(head, "lamp of zzz")
     told = explain(head, "lamp of zzz", heard, "lamp")
     assert heard.scores is not None
-    added = 50 * 0.1 / np.sqrt(len(heard.scores.seen.places))
+    added = 50 * 0.1 / np.sqrt(len(places(normal("lamp of zzz"))))
     assert len(told) == 5
     for each in told:
         assert each.gram.strip() in "lamp of"
         assert each.weight == pytest.approx(added)
     assert explain(head, "lamp", heard, "stranger") == ()
+
+
+@given(st.lists(st.text(st.sampled_from("abcdefgh ?'"), max_size=60), min_size=1, max_size=30))
+def test_what_is_remembered_of_words_changes_no_score(texts: list[str]) -> None:
+    data = random_table(len(ROUTES))
+    used = Head(facts(), data)
+    for text in [*texts, *reversed(texts)]:
+        assert used.read(text) == Head(facts(), data).read(text)
+
+
+def test_more_words_than_are_remembered_and_longer_ones_say_the_same() -> None:
+    data = random_table(len(ROUTES))
+    head, table = Head(facts(), data), np.frombuffer(data, np.int8).reshape(PLACES, -1)
+    table = table.astype(np.int64)
+    draw = random.Random(1)
+    words = ["".join(draw.choices("abcdefghij", k=draw.randint(1, 40))) for _ in range(8000)]
+    for word in [*words, *words[:200]]:
+        found = places(word)
+        known = facts()
+        wanted = table[found].sum(axis=0) * known.scales / np.sqrt(len(found)) + known.biases
+        assert head.read(word).logits == pytest.approx(wanted.tolist())
+    held = head.remembered()
+    assert held.maxsize is not None
+    assert held.maxsize < held.misses
+    assert held.currsize == held.maxsize
+    assert held.maxsize * 500 < REMEMBERED_BYTES
+
+
+def test_of_thousands_of_routes_each_counts_alike() -> None:
+    many = [(f"e{place:03d}", "") for place in range(300)]
+    table = pack_postings([0] * (PLACES + 1), b"", b"")
+    with pytest.raises(HeadError, match="counts alike"):
+        Head(facts([*many, ("", "")]), table)

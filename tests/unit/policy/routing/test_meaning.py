@@ -13,7 +13,7 @@ from aiosd.policy.routing.head import (
     encode_head,
 )
 from aiosd.policy.routing.hearing import explain, hear
-from aiosd.policy.routing.lexical import PLACES, hash_of, normal, seen
+from aiosd.policy.routing.lexical import PLACES, hash_of, normal, spoken
 from aiosd.policy.routing.meaning import Meaning
 
 WORDS = ["lamp", "light", "bulb", "money", "cash", "bank", "pay"]
@@ -47,6 +47,11 @@ def head_of(made: Comparisons) -> bytes:
     return encode_head(facts, bytes(PLACES * count) + made.pack())
 
 
+def added(meaning: Meaning, words: list[int]) -> memoryview:
+    """Return the sum of words' rows, as the head hands it on."""
+    return memoryview(sum(map(meaning.row, words)).to_bytes(meaning.lanes_bytes, "little"))
+
+
 @pytest.mark.parametrize("text", [*TEXTS, "lamp lamp lamp bank", "PAY, by the light!", "", "zzz"])
 def test_the_daemon_adds_what_the_fitter_measured(text: str) -> None:
     known, made = comparisons()
@@ -68,9 +73,9 @@ def test_words_explain_what_they_added_to_the_last_bit() -> None:
     data = head_of(made)
     head = decode_head(data)
     text = "pay cash at the bank"
-    words = seen(normal(text)).words
+    words = [hash_of(word) for word in spoken(normal(text))]
     meaning = Meaning(made.facts, made.pack(), 0, len(ROUTES))
-    sums = meaning.sums(words)
+    sums = meaning.sums(added(meaning, words))
     assert sums is not None
     for route, score in enumerate(head.read(text).logits):
         assert sum(meaning.of(words, sums, route)) == pytest.approx(score, abs=1e-9)
@@ -78,7 +83,7 @@ def test_words_explain_what_they_added_to_the_last_bit() -> None:
     assert told[0].gram.startswith("~")
     assert told[0].weight >= told[-1].weight > 0
     assert meaning.of([1, 2], sums, 0) == [0.0, 0.0]
-    assert meaning.sums([1, 2]) is None
+    assert meaning.sums(added(meaning, [1, 2])) is None
 
 
 def test_more_words_than_are_remembered_are_looked_up_again() -> None:

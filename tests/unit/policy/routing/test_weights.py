@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from aiosd.policy.routing.lexical import PLACES
-from aiosd.policy.routing.weights import Lanes, Postings, lay_out, pack_postings
+from aiosd.policy.routing.lexical import MOST_CHARACTERS, PLACES
+from aiosd.policy.routing.weights import (
+    LANE_BYTES,
+    LIFT,
+    Lanes,
+    Postings,
+    add_up,
+    lay_out,
+    pack_postings,
+)
 
 
 def sparse(routes: int, seed: int = 4) -> np.ndarray:
@@ -21,13 +29,40 @@ def packed(table: np.ndarray) -> bytes:
     return pack_postings(starts.tolist(), owner.astype("<u2").tobytes(), weights.tobytes())
 
 
-@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 2000])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 16, 255, 256, 257, 258, 769])
 def test_lanes_and_postings_give_the_sums(count: int) -> None:
     table = sparse(7)
     places = np.random.default_rng(count).integers(0, PLACES, count).tolist()
     wanted = table[places].astype(np.int64).sum(axis=0).tolist()
-    assert Lanes(table.tobytes(), 7).sums(places) == wanted
-    assert Postings(packed(table), 7).sums(places) == wanted
+    row = Lanes(table.tobytes(), 7).row(places)
+    lanes = memoryview(row.to_bytes(7 * LANE_BYTES, "little")).cast("I")
+    assert [lane - LIFT for lane in lanes] == wanted
+    added = Lanes(table.tobytes(), 7)
+    assert added.sums(places) == added.sums(places) == wanted
+    postings = Postings(packed(table), 7)
+    assert add_up(map(postings.at, places)) == dict(zip(*postings.row(places), strict=True))
+    told = add_up([postings.row(places)])
+    assert [told.get(route, 0) for route in range(7)] == wanted
+
+
+def lanes_of(weight: int) -> bytes:
+    return np.full((PLACES, 3), weight, np.int8).tobytes()
+
+
+@pytest.mark.parametrize("weight", [-128, 127])
+def test_the_heaviest_weights_of_the_longest_word_stay_in_their_lanes(weight: int) -> None:
+    lanes = Lanes(lanes_of(weight), 3)
+    most = 2 * (MOST_CHARACTERS + 1) + 1
+    row = memoryview(lanes.row([5] * most).to_bytes(3 * LANE_BYTES, "little")).cast("I")
+    assert [lane - LIFT for lane in row] == [weight * most] * 3
+    assert Lanes(lanes_of(weight), 3).sums([5] * 257) == [weight * 257] * 3
+    assert Lanes(lanes_of(weight), 3).sums([]) == [0] * 3
+    assert max(row) * MOST_CHARACTERS * 2 < 1 << 8 * LANE_BYTES
+
+
+def test_postings_of_a_route_that_is_none_are_found_out() -> None:
+    with pytest.raises(ValueError, match="postings of route 6"):
+        Postings(packed(sparse(7)), 6)
 
 
 def test_the_weights_of_one_route_can_be_looked_up() -> None:
