@@ -1,11 +1,14 @@
 """Temperature and the threshold of "none", set on what the int8 file itself gives."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.distill.table import NONE
 from tools.distill.top_k import softmax
 
+NoneMeasure = Literal["score", "energy", "max_logit"]
 RETAINED = 0.95
 _GRID = np.geomspace(0.05, 10.0, 400)
 
@@ -22,9 +25,31 @@ def temperature_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> fl
     return round(float(min(_GRID, key=loss)), 4)
 
 
-def none_below(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> float:
-    """Return the score that 95 of 100 rows of a label reach."""
-    best = softmax(logits[labels > NONE] / np.float32(temperature)).max(axis=1)
+def sureness(
+    logits: NDArray[np.float32], temperature: float, measure: NoneMeasure
+) -> NDArray[np.float32]:
+    """Return what the package holds against `none_below`, of each row (n, classes).
+
+    The best score after the softmax, the logits' log-sum-exp or the greatest logit; the last two
+    without the temperature, as `scores.top_k` takes them.
+    """
+    most = logits.max(axis=1)
+    if measure == "max_logit":
+        return most
+    if measure == "energy":
+        energy: NDArray[np.float32] = most + np.log(np.exp(logits - most[:, None]).sum(axis=1))
+        return energy
+    return softmax(logits / np.float32(temperature)).max(axis=1)
+
+
+def none_below(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    temperature: float,
+    measure: NoneMeasure = "score",
+) -> float:
+    """Return the measure that 95 of 100 rows of a label reach."""
+    best = sureness(logits[labels > NONE], temperature, measure)
     return round(float(np.quantile(best, 1.0 - RETAINED)), 4)
 
 

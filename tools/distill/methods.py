@@ -13,11 +13,13 @@ MethodName = Literal[
     "error-matching",
     "curriculum",
     "paraphrase",
+    "recombine",
     "quantize-calibrated",
     "prune",
     "slim",
 ]
-_CLASSIFIERS = ("text-classifier", "convolution")
+_TEXTS = ("text-classifier", "phrase-classifier")
+_CLASSIFIERS = (*_TEXTS, "convolution")
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,15 @@ METHODS: dict[MethodName, Method] = {
     "paraphrase": Method(
         "More texts of the same kind, made from those that are there, labelled by the teacher.",
         "X. Jiao et al.: TinyBERT, 2020 (augmentation by the teacher's own words)",
-        ("text-classifier",),
+        _TEXTS,
         "tools/distill/variants.py",
+    ),
+    "recombine": Method(
+        "Many texts that nobody wrote, labelled by the teacher: two that share a word change over "
+        "at it, parts of a text, words left out or exchanged.",
+        "R. Tang et al.: Distilling Task-Specific Knowledge from BERT, 2019 (n-grams, masking)",
+        _TEXTS,
+        "tools/distill/recombining.py",
     ),
     "quantize-calibrated": Method(
         "int8 after training; temperature and thresholds are set on what the int8 file gives.",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
 from aiosd.domain.step import Step
 from tools.distill import checks, packing, report
 from tools.distill.asking import ClassTeacher, Patience, Told, ask
-from tools.distill.calibrating import auroc, none_below, sure_above, temperature_of
+from tools.distill.calibrating import auroc, none_below, sure_above, sureness, temperature_of
 from tools.distill.curriculum import difficulty
 from tools.distill.curves import draw
 from tools.distill.engine import Judge, measure
@@ -26,37 +26,16 @@ from tools.distill.proof import Contender, Proof, by_slice, calibration_error, g
 from tools.distill.recipe import Recipe, read_recipe
 from tools.distill.run_book import RunBook
 from tools.distill.sources import load
+from tools.distill.students.opening import open_student
 from tools.distill.table import NONE, Input, Material, Table, key_of
 from tools.distill.teachers.opening import open_teacher
 from tools.distill.teachers.spec import Endpoint, Litert
 from tools.distill.top_k import softmax
 from tools.distill.training import Checkpoint, Learner, learn
 from tools.distill.widening import widen
+from tools.train.checks import Checked, check
 
 BUNDLED = Path("experts")
-
-
-class ClassStudent(Protocol):
-    """What every student that gives labels has in common."""
-
-    pre: tuple[Step, ...]
-
-    @property
-    def architecture(self) -> str:
-        """Say in a line what the model is."""
-        ...
-
-    def feed(self, inputs: Sequence[Input]) -> Any:  # noqa: ANN401 - what its own net takes
-        """Return inputs as the network takes them."""
-        ...
-
-    def net(self, seed: int) -> Any:  # noqa: ANN401 - a module; torch is not imported here
-        """Return a new network."""
-        ...
-
-    def export(self, net: Any, path: Path, samples: Sequence[Input]) -> None:  # noqa: ANN401
-        """Write the model file."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -127,9 +106,10 @@ class _Run:
         self.recipe, self.book, self.material, self.place = recipe, book, material, place
         self.kept, self.mixed = widened
         self.teacher = teacher
-        self.student = make_student(recipe, material)
+        self.student = open_student(recipe.student, material, place.assets)
         name = f"{teacher.fingerprint} top {recipe.method.top_k}"
         digest = key_of(name).hex()
+        self.checked: Checked | None = None
         self.k = min(recipe.method.top_k, len(material.labels))
         self.cache = LogitCache(place.cache / recipe.name / f"{digest}.logits", name, self.k)
 
@@ -148,9 +128,12 @@ class _Run:
             folders[name] = self.book.folder / ("package" if taught else name)
             self._learn(name, table, folders[name], taught=taught)
         draw(self.book)
-        rows = (
-            f"{len(material.train)} labelled rows, {len(self.kept)} variants that keep a label, "
-            f"{len(material.transfer) + len(self.mixed)} without one."
+        rows = f"{len(material.train)} labelled rows, " + (
+            f"{len(self.kept)} variants that keep a label, " if len(self.kept) else ""
+        )
+        rows += (
+            f"{len(material.transfer)} other texts and {len(self.mixed)} variants that the teacher "
+            "alone labelled."
         )
         proof = self._proof(folders)
         how = report.how(recipe, f"{self.teacher.fingerprint}; {told.line()}", rows)
@@ -243,13 +226,15 @@ class _Run:
         if precise:
             limit = sure_above(logits, tuning.labels, temperature, precise)
         elif (tuning.labels == NONE).any():
-            limit = none_below(logits, tuning.labels, temperature)
+            measure = self.recipe.package.none_measure
+            limit = none_below(logits, tuning.labels, temperature, measure)
         post = (ScoresSoftmax(temperature=temperature), self._choice(limit))
         self._manifest(folder, post, {})
 
     def _choice(self, limit: float | None = None) -> ScoresTopK:
         k = min(5, len(self.material.labels))
-        return ScoresTopK(k=k, file="labels.txt", none_below=limit)
+        measure = self.recipe.package.none_measure
+        return ScoresTopK(k=k, file="labels.txt", none_below=limit, none_measure=measure)
 
     def _manifest(self, folder: Path, post: Sequence[Step], values: dict[str, str]) -> None:
         template = self.place.recipe.parent / self.recipe.package.words
@@ -266,6 +251,7 @@ class _Run:
                 "architecture": self.student.architecture,
                 "teacher": _teacher_words(self.recipe),
                 "figures": "",
+                "check": "",
                 "ram_bytes": "0",
                 "release": str(self.recipe.package.release),
                 **values,
@@ -292,7 +278,7 @@ class _Run:
                 name,
                 int(right[name].sum()),
                 len(truth),
-                _others(softmax(said[name] / np.float32(temperatures[name])), held, right[name]),
+                self._others(name, said[name], temperatures[name], right[name]),
             )
             for name in said
         }
@@ -304,6 +290,10 @@ class _Run:
                 f"the model has {found['bytes']:.0f} bytes, the recipe allows "
                 f"{self.recipe.package.max_bytes}"
             )
+        best = softmax(said["distilled"] / np.float32(temperatures["distilled"]))
+        self.checked = check(
+            best.max(axis=1), best.argmax(axis=1) == held.labels, self.material.named
+        )
         return Proof(
             self.recipe.name,
             self.recipe.task,
@@ -318,6 +308,27 @@ class _Run:
             found,
         )
 
+    def _others(
+        self,
+        name: str,
+        logits: NDArray[np.float32],
+        temperature: float,
+        right: NDArray[np.bool_],
+    ) -> dict[str, float]:
+        """Return the calibration error and, where rows of no label are held out, the AUROC.
+
+        The latter is of what the package holds against its threshold; of the teacher's answers only
+        differences of logits are kept, so that it is judged by its best score.
+        """
+        known = self.material.held.labels > NONE
+        scores = softmax(logits[known] / np.float32(temperature)).max(axis=1)
+        found = {"calibration error": calibration_error(scores, right)}
+        if (~known).any():
+            measure = "score" if name == "teacher" else self.recipe.package.none_measure
+            sure = sureness(logits, temperature, measure)
+            found["out-of-scope AUROC"] = auroc(sure[known], sure[~known])
+        return found
+
     def _sample(self) -> str | Path | None:
         """Return what the engine is timed with: a text, or a file beside the recipe."""
         first = self.material.held.inputs[0]
@@ -331,8 +342,15 @@ class _Run:
 
         post = Judge(folder).manifest.post
         figures = report.figures(proof)
+        sure = self.checked
+        if sure is not None and sure.passed:
+            figures += sure.figures()
         ram = int(float(proof.engine.get("ram_bytes", 0)))
-        values = {"figures": card.figure_tables(figures), "ram_bytes": str(ram)}
+        values = {
+            "figures": card.figure_tables(figures),
+            "ram_bytes": str(ram),
+            "check": sure.table() if sure is not None and sure.passed else "",
+        }
         self._manifest(folder, post, values)
         words = self.place.recipe.parent / f"{self.recipe.name}.md"
         body = (
@@ -346,40 +364,6 @@ class _Run:
         (folder / "README.md").write_text(filled.rstrip() + "\n", encoding="utf-8")
         self.book.write("card.json", json.dumps(proof.plain(), indent=1) + "\n")
         print(report.markdown(proof))
-
-
-def make_student(recipe: Recipe, material: Material) -> ClassStudent:
-    """Return the student of a recipe.
-
-    Raises:
-        DistillError: PyTorch is not installed, or this kind of student gives no labels.
-    """
-    from tools.distill import spec as kinds  # noqa: PLC0415 - beside its use
-
-    try:
-        if isinstance(recipe.student, kinds.TextClassifier):
-            from tools.distill.students.text import TextStudent  # noqa: PLC0415 - torch
-
-            return TextStudent(recipe.student, len(material.labels))
-        if isinstance(recipe.student, kinds.Convolution):
-            from tools.distill.students.convolution import ConvolutionStudent  # noqa: PLC0415
-
-            return ConvolutionStudent(
-                recipe.student, len(material.labels), material.train.inputs, material.pre
-            )
-    except ImportError as error:
-        raise DistillError(f"{error}: pip install 'aiosd[distill]'") from None
-    raise DistillError(f"a student of kind {recipe.student.kind} gives no labels")
-
-
-def _others(shares: NDArray[np.float32], held: Table, right: NDArray[np.bool_]) -> dict[str, float]:
-    """Return the calibration error and, where rows of no label are held out, the AUROC."""
-    known = held.labels > NONE
-    best = shares.max(axis=1)
-    found = {"calibration error": calibration_error(best[known], right)}
-    if (~known).any():
-        found["out-of-scope AUROC"] = auroc(best[known], best[~known])
-    return found
 
 
 def _teacher_words(recipe: Recipe) -> str:

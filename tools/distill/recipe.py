@@ -87,12 +87,14 @@ class PackagePart(_Part, frozen=True, kw_only=True):
 
     `release` fills a mark of the template. With `precise` the label `none` is said unless the
     rows that score as high are right so often (on the tuning rows); without, five of a hundred
-    rows of a label are let go where rows of none are among the tuning ones.
+    rows of a label are let go where rows of none are among the tuning ones. `none_measure` is what
+    is held against that threshold; only the best score may be `precise`.
     """
 
     words: str
     release: Annotated[int, Meta(ge=1)] = 1
     precise: Share = 0.0
+    none_measure: Literal["score", "energy", "max_logit"] = "score"
     max_bytes: Annotated[int, Meta(ge=1)] = 4_000_000
 
 
@@ -140,6 +142,8 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: {error}") from None
     if not recipe.method.names:
         raise RecipeError(f"{path}: method.names is empty; `recipes` lists them")
+    if recipe.package.precise and recipe.package.none_measure != "score":
+        raise RecipeError(f"{path}: package.precise goes with none_measure score alone")
     for name in recipe.method.names:
         fits = METHODS[name].students
         if recipe.student.kind not in fits:

@@ -29,6 +29,7 @@ from tools.distill.teachers.kept import table_of
 from tools.distill.texts import TRANSFERS
 
 TUNED_EACH = 4
+CLINC_TUNED, CLINC_FOREIGN = 8, 16
 SEED_TUNING, SEED_SMS = 7, 11
 HELD_SHARE = 0.2
 
@@ -85,7 +86,13 @@ def _reader(readers: dict[str, Callable], name: str) -> Callable:  # type: ignor
 
 
 def clinc150(assets: Path, _part: DataPart) -> Material:
-    """CLINC150: `train` and `oos_train` to learn, four of each intent to tune, `val` held."""
+    """CLINC150: `train` and `oos_train` to learn, eight of each intent to tune, `val` held.
+
+    Sentences of one list resemble each other, so that half of what tunes has no twin in `train`
+    (plain draws alone flatter, twinless ones alone are harder than another list).
+    """
+    from tools.train.splits import carve, twins_by_class  # noqa: PLC0415 - needs scipy
+
     folder = assets / "text" / "clinc150"
     lists = json.loads((folder / "train.json").read_text(encoding="utf-8"))
     domains = json.loads((folder / "domains.json").read_text(encoding="utf-8"))
@@ -103,13 +110,14 @@ def clinc150(assets: Path, _part: DataPart) -> Material:
 
     known = table("train", "oos_train")
     held = table("val", "oos_val")
+    groups = twins_by_class([str(each) for each in known.inputs], known.labels)
+    tuned = carve(groups, known.labels, CLINC_TUNED // 2, SEED_TUNING)
     chance = np.random.default_rng(SEED_TUNING)
-    tuned = np.zeros(len(known), np.bool_)
     for label in range(NONE, len(labels)):
-        mine = np.flatnonzero(known.labels == label)
-        count = TUNED_EACH if label > NONE else 20
+        mine = np.flatnonzero((known.labels == label) & ~tuned)
+        count = CLINC_TUNED - CLINC_TUNED // 2 if label > NONE else CLINC_FOREIGN
         tuned[chance.permutation(mine)[:count]] = True
-    tuning = known.where(tuned)
+    tuning = without_leaks(known.where(tuned), held)
     # A sentence of `val` that `train` has too would prove nothing.
     train = without_leaks(known.where(~tuned), held, tuning)
     return Material(

@@ -33,6 +33,29 @@ class TextClassifier(Student, frozen=True, kw_only=True, tag_field="kind", tag="
     surface_scale: float = 0.1
 
 
+class PhraseClassifier(
+    Student, frozen=True, kw_only=True, tag_field="kind", tag="phrase-classifier"
+):
+    """Word pieces → windows of one to `reach` of them → `hidden` units → labels; TFLite int8.
+
+    `encoder` is a Hugging Face folder (or `package:NAME`, inside an installed package), known by
+    the digest of its weights: `pieces` of its vocabulary are taken, with its word vectors in
+    `width` dimensions to begin with. A window gives `features`. Pairs of neighbours have 2^`bits`
+    vectors of `pair_width`. Of a text the first `length` pieces are read.
+    """
+
+    encoder: str
+    sha256: str = ""
+    pieces: Annotated[int, Meta(ge=8, le=16_384)] = 12_000
+    width: Width = 128
+    features: Width = 160
+    reach: Annotated[int, Meta(ge=1, le=8)] = 3
+    hidden: Width = 256
+    bits: Annotated[int, Meta(ge=4, le=16)] = 13
+    pair_width: Width = 64
+    length: Annotated[int, Meta(ge=4, le=512)] = 40
+
+
 class Convolution(Student, frozen=True, kw_only=True, tag_field="kind", tag="convolution"):
     """Depthwise separable convolutions over a picture or a spectrogram; TFLite int8.
 
@@ -101,4 +124,6 @@ class StaticTable(Student, frozen=True, kw_only=True, tag_field="kind", tag="sta
     words: str = ""
 
 
-StudentSpec = TextClassifier | Convolution | Autoencoder | CausalLm | SlotLm | StaticTable
+StudentSpec = (
+    TextClassifier | PhraseClassifier | Convolution | Autoencoder | CausalLm | SlotLm | StaticTable
+)

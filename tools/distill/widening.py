@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.distill.checks import without_leaks
+from tools.distill.fault import DataError
 from tools.distill.recipe import Recipe
+from tools.distill.recombining import recombine
 from tools.distill.run_book import RunBook
 from tools.distill.table import UNLABELLED, Material, Table, unlabelled
 from tools.distill.teachers.spec import SmoothedEnsemble, Transformer
@@ -25,15 +27,30 @@ MOST_WORDS = 20_000
 
 
 def widen(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tuple[Table, Table]:
-    """Return variants that keep their label, and variants that only the teacher labels."""
+    """Return variants that keep their label, and variants that only the teacher labels.
+
+    Raises:
+        DataError: a method was to make texts and made none.
+    """
     count, names = recipe.method.variants, recipe.method.names
     nothing = unlabelled([])
     if not count:
         return nothing, nothing
-    if "paraphrase" in names:
+    makers = {"paraphrase": vary_texts, "recombine": recombine}
+    chosen = [name for name in names if name in makers]
+    if chosen:
         near = near_words(recipe, material, assets, book)
-        made = vary_texts(material.train, count, near, recipe.seed)
-        return nothing, without_leaks(made, material.held, material.tuning)
+        made = nothing
+        for name in chosen:
+            more = makers[name](material.train, count, near, recipe.seed)
+            more = without_leaks(more, material.held, material.tuning, made)
+            print(
+                f"{name}: {len(more)} new texts for the teacher, {len(near)} words with near ones"
+            )
+            if not len(more):
+                raise DataError(f"{name} made no text that is new; leave it out or add texts")
+            made += more
+        return nothing, made
     if "patient" in names:
         kept, mixed = vary_arrays(material.train + material.transfer, count, recipe.seed)
         named = kept.labels != UNLABELLED

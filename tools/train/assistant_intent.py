@@ -1,8 +1,11 @@
-"""Recipe of the package `assistant-intent`: CLINC150 → a two-layer TFLite classifier.
+"""The n-gram model that `assistant-intent` was up to release 2: CLINC150 → two dense layers.
 
-Run `python -m tools.train.assistant_intent --assets DIR [--out experts/assistant-intent]` to
-rebuild the package, or `… --evaluate FILE.json` to judge it on other sentences: a map with lists
-of `[text, intent]` under `val` and `oos_val` (or `test` and `oos_test`).
+The bundled package is the distillery's (`tools/distill/recipes/assistant-intent.toml`); this one is
+what it is held against, and `--evaluate` judges either.
+
+Run `python -m tools.train.assistant_intent --assets DIR --out FOLDER` to build such a package, or
+`… --evaluate FILE.json --out FOLDER` to judge one on other sentences: a map with lists of
+`[text, intent]` under `val` and `oos_val` (or `test` and `oos_test`).
 
 Protocol: the lists `train` and `oos_train` are learned from. Temperature and the threshold of
 "none" come from a sibling model that lacks up to ten sentences of each intent, half of them drawn
@@ -28,6 +31,7 @@ from sklearn.metrics import roc_auc_score
 from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
 from aiosd.domain.pre_steps import TextHashNgrams, TextNormalize
 from aiosd.domain.step import Step
+from tools.distill.calibrating import sureness
 from tools.train import card
 from tools.train.bags import Bags, Recipe, train
 from tools.train.checks import Checked, check
@@ -95,14 +99,17 @@ def measure(
     softening, choice = model.manifest.post
     if not isinstance(softening, ScoresSoftmax) or not isinstance(choice, ScoresTopK):
         raise TypeError("the package's post steps are not softmax and top-k")
-    shares = softmax(model.many(inside.texts), softening.temperature)
-    others = softmax(model.many(outside.texts), softening.temperature).max(axis=1)
+    logits, strange = model.many(inside.texts), model.many(outside.texts)
+    shares = softmax(logits, softening.temperature)
     said, best = shares.argmax(axis=1), shares.max(axis=1)
+    sure, others = (
+        sureness(each, softening.temperature, choice.none_measure) for each in (logits, strange)
+    )
     right, limit = said == inside.intents, choice.none_below or 0.0
-    kept, count = best >= limit, len(inside.texts)
+    kept, count = sure >= limit, len(inside.texts)
     among = np.argsort(-shares, axis=1)[:, :5] == inside.intents[:, None]
     known = np.concatenate([np.ones(count), np.zeros(len(others))])
-    area = float(roc_auc_score(known, np.concatenate([best, others])))
+    area = float(roc_auc_score(known, np.concatenate([sure, others])))
     error = calibration_error(best, right)
     return [
         card.share("accuracy", int(right.sum()), count, name),
@@ -240,7 +247,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m tools.train.assistant_intent", description=__doc__
     )
     parser.add_argument("--assets", type=Path, help="folder that holds text/clinc150/train.json")
-    parser.add_argument("--out", type=Path, default=Path("experts/assistant-intent"))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the package")
     parser.add_argument("--evaluate", type=Path, metavar="JSON", help="judge --out on this file")
     chosen = parser.parse_args(arguments)
     if chosen.evaluate:

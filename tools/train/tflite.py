@@ -22,6 +22,30 @@ from numpy.typing import NDArray
 Weights = Literal["float32", "int8"]
 
 
+class RowScaledTable(torch.nn.Module):
+    """Rows that are looked up, stored in one byte a number with a scale for each row.
+
+    Kept as int8 and turned into floats by operations of the graph, because tflite-runtime 2.14
+    knows no lookup in a table with several scales.
+    """
+
+    rows: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, table: NDArray[np.float32]) -> None:
+        """Take the table (rows, width)."""
+        super().__init__()
+        scale = (np.maximum(np.abs(table).max(axis=1), 1e-12) / 127).astype(np.float32)[:, None]
+        self.register_buffer("rows", torch.from_numpy(np.round(table / scale).astype(np.int8)))
+        self.register_buffer("scale", torch.from_numpy(scale))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return float32 (n, length, width) for ids (n, length)."""
+        flat = ids.reshape(-1)
+        found = self.rows[flat].float() * self.scale[flat]
+        return found.reshape(ids.shape[0], ids.shape[1], -1)
+
+
 class RowScaledLinear(torch.nn.Module):
     """A dense layer whose rows are stored at equal range and scaled back after the product.
 
@@ -52,8 +76,20 @@ def write_tflite(
     weights: Weights = "int8",
 ) -> str:
     """Convert `module` for float32 inputs of these shapes (batch 1 first); return the sha256."""
+    samples = tuple(torch.zeros(*shape) for shape in shapes)
+    return write_tflite_for(module, samples, path, weights=weights)
+
+
+def write_tflite_for(
+    module: torch.nn.Module,
+    samples: tuple[torch.Tensor, ...],
+    path: Path,
+    *,
+    weights: Weights = "int8",
+) -> str:
+    """Convert `module` for inputs of the shapes and types of `samples`; return the sha256."""
     module = module.eval()
-    converted = litert_torch.convert(module, tuple(torch.zeros(*shape) for shape in shapes))
+    converted = litert_torch.convert(module, samples)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.tflite"
         converted.export(str(plain))

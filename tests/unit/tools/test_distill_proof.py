@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.distill.calibrating import auroc, none_below, sure_above, temperature_of
+from tools.distill.calibrating import auroc, none_below, sure_above, sureness, temperature_of
 from tools.distill.comparing import compare
 from tools.distill.curriculum import difficulty, shown
 from tools.distill.engine import fails
@@ -122,6 +122,28 @@ def test_the_threshold_of_none_keeps_95_of_100() -> None:
     limit = none_below(logits, np.zeros(200, np.int64), 1.0)
     best = 1 / (1 + np.exp(-logits[:, 0]))
     assert (best >= limit).mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_what_is_held_against_the_threshold_is_what_the_package_measures() -> None:
+    from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK  # noqa: PLC0415 - beside its use
+    from aiosd.pipelines.answer import Answer  # noqa: PLC0415
+    from aiosd.pipelines.scores import STEPS  # noqa: PLC0415
+
+    logits = np.array([[2.0, -1.0, 0.5], [0.1, 0.2, 0.0]], np.float32)
+    for measure in ("score", "energy", "max_logit"):
+        steps = (
+            ScoresSoftmax(temperature=0.5),
+            ScoresTopK(k=3, labels=["a", "b", "c"], none_below=0.0, none_measure=measure),
+        )
+        own = sureness(logits, 0.5, measure)
+        for row, mine in zip(logits, own, strict=True):
+            answer: object = Answer(tensors=(row[None],))
+            for step in steps:
+                answer = STEPS[type(step)](step, Path())(answer)
+            assert isinstance(answer, Answer)
+            assert answer.output[measure] == pytest.approx(float(mine), abs=1e-5)
+    kept = none_below(logits, np.array([0, 0], np.int64), 0.5, "max_logit")
+    assert kept == pytest.approx(0.2 + 0.05 * 1.8, abs=1e-3)
 
 
 def test_a_precise_threshold_lets_go_what_is_not_right_often_enough() -> None:

@@ -64,6 +64,11 @@ def test_there_are_shipped_recipes() -> None:
             'kind = "convolution"\n[method]\nnames = ["paraphrase"]',
             "paraphrase does not fit",
         ),
+        (
+            'words = "tiny.words.toml"',
+            'words = "tiny.words.toml"\nprecise = 0.9\nnone_measure = "energy"',
+            "none_measure",
+        ),
         ('name = "tiny"', 'name = "Tiny Model"', "name"),
         ("[data]", "[data", "tiny.toml"),
     ],

@@ -28,7 +28,7 @@ hidden = 0
 names = ["logit-matching", "paraphrase", "curriculum"]
 variants = 1
 [training]
-epochs = 2
+epochs = 12
 [package]
 words = "tiny.words.toml"
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from tools.distill import sources
 from tools.distill.recipe import Recipe
@@ -87,3 +88,32 @@ def test_the_fifth_fold_of_hwu64_is_held_out(tmp_path: Path) -> None:
     assert len(found.held) == 6
     assert all(str(one).endswith("fold e") for one in found.held.inputs)
     assert not any(str(one).endswith("fold e") for one in found.train.inputs)
+
+
+def test_half_of_what_tunes_clinc_has_no_twin_and_nothing_held_tunes(tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason="needs the extra train")
+    folder = tmp_path / "text" / "clinc150"
+    folder.mkdir(parents=True)
+    alone = ("wake me", "rouse us early", "start buzzer please", "beep beep later on", "ring soon")
+    twins = {
+        "alarm": [*alone, *(f"set an alarm for {hour} in the morning" for hour in range(20))],
+        "tea": [f"please brew a cup of tea number {cup} for me" for cup in range(25)],
+    }
+    lists = {
+        "train": [[text, label] for label, texts in twins.items() for text in texts],
+        "oos_train": [[f"who was king number {at}", "oos"] for at in range(25)],
+        "val": [["Wake me!", "alarm"], ["some tea would be nice", "tea"]],
+        "oos_val": [["who was queen", "oos"]],
+    }
+    (folder / "train.json").write_text(json.dumps(lists))
+    (folder / "domains.json").write_text(json.dumps({"home": ["alarm"], "kitchen": ["tea"]}))
+    found = sources.load(recipe(source="clinc150"), tmp_path)
+    mine = [str(one) for one in np.array(found.tuning.inputs)[found.tuning.labels == 0]]
+    lone = [one for one in mine if one in alone]
+    assert "wake me" not in mine
+    assert len(mine) in (7, 8)
+    assert len(lone) >= 3
+    # Questions for a king are all twins of each other, so that only the plain draw has some.
+    assert (found.tuning.labels == -1).sum() == 16
+    assert forms(found, "held").isdisjoint(forms(found, "train", "tuning"))
+    assert forms(found, "tuning").isdisjoint(forms(found, "train"))

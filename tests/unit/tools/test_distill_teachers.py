@@ -112,6 +112,23 @@ def test_a_tuned_teacher_that_was_ended_goes_on_from_its_checkpoint(
     assert done == [0, 1, 2, 3, 4, 5, 5, *range(6, 12)]
 
 
+def test_a_teacher_that_learned_is_opened_again_without_reading_its_rows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tools.distill.teachers.tuned import TunedTeacher  # noqa: PLC0415 - torch
+
+    rows = tuned(folder, tmp_path / "one").logits(list(KIND))
+    act, read = TunedTeacher._lower, []
+
+    def counted(self: Any, texts: Any, layers: Any) -> Any:
+        read.append(len(texts))
+        return act(self, texts, layers)
+
+    monkeypatch.setattr(TunedTeacher, "_lower", counted)
+    assert np.array_equal(tuned(folder, tmp_path / "one").logits(list(KIND)), rows)
+    assert read == [0, len(KIND)]
+
+
 @pytest.fixture
 def story(assets: Path) -> Path:
     """A llama of the shared assets that tells stories."""

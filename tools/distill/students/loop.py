@@ -2,9 +2,9 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,17 @@ class Feed(Protocol):
         generator: np.random.Generator | None = None,
     ) -> Any:  # noqa: ANN401 - what its own net takes
         """Return what the network takes for these rows; a share `drop` of the input is zeroed."""
+        ...
+
+
+@runtime_checkable
+class OrderedFeed(Protocol):
+    """A feed that says which rows go well together."""
+
+    def batches(
+        self, rows: NDArray[np.int64], size: int, chance: np.random.Generator
+    ) -> Iterable[NDArray[np.int64]]:
+        """Return the rows once, about `size` of them together, in an order drawn by `chance`."""
         ...
 
 
@@ -65,7 +76,7 @@ class TorchLearner:
         torch.manual_seed(self._seed * 10_000 + number)
         chance = np.random.default_rng([self._seed, number])
         rows = self._rows(number)
-        batches = np.array_split(chance.permutation(rows), -(-len(rows) // self._training.batch))
+        batches = self._batches(rows, chance)
         self.net.train()
         total = 0.0
         for at, places in enumerate(batches):
@@ -75,6 +86,15 @@ class TorchLearner:
         self.net.eval()
         self._prune((number + 1) / self._training.epochs)
         return {"loss": total / len(batches)}
+
+    def _batches(
+        self, rows: NDArray[np.int64], chance: np.random.Generator
+    ) -> list[NDArray[np.int64]]:
+        """Return the rows in batches, by the feed's own order where it has one."""
+        size = self._training.batch
+        if isinstance(self._feed, OrderedFeed):
+            return list(self._feed.batches(rows, size, chance))
+        return np.array_split(chance.permutation(rows), -(-len(rows) // size))
 
     def _rows(self, number: int) -> NDArray[np.int64]:
         count = len(self._lesson.labels)

@@ -198,8 +198,11 @@ class TunedTeacher:
         name = key_of(self.fingerprint).hex()
         self._folder.mkdir(parents=True, exist_ok=True)
         checkpoint = Checkpoint(self._folder / f"{name}.checkpoint")
-        states = self._lower([str(each) for each in self._table.inputs], lower)
-        if checkpoint.read() is None:
+        kept = checkpoint.read()
+        is_over = kept is not None and kept[0] >= self._spec.epochs
+        texts = [] if is_over else [str(each) for each in self._table.inputs]
+        states = self._lower(texts, lower)
+        if kept is None:
             known = np.flatnonzero(self._table.labels > NONE)
             net.begin([states[row] for row in known], self._table.labels[known])
         tuning = Tuning(net, states, self._table, self._spec, self._seed)
@@ -217,6 +220,8 @@ class TunedTeacher:
     ) -> list[torch.Tensor]:
         """Return what the embeddings and these layers give for each text: (tokens, width)."""
         words, model = self._encoder.parts
+        if not texts:
+            return []
         tokens = words(list(texts), truncation=True, max_length=LONGEST)["input_ids"]
         found: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         lengths = np.array([len(each) for each in tokens])
