@@ -20,17 +20,24 @@ SOCKETS = {
 UPLINK = ["aiosd-uplink.service", "aiosd-uplink.socket"]
 UPDATE = ["aiosd-update.service", "aiosd-update.timer"]
 POWERD = ("aiosd-powerd.service", "aiosd-powerd.socket")
+# A store of its own in one file of the card: only where the owner makes that file.
+STORE = ["aiosd-store.service"]
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
 )
 
 
+def whole_lines(path: Path) -> str:
+    """Return a unit file, each line that goes on after a backslash in one."""
+    return path.read_text(encoding="utf-8").replace("\\\n", " ")
+
+
 def settings(path: Path) -> dict[str, dict[str, list[str]]]:
     """Return a unit file by section and key; a key may stand more than once."""
     sections: dict[str, dict[str, list[str]]] = {}
     section = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in whole_lines(path).splitlines():
         if line.startswith("["):
             section = line.strip("[]")
         elif line and not line.startswith("#"):
@@ -56,12 +63,12 @@ def test_systemd_finds_nothing_wrong_with_the_units(repo: Path, tmp_path: Path) 
     folder = repo / "systemd"
     kinds = ("*.service", "*.socket", "*.timer")
     for unit in (each for kind in kinds for each in folder.glob(kind)):
-        text = unit.read_text(encoding="utf-8")
+        text = whole_lines(unit)
         # The daemon itself need not be installed here.
         text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
     units = sorted(tmp_path.iterdir())
-    known = [*SOCKETS, "aiosd.service", *UPDATE, *UPLINK, *POWERD]
+    known = [*SOCKETS, "aiosd.service", *UPDATE, *UPLINK, *POWERD, *STORE]
     assert [unit.name for unit in units] == sorted(known)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
@@ -97,6 +104,18 @@ def test_the_updater_is_as_closed_as_the_readme_says(repo: Path) -> None:
     claimed = re.search(r"aiosd-update.service` gives \*\*(\d\.\d)\*\*", text)
     assert claimed
     assert exposure(repo / "systemd" / "aiosd-update.service") <= float(claimed[1]) + 0.2
+
+
+def test_the_store_in_a_file_is_mounted_before_those_who_use_it_and_only_where_there_is_one(
+    repo: Path,
+) -> None:
+    unit = settings(repo / "systemd" / "aiosd-store.service")
+    (image,) = unit["Unit"]["ConditionPathExists"]
+    assert unit["Unit"]["Before"] == ["aiosd.service aiosd-update.service"]
+    assert unit["Install"]["RequiredBy"] == ["aiosd.service"]
+    (mount,) = unit["Service"]["ExecStart"]
+    assert f"--direct-io=on {image};" in mount
+    assert "noexec" in mount
 
 
 def test_the_updater_runs_on_its_timer_once_and_writes_the_store_alone(repo: Path) -> None:
