@@ -114,7 +114,7 @@ def test_the_store_in_a_file_is_mounted_before_those_who_use_it_and_only_where_t
     assert unit["Unit"]["Before"] == ["aiosd.service aiosd-update.service"]
     assert unit["Install"]["RequiredBy"] == ["aiosd.service"]
     (mount,) = unit["Service"]["ExecStart"]
-    assert f"--direct-io=on {image};" in mount
+    assert f"--direct-io=on {image})" in mount
     assert "noexec" in mount
 
 
