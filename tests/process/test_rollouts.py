@@ -249,8 +249,10 @@ def test_without_room_for_two_all_self_tests_run_in_one_load_while_others_wait(
     row, log = rolling.row(), rolling.daemon.log
     assert (row["state"], row["reason"], row["attempts"]) == ("collected", "", 1)
     assert row["report"]["passed"] == row["report"]["cases"] == 9
+    # The old one has answered before; how many it answers still is chance.
     assert found == sorted(found)
-    assert {1, 2} == set(found)
+    assert set(found) <= {1, 2}
+    assert found[-1] == 2
     assert row["hold_ms"] > 0
     assert log.count("one@2 ready in") == 1
     assert log.count("one ready in") == 2  # before and after
