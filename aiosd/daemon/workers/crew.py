@@ -331,6 +331,7 @@ class Workers:
 
     def _gone(self, worker: Worker, how: str) -> None:
         """The process is gone: clear up, and tell why."""
+        worker.stands_back = False  # its number may soon be another process's
         if worker.pipe is not None:
             worker.pipe.drain()
             worker.pipe.close()
