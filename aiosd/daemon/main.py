@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +27,13 @@ from aiosd.daemon.power.levers import ClockKeeper, PowerHelper
 from aiosd.daemon.power.telemetry import Telemetry
 from aiosd.daemon.power_caps import PowerCaps
 from aiosd.daemon.recall import Recall
+from aiosd.daemon.releases.late import LateRollouts
 from aiosd.daemon.settings import read_settings
 from aiosd.daemon.stock import Stock
-from aiosd.daemon.surroundings import look_around, make_state_folder, scheduler_rules
+from aiosd.daemon.surroundings import look_around, make_state_folder
 from aiosd.daemon.views import Views
 from aiosd.daemon.wire.events import Events
-from aiosd.daemon.wire.frontend import Client, Frontend
+from aiosd.daemon.wire.frontend import Frontend
 from aiosd.daemon.wire.sockets import Sockets, passed_sockets
 from aiosd.daemon.workers.control_groups import ControlGroups
 from aiosd.daemon.workers.crew import Workers
@@ -43,8 +43,6 @@ from aiosd.domain.errors import ConfigError
 from aiosd.policy.memory.governor import SPARE_SHARE, Ledger
 from aiosd.policy.routing.head import Head
 from aiosd.policy.serving.scheduler import Scheduler
-from aiosd.protocol.limits import Limits
-from aiosd.protocol.messages import ReleaseVerb
 from aiosd.store.footprints import Footprints
 from aiosd.store.heads import Heads
 
@@ -84,7 +82,8 @@ class Daemon:
         logging.getLogger("aiosd").setLevel(self._settings.log.level.upper())
         self._around = look_around(self._settings)
         settings = self._settings
-        # Paths stay as they are until a restart, whatever a reload reads.
+        # Paths and hosts stay as they are until a restart, whatever a reload reads.
+        self._resident = self._around.resident
         self._layout = layout = settings.layout()
         self._started = time.time()
         self._stopping = asyncio.Event()
@@ -93,22 +92,22 @@ class Daemon:
             layout, passed_sockets(environment, os.getpid()), int(settings.sockets.mode, 8)
         )
         make_state_folder(layout.state)
-        self._recall = Recall(loop, Footprints(layout.footprints), self._board())
+        self._recall = Recall(loop, Footprints(layout.footprints), self._around.board)
         self._inventory = Inventory(
             layout, self._around.machine, self._load_rules(), self._recall.find
         )
         self._inventory.aside = partial(loop.run_in_executor, None)
         self._open(environment)
         self._environment = environment
-        self._tasks: asyncio.TaskGroup | None = None
-        self._rollouts: Rollouts | None = None
+        self._rollouts = LateRollouts(self._make_rollouts, settings)
+        self._control.on_releases = self._rollouts.on_verb
         self._upward: Upward | None = None
         self._reach_up()
 
     def _open(self, environment: Mapping[str, str]) -> None:
         """Bind the sockets and put the parts together."""
         loop, settings = self._loop, self._settings
-        limits, unread = self._limits(), settings.wire.unread_messages
+        limits, unread = self._around.limits(), settings.wire.unread_messages
         group, admins = settings.sockets.group, settings.sockets.admin_group
         self._frontends = [
             Frontend(loop, self._sockets.open(name, who), name, limits, unread)
@@ -118,16 +117,14 @@ class Daemon:
         ledger = Ledger(self._around.cap.cap_bytes, SPARE_SHARE)
         self._hosts = (
             Hosts(loop, environment, self._events.publish, ledger.set_host, ledger.set_common)
-            if self._resident()
+            if self._resident
             else None
         )
         root = Path(settings.board.sysroot)
         self._groups = ControlGroups(root, wanted=settings.ram.groups == "auto")
-        self._watch = MemoryWatch(loop, root, forked=self._resident())
+        self._watch = MemoryWatch(loop, root, forked=self._resident)
         self._workers = Workers(loop, self._hosts, environment, self._groups, self._watch)
-        self.scheduler = Scheduler(
-            ledger, scheduler_rules(self._settings, self._load_rules().threads)
-        )
+        self.scheduler = Scheduler(ledger, self._around.scheduler_rules())
         self._telemetry = Telemetry(
             loop,
             root,
@@ -163,7 +160,6 @@ class Daemon:
     def _open_routing(self, environment: Mapping[str, str]) -> None:
         """Take up what the router has learned; the rest is learned when packages are known."""
         self._control.on_reload = self.reload
-        self._control.on_releases = self._on_releases
         self._broker.routing.open(self._layout.success)
         self._cascade = Cascade(self._loop, self._broker, self._inventory)
         self._heads = Heads(self._layout.heads)
@@ -194,7 +190,7 @@ class Daemon:
         ):
             self._loop.add_signal_handler(number, act)
         if self._layout.ledger.exists():
-            self._follow_releases().begin()
+            self._rollouts.begin()
         self._take_stock()
         self._tell_facts()
         self._energy_keeper.restore()
@@ -207,9 +203,8 @@ class Daemon:
         self._loop.call_soon(self._start_hosts)
         self._loop.call_soon(self._telemetry.start)
         self._loop.call_soon(self._cap_power)
-        async with asyncio.TaskGroup() as self._tasks:
-            if self._rollouts is not None:
-                self._rollouts.start(self._tasks)
+        async with asyncio.TaskGroup() as tasks:
+            self._rollouts.start(tasks)
             await self._stopping.wait()
             await self._stop()
 
@@ -224,14 +219,13 @@ class Daemon:
         settings = read_settings(self._options.config, must_exist=self._options.config_given)
         around = look_around(settings)
         self._settings, self._around = settings, around
-        if self._rollouts is not None:
-            self._follow_releases()
+        self._rollouts.apply(settings)
         logging.getLogger("aiosd").setLevel(settings.log.level.upper())
         now = self._loop.time()
-        rules = scheduler_rules(settings, self._load_rules().threads)
+        rules = around.scheduler_rules()
         self._broker.perform(self.scheduler.on_rules(rules, around.cap.cap_bytes, now))
         for frontend in self._frontends:
-            frontend.limit(self._limits())
+            frontend.limit(around.limits())
         change = self._take_stock()
         self._reach_up()
         self._tell_facts()
@@ -245,7 +239,7 @@ class Daemon:
     def _cap_power(self) -> None:
         """Hold the board to the owner's caps."""
         self._helper.enable(wanted=self._settings.power.helper)
-        self._power.cap(self._settings, self._load_rules().threads)
+        self._power.cap(self._settings, self._around.threads)
 
     def _on_hangup(self) -> None:
         """SIGHUP: reload, or keep what we have and say why."""
@@ -265,40 +259,23 @@ class Daemon:
         if self._inventory.climbs and self._control.asks is self._broker:
             self._control.asks = self._cascade
 
-    def _on_releases(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
-        """Hand on a verb about releases; the first one has to wait for imports, nobody else has."""
-        if self._rollouts is None and self._tasks is not None:
-            self._tasks.create_task(self._on_first(client, request, verb))
-        else:
-            self._follow_releases().on_verb(client, request, verb)
+    def _make_rollouts(self) -> "Rollouts":
+        """Put together what drives the releases that come by updates."""
+        from aiosd.daemon.releases.rollouts import Board, make_rollouts  # noqa: PLC0415 - see there
 
-    async def _on_first(self, client: Client, request: bytes, verb: ReleaseVerb) -> None:
-        await asyncio.to_thread(import_module, "aiosd.daemon.releases.rollouts")
-        self._follow_releases().on_verb(client, request, verb)
-
-    def _follow_releases(self) -> "Rollouts":
-        """Drive the releases that come by updates; who has none imports nothing of it."""
-        if self._rollouts is None:
-            from aiosd.daemon.releases.rollouts import Board, make_rollouts  # noqa: PLC0415 - see above
-
-            board = Board(
-                self._heads,
-                self._environment,
-                lambda: self._power.cap_watts,
-                self._telemetry.predict,
-                self._workers.held_now,
-            )
-            made = make_rollouts(
-                self._loop, self._broker, self._inventory, self._events, (self._layout, board)
-            )
-            made.swap.renew, made.swap.rescan = self._stock.renew, self._take_stock
-            made.swap.end = self._workers.kill
-            self._rollouts = made
-        self._rollouts.settings = self._settings.rollout
-        self._rollouts.desk.budget_bytes = self._settings.store_budget_bytes
-        if self._tasks is not None:
-            self._rollouts.start(self._tasks)
-        return self._rollouts
+        board = Board(
+            self._heads,
+            self._environment,
+            lambda: self._power.cap_watts,
+            self._telemetry.predict,
+            self._workers.held_now,
+        )
+        made = make_rollouts(
+            self._loop, self._broker, self._inventory, self._events, (self._layout, board)
+        )
+        made.swap.renew, made.swap.rescan = self._stock.renew, self._take_stock
+        made.swap.end = self._workers.kill
+        return made
 
     def _on_head(self, head: Head | None, learning: bool) -> None:  # noqa: FBT001 - a callback
         """Route texts by this head from now on."""
@@ -319,8 +296,7 @@ class Daemon:
         """Refuse what is new, let what is there end within the limit, then close everything."""
         log.info("stopping: %d requests waiting", self.scheduler.queued)
         self._notify.stopping()
-        if self._rollouts is not None:
-            await self._rollouts.close()
+        await self._rollouts.close()
         self._events.publish("daemon.stopping", {"queue": self.scheduler.queued})
         self.scheduler.on_stop()
         if self._upward is not None:
@@ -354,30 +330,7 @@ class Daemon:
             await self._upward.drained.wait()
 
     def _load_rules(self) -> LoadRules:
-        settings = self._settings
-        profile, machine = self._around.picked.profile, self._around.machine
-        return LoadRules(
-            keep_alive_seconds=settings.experts.keep_alive_seconds,
-            park_after_seconds=settings.experts.park_after_seconds,
-            load_limit_seconds=settings.experts.load_limit_seconds,
-            threads=settings.engines.threads or min(profile.threads, machine.cores),
-            own_process=not self._resident(),
-            needs=settings.needs,
-        )
-
-    def _board(self) -> str:
-        """Name what a measured footprint depends on beside its package and engine."""
-        processor = self._around.machine.cpu_model[:100]
-        hosts = "forked workers" if self._resident() else "workers of their own"
-        return f"{self._around.picked.profile.name}, {processor}, {hosts}"
-
-    def _resident(self) -> bool:
-        """Whether engine hosts stay resident: the owner's word, else the profile's."""
-        wanted = self._settings.engines.hosts
-        return self._around.picked.profile.hosts if wanted == "auto" else wanted == "on"
-
-    def _limits(self) -> Limits:
-        return Limits(attachment_bytes=self._settings.attachment_bytes)
+        return self._around.load_rules(resident=self._resident)
 
     def _tell_facts(self) -> None:
         picked, cap = self._around.picked, self._around.cap

@@ -217,6 +217,20 @@ def test_a_reload_takes_packages_and_cap_and_drops_no_request(daemon: DaemonProc
     assert error_of(client.say("gone", "hello")).code == "unknown_expert"
 
 
+def test_hosts_stay_until_a_restart_and_so_does_what_experts_are_reckoned_to_need(
+    daemon: DaemonProcess,
+) -> None:
+    daemon.install("old")
+    daemon.start(ram={"cap": "200 MiB"}, engines={"hosts": "on"})
+    daemon.install("new")
+    daemon.configure(ram={"cap": "150 MiB"}, engines={"hosts": "off"})
+    daemon.signal(signal.SIGHUP)
+    until(lambda: daemon.status()["ram_cap_bytes"] == 150 << 20, "the new cap")
+    assert daemon.hosts()
+    old, new = (each["need_bytes"] for each in daemon.look(List())["experts"])  # type: ignore[attr-defined]
+    assert old == new
+
+
 def test_a_reload_with_a_wrong_file_keeps_the_old_settings(daemon: DaemonProcess) -> None:
     daemon.install()
     client = daemon.start(ram={"cap": "200 MiB"}).client()
