@@ -15,7 +15,7 @@ from aiosd.models.need import ram_need
 from aiosd.models.ram_need import RamNeed
 from aiosd.policy.routing.cascade import MADE_UP
 from aiosd.policy.routing.router import RouteFacts
-from aiosd.policy.serving.slots import ExpertFacts
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.protocol.pipe import Base, LoadExpert
 from aiosd.store.catalogue import Catalogue, Refused, scan
 from aiosd.store.digests import Aside, Digests

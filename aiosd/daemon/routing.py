@@ -315,7 +315,7 @@ class Routing:
         ready = state is _READY or state is _PARKED
         return Standing(
             ready,
-            slot.need_bytes,
+            slot.appetite.need_bytes,
             self._energy.predict(expert),
             slot.budget.rest_seconds(self._now()) if state is _FAILED else 0.0,
             None if ready else self._scheduler.ledger.room_bytes,

@@ -62,7 +62,7 @@ class Views:
                     "state": slot.state.value,
                     "pinned": slot.pinned,
                     "size_bytes": sum(file.size for file in manifest.files),
-                    "need_bytes": slot.need_bytes,
+                    "need_bytes": slot.appetite.need_bytes,
                 }
             )
         return {"experts": experts, "refused": self.refused()}
@@ -130,7 +130,7 @@ class Views:
             "limit_bytes": self._workers.groups.limit_of(name),
             "held_bytes": self._broker.scheduler.ledger.held(name),
             "held_mapped_bytes": self._broker.scheduler.ledger.file_bytes(name),
-            "need_bytes": slot.need_bytes,
+            "need_bytes": slot.appetite.need_bytes,
             "load_ms": ready.load_ms if ready else None,
             "since_seconds": now - slot.ready_at if ready else None,
             "idle_seconds": now - slot.idle_since if ready and not slot.serving else None,

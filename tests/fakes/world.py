@@ -22,10 +22,10 @@ from aiosd.policy.serving.effects import (
     Settle,
     Unload,
 )
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.queues import Ticket
 from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.policy.serving.scheduler import Scheduler
-from aiosd.policy.serving.slots import ExpertFacts
 
 MIB = 2**20
 CONTEXT, MAPPED = 0.3, 0.5  # parts of what an expert that can be parked holds

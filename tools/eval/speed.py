@@ -23,9 +23,9 @@ from aiosd.domain.request import Options
 from aiosd.policy.memory.governor import Ledger
 from aiosd.policy.routing.head import Head
 from aiosd.policy.routing.route_facts import RouteFacts
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.policy.serving.scheduler import Scheduler
-from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.messages import Run
 from aiosd.sensors.memory import read_process
 from tools.eval.figures import Row, plain

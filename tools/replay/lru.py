@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from aiosd.policy.serving.effects import Effect, Load, Serve, Unload
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.queues import Ticket
-from aiosd.policy.serving.slots import ExpertFacts
 
 
 class LruScheduler:

@@ -10,10 +10,10 @@ from typing import Protocol
 from aiosd.domain.request import Priority
 from aiosd.policy.memory.governor import Ledger
 from aiosd.policy.serving.effects import Effect, Kill, Load, Park, Refuse, Resume, Serve, Unload
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.queues import Ticket
 from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.policy.serving.scheduler import Scheduler
-from aiosd.policy.serving.slots import ExpertFacts
 from tools.replay.board import Board
 from tools.replay.traces import Ask, Model, Trace
 from tools.replay.worker import Worker

@@ -107,7 +107,7 @@ class Probe:
         return Report(
             passed=verdict.cases - len(verdict.failures),
             cases=verdict.cases,
-            peak_bytes=max(slot.peak_bytes, held),
+            peak_bytes=max(slot.appetite.peak_bytes, held),
             load_ms=slot.reload_seconds * 1e3,
             run_ms=verdict.run_ms,
             joules=self._board.predict(alias) or 0.0,
@@ -154,7 +154,7 @@ class Probe:
         if slot is None or slot.loaded or not slot.wanted:
             return ""
         said = self.holding.crowded(row.name, alias)
-        need = slot.expected_bytes() / 2**20
+        need = slot.appetite.expected_bytes() / 2**20
         return said or f"no room: {alias} needs {need:.1f} MiB, which others had all the time"
 
     async def seat(self, name: str, installed: Installed) -> None:
@@ -222,7 +222,7 @@ class Probe:
     def _never(self, alias: str) -> bool:
         """Tell whether a release needs more than the cap, whatever hosts and others take of it."""
         scheduler = self._broker.scheduler
-        return scheduler.slots[alias].need_bytes > scheduler.ledger.cap_bytes
+        return scheduler.slots[alias].appetite.need_bytes > scheduler.ledger.cap_bytes
 
     def _open(self, row: Rollout) -> Installed:
         """Read a release from the disk and check everything that can be without loading it.

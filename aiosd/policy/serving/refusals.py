@@ -29,7 +29,7 @@ def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> O
     best = max(0, left)
     wider = f"raise ram.cap to {math.ceil((cap + need - left) / _MIB)} MiB at least"
     hint = f"unpin {', '.join(pinned)} or {wider}" if pinned else wider
-    measured = slot.peak_bytes >= need
+    measured = slot.appetite.peak_bytes >= need
     doubt = "if that was an exception" if measured else "if you know that it needs less"
     hint += f"; {doubt}: aiosctl load {expert} --ram SIZE"
     return OverRamError(
@@ -46,7 +46,7 @@ def over_ram(slot: Slot, need: int, ledger: Ledger, pinned: dict[str, int]) -> O
 
 def no_room_beside(slot: Slot, other: Slot, lacking_bytes: int, ledger: Ledger) -> str:
     """Say what one expert needs beside another, and what cap would be enough for both."""
-    need, has = slot.expected_bytes() / _MIB, other.expected_bytes() / _MIB
+    need, has = slot.appetite.expected_bytes() / _MIB, other.appetite.expected_bytes() / _MIB
     cap = ledger.cap_bytes
     return (
         f"no room: {slot.facts.expert} needs {need:.1f} MiB beside the {has:.1f} MiB of "

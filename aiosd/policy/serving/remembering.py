@@ -1,7 +1,8 @@
 """Which measurements are worth writing down: SD cards wear, and most news is small."""
 
 from aiosd.domain.footprint import Footprint
-from aiosd.policy.serving.slots import SEASONED, Slot
+from aiosd.policy.serving.appetite import SEASONED
+from aiosd.policy.serving.slots import Slot
 
 # A peak that is this much off is one that admission would act on.
 _PEAK_SHARE = 0.02
@@ -14,12 +15,12 @@ def footprint_of(slot: Slot, engine: str) -> Footprint | None:
 
     Answers are counted only as far as they matter.
     """
-    if not slot.peak_bytes or slot.stale:
+    if not slot.appetite.peak_bytes or slot.stale:
         return None
     return Footprint(
         engine=engine,
-        peak_bytes=slot.peak_bytes,
-        answers=min(slot.answers, SEASONED),
+        peak_bytes=slot.appetite.peak_bytes,
+        answers=min(slot.appetite.answers, SEASONED),
         reload_seconds=slot.reload_seconds,
     )
 

@@ -76,9 +76,9 @@ class Residency:
         """
         facts, books = slot.facts, self.ledger
         if slot.state is ExpertState.PARKED:
-            return max(0, slot.expected_bytes() - books.whole(facts.expert))
+            return max(0, slot.appetite.expected_bytes() - books.whole(facts.expert))
         there = facts.shared_bytes if books.mapped(facts.shared_model) else 0
-        return max(0, slot.expected_bytes() - there)
+        return max(0, slot.appetite.expected_bytes() - there)
 
     def lacks_for_both(self, one: Slot, other: Slot) -> int:
         """Return the bytes that two experts lack beside each other though all others leave who can.
@@ -86,7 +86,7 @@ class Residency:
         0 where they fit, whoever is loaded now.
         """
         books, names = self.ledger, (one.facts.expert, other.facts.expert)
-        need = one.expected_bytes() + other.expected_bytes() + books.spare_bytes
+        need = one.appetite.expected_bytes() + other.appetite.expected_bytes() + books.spare_bytes
         if one.facts.shared_model and one.facts.shared_model == other.facts.shared_model:
             need -= min(one.facts.shared_bytes, other.facts.shared_bytes)
         pinned = [
@@ -98,7 +98,7 @@ class Residency:
 
     def load(self, slot: Slot, now: float) -> Load:
         """Reserve what an expert needs and have its worker started."""
-        need, facts = slot.expected_bytes(), slot.facts
+        need, facts = slot.appetite.expected_bytes(), slot.facts
         self.ledger.set(facts.expert, max(0, need - facts.shared_bytes))
         if facts.shared_model:
             self.ledger.share(facts.expert, facts.shared_model, facts.shared_bytes)
@@ -113,7 +113,7 @@ class Residency:
         """Reserve what a parked expert needs besides, and have its context made again."""
         expert = slot.facts.expert
         own = self.ledger.own(expert) + self.need_bytes(slot)
-        self.ledger.set(expert, own, mapped=slot.mapped_bytes)
+        self.ledger.set(expert, own, mapped=slot.appetite.mapped_bytes)
         slot.on_resume(now)
         return [*self._limit(slot), Resume(expert)]
 
@@ -142,7 +142,7 @@ class Residency:
         """
         expert = slot.facts.expert
         shared = self.ledger.shared(expert)
-        own_bytes = slot.own_bytes(held_bytes, shared)
+        own_bytes = slot.appetite.own_bytes(held_bytes, shared)
         held_bytes = own_bytes + shared
         slot.on_measured(held_bytes, mapped_bytes)
         self.ledger.set(expert, own_bytes, slot.growth_bytes(held_bytes), mapped_bytes)
@@ -165,10 +165,10 @@ class Residency:
     def _grown(self, slot: Slot, held_bytes: int, now: float) -> list[Effect]:
         """Take what a busy worker holds into the books; idle experts leave for it."""
         if slot.state is ExpertState.READY:
-            return self.on_measured(slot, held_bytes, slot.mapped_bytes, now)
+            return self.on_measured(slot, held_bytes, slot.appetite.mapped_bytes, now)
         expert, books = slot.facts.expert, self.ledger
-        own_bytes = slot.own_bytes(held_bytes, books.shared(expert))
-        slot.on_measured(own_bytes + books.shared(expert), slot.mapped_bytes)
+        own_bytes = slot.appetite.own_bytes(held_bytes, books.shared(expert))
+        slot.on_measured(own_bytes + books.shared(expert), slot.appetite.mapped_bytes)
         books.set(expert, max(own_bytes, books.own(expert)))
         effects = self._limit(slot)
         return effects + self.shrink(f"{expert} takes more than was estimated", now, spare=expert)
@@ -277,7 +277,7 @@ class Residency:
     def on_parked(self, slot: Slot, held_bytes: int, mapped_bytes: int) -> None:
         """Take into the books what a parked worker holds."""
         expert, books = slot.facts.expert, self.ledger
-        held_bytes = slot.own_bytes(held_bytes, books.shared(expert))
+        held_bytes = slot.appetite.own_bytes(held_bytes, books.shared(expert))
         private = books.own(expert) - books.file_bytes(expert)
         slot.on_parked(private - (held_bytes - mapped_bytes), mapped_bytes)
         self._lacking.clear()  # there may be memory now

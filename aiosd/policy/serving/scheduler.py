@@ -12,6 +12,7 @@ from aiosd.domain.expert import ExpertEvent, ExpertState
 from aiosd.policy.memory.governor import Ledger
 from aiosd.policy.memory.pressure import Growth, Lack, MemoryNews
 from aiosd.policy.serving.effects import Effect, Interrupt, Kill, Refuse, Settle
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.planning import Planner
 from aiosd.policy.serving.queues import Ticket
 from aiosd.policy.serving.refusals import (
@@ -26,7 +27,7 @@ from aiosd.policy.serving.refusals import (
 )
 from aiosd.policy.serving.residency import Residency
 from aiosd.policy.serving.rules import SchedulerRules
-from aiosd.policy.serving.slots import ExpertFacts, Slot
+from aiosd.policy.serving.slots import Slot
 from aiosd.policy.serving.turns import Turns
 from aiosd.policy.serving.waiting import WaitingRoom
 from aiosd.policy.serving.waking import next_wake, sooner
@@ -63,7 +64,7 @@ class Scheduler:
             if slot is None:
                 self.slots[name] = Slot(fact, self.rules.restart)
                 continue
-            slot.facts = fact
+            slot.on_facts(fact)
             if slot.removed:  # it came back before its worker had left
                 slot.removed = False
                 renewed.add(name)

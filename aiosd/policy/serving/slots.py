@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass, field
 
 from aiosd.domain.expert import ExpertEvent, ExpertState, advance
-from aiosd.domain.footprint import Footprint
 from aiosd.policy.memory.eviction import Candidate, Step, Way
 from aiosd.policy.memory.governor import Resident
+from aiosd.policy.serving.appetite import Appetite
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.queues import FairQueue, Ticket
 from aiosd.policy.serving.restart import RestartBudget, RestartRules
 
@@ -15,10 +16,6 @@ DEFAULT_RELOAD_SECONDS = 0.1
 _RETURN_LOADS = 10.0
 # It then stays for so many times of its load, so that loading takes at most a third of the time.
 _RESIDENCE_LOADS = 2.0
-# A worker may still grow by so much after it was measured first, never beyond the estimate;
-# once a release has answered so often, the most that it ever held is all that it will.
-_GROWTH_SHARE = 0.08
-SEASONED = 8
 # A use counts half after so long.
 _HALF_LIFE_SECONDS = 600.0
 # Making a context again took 20 to 40 ms for 45 MB of it on x86-64; measured from the first time.
@@ -27,34 +24,6 @@ _CONTEXT_SECONDS = 0.03
 _PAGES_SHARE = 0.5
 # Less than this is not worth a step of its own.
 _LEAST_STEP_BYTES = 2**20
-
-
-@dataclass(frozen=True)
-class ExpertFacts:
-    """What the catalogue says of an expert, as far as scheduling cares.
-
-    `load_limit_seconds` is how long a load may take before it counts as failed, `threads` how many
-    it can make use of. `planned` says that `need_bytes` is what the engine allocates, and not a
-    bound: what a worker does not hold of it yet, any request may make it hold. `known` is what was
-    measured of this release before. `shared_model` is the digest of a model that other experts use
-    as well, of which `shared_bytes`, a part of the need, are mapped by all of them together.
-    `context_bytes` and `mapped_bytes` are the parts of the need that parking gives back, until they
-    are measured. After `park_after_seconds` without a request an expert that can be parked is;
-    negative: never.
-    """
-
-    expert: str
-    need_bytes: int
-    keep_alive_seconds: float = 300.0
-    load_limit_seconds: float = 60.0
-    planned: bool = False
-    known: Footprint | None = None
-    shared_model: str = ""
-    shared_bytes: int = 0
-    threads: int = 1
-    context_bytes: int = 0
-    mapped_bytes: int = 0
-    park_after_seconds: float = -1.0
 
 
 @dataclass
@@ -67,8 +36,7 @@ class Slot:
     whose leaving this expert waits for. `reserved_bytes` were in the books when it began to load;
     the kernel was last told to hold it to `booked_bytes`. `parks` says that its worker can be
     parked, `lean` that a parked one gave back its pages too, `giving_bytes` what one that is being
-    parked is expected to give back. `allowed_bytes` is what the operator says that this release
-    needs, until it is measured.
+    parked is expected to give back.
     """
 
     facts: ExpertFacts
@@ -87,7 +55,6 @@ class Slot:
     booked_bytes: int = 0
     waits_for: tuple[str, ...] = ()
     removed: bool = False
-    need_bytes: int = 0
     load_started: float = 0.0
     ready_at: float = 0.0
     idle_since: float = 0.0
@@ -97,15 +64,10 @@ class Slot:
     came_seconds: float = DEFAULT_RELOAD_SECONDS
     parks: bool = False
     lean: bool = False
-    context_bytes: int = 0
-    mapped_bytes: int = 0
     giving_bytes: int = 0
     giving_context: bool = False
     context_seconds: float = _CONTEXT_SECONDS
     pages_seconds: float | None = None
-    peak_bytes: int = 0
-    allowed_bytes: int | None = None
-    answers: int = 0
     left_at: float | None = None
     returned: bool = False
     uses: float = 0.0
@@ -115,12 +77,8 @@ class Slot:
         """Start from the facts, with a full restart budget."""
         self.budget = RestartBudget(self.rules)
         self.keep_alive_seconds = self.facts.keep_alive_seconds
+        self.appetite = Appetite(self.facts)
         self._recall()
-
-    @property
-    def estimate_bytes(self) -> int:
-        """What it is reckoned to need before it is measured: as the operator says, or the facts."""
-        return self.facts.need_bytes if self.allowed_bytes is None else self.allowed_bytes
 
     @property
     def loaded(self) -> bool:
@@ -153,21 +111,19 @@ class Slot:
     @property
     def has_context(self) -> bool:
         """Whether it holds a context whose bytes are worth giving back."""
-        return self.state is ExpertState.READY and self.context_bytes >= _LEAST_STEP_BYTES
-
-    @property
-    def pages_bytes(self) -> int:
-        """The mapped pages of its model; what else is mapped, libraries above all, stays."""
-        own = not self.facts.shared_model  # else they are another's as well
-        return min(self.mapped_bytes, self.facts.mapped_bytes) if own else 0
+        return self.state is ExpertState.READY and self.appetite.context_bytes >= _LEAST_STEP_BYTES
 
     def advance(self, event: ExpertEvent) -> None:
         """Change the state by the one table."""
         self.state = advance(self.state, event)
 
+    def on_facts(self, facts: ExpertFacts) -> None:
+        """Go by other facts from now on."""
+        self.facts = self.appetite.facts = facts
+
     def renew(self) -> None:
         """Become another release: its worker, if any, is to leave, and its past is another."""
-        self.allowed_bytes = None
+        self.appetite.recall()
         self._recall()
         self.budget.forgive()
         self.stale = self.loaded
@@ -188,23 +144,18 @@ class Slot:
 
     def allow(self, size: int) -> None:
         """Take the operator's word for what it needs, until it is measured again."""
-        self.allowed_bytes = size
-        self.forget_measured()
+        self.appetite.allow(size)
+        self._forget_times()
 
-    def forget_measured(self) -> None:
-        """Strike out what was measured: it was of another engine, or the operator knows better."""
-        self.need_bytes = self.estimate_bytes
-        self.peak_bytes = self.answers = 0
-        self.context_bytes, self.mapped_bytes = self.facts.context_bytes, self.facts.mapped_bytes
+    def _forget_times(self) -> None:
+        """Strike out how long it was measured to take to come back from being parked."""
         self.context_seconds, self.pages_seconds = _CONTEXT_SECONDS, None
 
     def _recall(self) -> None:
-        """Start from what was measured before, if anything was."""
-        self.forget_measured()
-        known = self.facts.known
-        if known is not None:
-            self.need_bytes = self.peak_bytes = known.peak_bytes
-            self.answers, self.reload_seconds = known.answers, known.reload_seconds
+        """Start from the times that were measured before, if any were."""
+        self._forget_times()
+        if self.facts.known is not None:
+            self.reload_seconds = self.facts.known.reload_seconds
 
     def forget_worker(self) -> None:
         """Strike out what was noted about a worker that is gone."""
@@ -226,7 +177,8 @@ class Slot:
     def on_loaded(self, now: float, *, parks: bool, known: bool) -> None:
         """Note that its load is over, and whether it can be parked; see `Scheduler.on_loaded`."""
         if not known:
-            self.forget_measured()
+            self.appetite.forget_measured()
+            self._forget_times()
         self.reload_seconds = self.came_seconds = max(now - self.load_started, 1e-3)
         self.ready_at = self.idle_since = now
         self.kill_at, self.parks = None, parks
@@ -235,9 +187,9 @@ class Slot:
     def on_park(self, *, pages: bool, now: float) -> None:
         """Note that it begins to give back its context, if it has one, and its pages if so said."""
         self.giving_context = self.state is ExpertState.READY
-        self.giving_bytes = self.context_bytes if self.giving_context else 0
+        self.giving_bytes = self.appetite.context_bytes if self.giving_context else 0
         if pages:
-            self.giving_bytes += self.pages_bytes
+            self.giving_bytes += self.appetite.pages_bytes
             self.lean = True
         self.left_at = now
         self.advance(ExpertEvent.PARK)
@@ -245,9 +197,9 @@ class Slot:
     def on_parked(self, freed_bytes: int, mapped_bytes: int) -> None:
         """Take note of the private bytes that parking gave back, and of what is mapped still."""
         if self.giving_context:
-            self.context_bytes = max(0, freed_bytes)
+            self.appetite.context_bytes = max(0, freed_bytes)
         if not self.lean:
-            self.mapped_bytes = mapped_bytes
+            self.appetite.mapped_bytes = mapped_bytes
         self.kill_at = None
         self.advance(ExpertEvent.PARKED)
 
@@ -273,61 +225,29 @@ class Slot:
         known = self.pages_seconds
         return _PAGES_SHARE * self.reload_seconds if known is None else known
 
-    def own_bytes(self, held_bytes: int, shared_bytes: int) -> int:
-        """Return what it holds beside shared weights, of a measurement that may hold them or not.
-
-        Alone it holds the weights as its own; as soon as another has them mapped, neither does.
-        """
-        if not shared_bytes:
-            return held_bytes
-        planned = max(0, self.estimate_bytes - shared_bytes)
-        return max(held_bytes - shared_bytes, min(held_bytes, planned))
-
     def on_measured(self, held_bytes: int, mapped_bytes: int = 0) -> None:
         """Remember what was measured; of a stale worker it says nothing of the next release."""
         if not self.stale:
-            self.mapped_bytes = mapped_bytes
-            self.peak_bytes = max(self.peak_bytes, held_bytes)
-            self.need_bytes = self.peak_bytes
+            self.appetite.on_measured(held_bytes, mapped_bytes)
 
     def on_outgrown(self, need_bytes: int) -> None:
         """Remember that the expert needs so much: it went over a limit below that."""
         if not self.stale:
-            self.peak_bytes = self.need_bytes = max(self.peak_bytes, need_bytes)
+            self.appetite.on_outgrown(need_bytes)
+
+    def growth_bytes(self, held_bytes: int) -> int:
+        """Return by how much its worker may still grow; a stale one is to leave."""
+        return 0 if self.stale else self.appetite.growth_bytes(held_bytes)
 
     def on_use(self, now: float) -> None:
         """Count an answer."""
-        self.answers += 1
+        self.appetite.answers += 1
         self.uses = self.frequency(now) + 1.0
         self.used_at = now
 
     def frequency(self, now: float) -> float:
         """Return how often it was used, a use of a while ago counting less."""
         return self.uses * math.exp2((self.used_at - now) / _HALF_LIFE_SECONDS)
-
-    def expected_bytes(self) -> int:
-        """Return the most it is expected to hold once it is loaded."""
-        peak = self.peak_bytes
-        if not peak:
-            return self.need_bytes
-        if self.facts.planned:
-            return max(peak, self.estimate_bytes)
-        if self.answers >= SEASONED:
-            return peak
-        return max(peak, min(self.estimate_bytes, int(peak * (1 + _GROWTH_SHARE))))
-
-    def growth_bytes(self, held_bytes: int) -> int:
-        """Return by how much it may still grow, now that it holds so much.
-
-        As far as was planned; else a little: one that has given back much more than that is not
-        expected to take it again.
-        """
-        if self.stale:
-            return 0
-        if self.facts.planned:
-            return max(0, self.expected_bytes() - held_bytes)
-        most = int(held_bytes * _GROWTH_SHARE)
-        return max(0, min(self.expected_bytes() - held_bytes, most))
 
     def fresh_until(self, gather_seconds: float) -> float:
         """Return until when it is spared for those who wait for it: as long as its load took.
@@ -375,10 +295,10 @@ class Slot:
         ways = []
         freed, seconds = 0, 0.0
         if self.has_context:
-            freed, seconds = self.context_bytes, self.context_seconds
+            freed, seconds = self.appetite.context_bytes, self.context_seconds
             ways.append(Way(Step.CONTEXT, freed, seconds))
-        if self.pages_bytes >= _LEAST_STEP_BYTES:
-            freed, seconds = freed + self.pages_bytes, seconds + self._pages_seconds()
+        if self.appetite.pages_bytes >= _LEAST_STEP_BYTES:
+            freed, seconds = freed + self.appetite.pages_bytes, seconds + self._pages_seconds()
             ways.append(Way(Step.PAGES, freed, seconds))
         return tuple(each for each in ways if each.bytes < held_bytes)
 

@@ -17,9 +17,9 @@ from aiosd.domain.request import Options, Priority
 from aiosd.policy.memory.governor import Ledger
 from aiosd.policy.routing.router import RouteFacts
 from aiosd.policy.serving.effects import Load
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.policy.serving.scheduler import Scheduler
-from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.codec import Envelope
 from aiosd.protocol.messages import Answer, Chunk, End, Error, Run
 from aiosd.protocol.pipe import Done, Failed, Piece, RunRequest, WorkerReady
@@ -345,7 +345,7 @@ async def test_memory_that_has_come_free_meanwhile_is_loaded_into() -> None:
     stage.broker.loader._load_late(Load("one", 10 * MIB))
     assert list(stage.workers.workers) == ["one"]
     stage.broker.on_worker_exited("one", "went over its own limit of 26 MiB", 26 * MIB)
-    assert stage.broker.scheduler.slots["one"].need_bytes == 52 * MIB
+    assert stage.broker.scheduler.slots["one"].appetite.need_bytes == 52 * MIB
 
 
 async def test_a_worker_that_grows_is_held_to_what_the_books_give_it() -> None:

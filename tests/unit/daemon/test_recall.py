@@ -9,8 +9,9 @@ import msgspec
 from aiosd.daemon.recall import WRITE_SECONDS, Recall
 from aiosd.domain.inputs import InputType
 from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, Task
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.restart import RestartRules
-from aiosd.policy.serving.slots import ExpertFacts, Slot
+from aiosd.policy.serving.slots import Slot
 from aiosd.store.footprints import Footprints
 
 MANIFEST = Manifest(
@@ -71,7 +72,7 @@ def test_nothing_is_written_at_once(tmp_path: Path) -> None:
     rig.measured(60)
     assert rig.loop.delays == [WRITE_SECONDS]
     rig.loop.timers[0].act()
-    assert Rig(tmp_path).slot.peak_bytes == 60
+    assert Rig(tmp_path).slot.appetite.peak_bytes == 60
 
 
 def test_what_is_known_already_starts_no_timer(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_clean_stop_writes(tmp_path: Path) -> None:
     rig.measured(40)
     rig.recall.close()
     assert rig.loop.timers[0].cancelled
-    assert Rig(tmp_path).slot.peak_bytes == 40
+    assert Rig(tmp_path).slot.appetite.peak_bytes == 40
 
 
 def test_another_board_and_another_context_know_nothing(tmp_path: Path) -> None:

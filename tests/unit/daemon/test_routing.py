@@ -17,9 +17,9 @@ from aiosd.policy.memory.governor import Ledger
 from aiosd.policy.routing.head import Head, Thresholds, decode_head
 from aiosd.policy.routing.lessons import Lesson
 from aiosd.policy.routing.route_facts import Route, RouteFacts
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.rules import SchedulerRules
 from aiosd.policy.serving.scheduler import Scheduler
-from aiosd.policy.serving.slots import ExpertFacts
 from aiosd.protocol.messages import Decisions, Explain, Feedback, Run
 from aiosd.protocol.pipe import Done
 
@@ -179,7 +179,7 @@ def test_of_a_conversation_the_users_last_words_count() -> None:
 def test_in_doubt_only_larger_experts_are_asked_that_the_text_may_be_meant_for(
     routing: Routing,
 ) -> None:
-    routing._scheduler.slots["money"].need_bytes = 2000
+    routing._scheduler.slots["money"].appetite.need_bytes = 2000
     assert routing.above(run(), ["lamp"]) == "money"  # nothing is known of texts
     routing.head = of_texts({"lamp": ["switch the lamp on", "lamp off"], "money": ["pay the bill"]})
     about_lamps, about_money = (
@@ -193,7 +193,7 @@ def test_in_doubt_only_larger_experts_are_asked_that_the_text_may_be_meant_for(
 
 
 def test_in_doubt_nobody_is_asked_who_answers_with_other_labels(routing: Routing) -> None:
-    routing._scheduler.slots["money"].need_bytes = 2000
+    routing._scheduler.slots["money"].appetite.need_bytes = 2000
     known = routing._installed.routes
     labelled = {"lamp": frozenset({"on", "off"}), "money": frozenset({"on", "off", "dim"})}
 

@@ -119,7 +119,7 @@ def test_the_books_remember_how_large_it_grew(world: FakeWorld) -> None:
     warm(world, "one")
     world.ask("one")
     world.grow("one", 70)
-    assert world.scheduler.slots["one"].need_bytes == 70 * MIB
+    assert world.scheduler.slots["one"].appetite.need_bytes == 70 * MIB
 
 
 def test_the_kernel_is_told_only_when_the_books_give_more_than_before(world: FakeWorld) -> None:

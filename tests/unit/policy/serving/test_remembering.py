@@ -3,9 +3,11 @@
 import pytest
 
 from aiosd.domain.footprint import Footprint
+from aiosd.policy.serving.appetite import SEASONED
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.remembering import footprint_of, worth_writing
 from aiosd.policy.serving.restart import RestartRules
-from aiosd.policy.serving.slots import SEASONED, ExpertFacts, Slot
+from aiosd.policy.serving.slots import Slot
 
 KEPT = Footprint(engine="e 1", peak_bytes=10_000_000, answers=SEASONED, reload_seconds=1.0)
 
@@ -59,7 +61,7 @@ def test_a_worker_of_another_release_says_nothing() -> None:
 def test_answers_are_counted_as_far_as_they_matter() -> None:
     one = slot()
     one.on_measured(7)
-    one.answers = 10_000
+    one.appetite.answers = 10_000
     found = footprint_of(one, "e 1")
     assert found is not None
     assert (found.peak_bytes, found.answers) == (7, SEASONED)

@@ -7,9 +7,9 @@ from aiosd.domain.expert import ExpertState
 from aiosd.domain.footprint import Footprint
 from aiosd.domain.request import Priority
 from aiosd.policy.serving.effects import Interrupt, Kill, Load, Serve, Settle, Unload
+from aiosd.policy.serving.expert_facts import ExpertFacts
 from aiosd.policy.serving.restart import RestartRules
 from aiosd.policy.serving.rules import SchedulerRules
-from aiosd.policy.serving.slots import ExpertFacts
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_what_was_measured_replaces_what_was_reserved(world: FakeWorld) -> None:
     world.ask("one")
     world.loaded("one", 10)
     assert world.scheduler.ledger.used_bytes == 10 * MIB
-    assert world.scheduler.slots["one"].need_bytes == 10 * MIB
+    assert world.scheduler.slots["one"].appetite.need_bytes == 10 * MIB
 
 
 def test_what_was_reserved_stays_until_it_is_measured(world: FakeWorld) -> None:
@@ -130,7 +130,7 @@ def test_what_was_reserved_stays_until_it_is_measured(world: FakeWorld) -> None:
     world.workers["one"].ready = True
     world.perform(world.scheduler.on_loaded("one", None, world.now))
     assert world.scheduler.ledger.used_bytes == 40 * MIB
-    assert world.scheduler.slots["one"].peak_bytes == 0
+    assert world.scheduler.slots["one"].appetite.peak_bytes == 0
     assert world.workers["one"].serving
     world.perform(world.scheduler.on_measured("one", 10 * MIB, world.now))
     assert world.scheduler.ledger.held("one") == 10 * MIB
@@ -802,7 +802,7 @@ def test_what_was_measured_with_another_engine_is_forgotten(world: FakeWorld) ->
     world.catalogue()
     world.ask("new")
     world.scheduler.on_loaded("new", 30 * MIB, world.now, known=False)
-    assert world.scheduler.slots["new"].peak_bytes == 30 * MIB
+    assert world.scheduler.slots["new"].appetite.peak_bytes == 30 * MIB
 
 
 # ── one base, many skills ─────────────────────────────────────────────────────────────────────
@@ -874,7 +874,7 @@ def test_a_measurement_with_the_weights_and_one_without_say_the_same(world: Fake
     for held in (60, 15, 58):
         world.loaded("a", held) if held == 60 else world.answered("a", held)
         world.ask("a")
-        assert world.scheduler.slots["a"].peak_bytes == 60 * MIB
+        assert world.scheduler.slots["a"].appetite.peak_bytes == 60 * MIB
         assert world.scheduler.ledger.used_bytes == 60 * MIB
 
 
