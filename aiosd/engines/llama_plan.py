@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.model_parts import part_paths
 from aiosd.engines import llama_library
 from aiosd.engines.llama_library import journal, lib
 
@@ -42,8 +43,9 @@ def plan_memory(model: Path, need: EngineNeed, *, embed: bool = False) -> Memory
     llama_library.start()
     journal.lines = []
     path = str(model)
+    paths = [str(each) for each in part_paths(model)]
     try:
-        handle = llama_library.open_model(path, llama_library.model_params(no_alloc=True))
+        handle = llama_library.open_model(paths, llama_library.model_params(no_alloc=True))
         try:
             limit = llama_library.context_limit(handle, need.context)
             params = llama_library.context_params(limit, need.batch, 1, embed=embed)

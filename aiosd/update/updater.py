@@ -13,7 +13,7 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.release import ChunkIndex, Release
 from aiosd.domain.rollout import Cost, Rollout, State
 from aiosd.domain.update import Fault, Update, UpdateError
-from aiosd.models.check import check_file
+from aiosd.models.check import check_files
 from aiosd.net.blob import Origin
 from aiosd.policy.rollout import table as rollout
 from aiosd.policy.rollout.delta import plan as plan_delta
@@ -286,11 +286,11 @@ class Updater:
         Raises:
             UpdateError: there is one.
         """
-        for file in release.manifest.files:
-            try:
-                check_file(file, self._parts.blobs.path(file.sha256), release.package.engine.name)
-            except PackageError as error:
-                raise UpdateError(Fault.WRONG_RELEASE, error.message) from error
+        blobs = self._parts.blobs
+        try:
+            check_files(release.manifest, lambda file: blobs.path(file.sha256))
+        except PackageError as error:
+            raise UpdateError(Fault.WRONG_RELEASE, error.message) from error
 
     def _download(self, errand: _Errand) -> Download:
         parts = self._parts
