@@ -32,7 +32,15 @@ from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
 from aiosd.update.choice import Chooser, Chosen, Standing
-from aiosd.update.download import Clockwork, Download, Wanted, addressed, check_room, on_disk
+from aiosd.update.download import (
+    SYNC_BYTES,
+    Clockwork,
+    Download,
+    Wanted,
+    addressed,
+    check_room,
+    on_disk,
+)
 from aiosd.update.fetcher import Reader
 from aiosd.update.outcome import Outcome, Passed
 from aiosd.update.patchwork import filling, worth_it
@@ -275,6 +283,9 @@ class Updater:
         download = errand.download = self._download(errand)
         for sha256, size in missing.items():
             self._blob(errand, download, Wanted(sha256, size, addressed(sha256)))
+            if errand.cost.fetched - errand.told.fetched >= SYNC_BYTES:
+                self._progressed(errand)
+        if errand.cost != errand.told:
             self._progressed(errand)
         parts.show.end()
         self._check_models(errand.release)
