@@ -33,7 +33,7 @@ def read_model(paths: Sequence[Path]) -> GgufHeader:
                 "the others must be named beside it"
             )
         return first
-    total = first.whole(TENSORS, -1)
+    total = first.whole(TENSORS)
     found = GgufHeader(first.size, first.path, first.values, first.arrays)
     found.marks, found.alignment = first.marks, first.alignment
     _take(first, found, 0, len(paths), total)
