@@ -6,10 +6,11 @@ out, which write nothing. The repository is a stick's, whose files are read as f
 """
 
 import os
+import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,14 +85,16 @@ class Publisher:
 class Cost:
     """Bytes of one update: `fetched` in so many requests, and of these `blobs`.
 
-    `written` are bytes that the kernel counts for this process, `device` those that the disk below
-    was given; `copied` and `shared` are parts of blobs that older ones had.
+    `written` are bytes that the kernel counts for this process, of these `ledger` for rows and
+    marks, and `device` those that the disk below was given; `copied` and `shared` are parts of
+    blobs that older ones had.
     """
 
     fetched: int
     blobs: int
     requests: int
     written: int
+    ledger: int
     device: int
     copied: int
     shared: int
@@ -108,7 +111,7 @@ class AirBoard:
         self._layout = layout
         self._repository = publisher.repository
         self._device = device
-        self._ledger = Ledger(layout.ledger)  # the daemon's, which it keeps open
+        self._ledger = _Weighed(layout.ledger)  # the daemon's, which it keeps open
 
     def bring(self) -> Cost:
         """Bring the newest release the whole way, and count.
@@ -118,8 +121,9 @@ class AirBoard:
         """
         os.sync()
         written, device = written_bytes(), self._device()
+        self._ledger.weight = 0
         origin = _Counted(origin_of(self._repository.folder.as_uri()))
-        with closing(Ledger(self._layout.ledger)) as ledger:
+        with closing(_Weighed(self._layout.ledger)) as ledger:
             copied, shared, fetched = self._update(ledger, origin)
         self._keep(self._ledger)
         written = written_bytes() - written
@@ -129,6 +133,7 @@ class AirBoard:
             blobs=fetched,
             requests=origin.requests,
             written=written,
+            ledger=ledger.weight + self._ledger.weight,
             device=self._device() - device,
             copied=copied,
             shared=shared,
@@ -194,6 +199,19 @@ def _noted(ledger: Ledger, row: Rollout, event: Event) -> Rollout:
     if after != row and not (isinstance(event, Answered) and after.state is row.state):
         ledger.put(after)
     return after
+
+
+class _Weighed(Ledger):
+    """A ledger that knows how many bytes its writing has sent to the disk."""
+
+    weight = 0
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[sqlite3.Connection]:
+        before = written_bytes()
+        with super()._writing(what) as database:
+            yield database
+        self.weight += written_bytes() - before
 
 
 class _Counted:
