@@ -42,7 +42,7 @@ def test_of_a_model_in_parts_what_is_copied_is_no_more_than_the_part_that_change
     assert part.cost.copied + part.cost.shared < 66_560
 
 
-@pytest.mark.parametrize("name", ["manifest", "gguf", "adapter", "tflite"])
+@pytest.mark.parametrize("name", ["manifest", "gguf", "parts", "adapter", "tflite"])
 def test_hostile_bytes_are_read_or_refused(name: str, tmp_path: Path) -> None:
     target = make_targets()[name]
     chance = random.Random(7)
