@@ -8,7 +8,7 @@ keep old releases out.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -237,15 +237,15 @@ class Ledger:
 
     def raise_time_floor(self, seconds: float) -> None:
         """Raise the time floor; it is never lowered."""
-        self._raise_mark("time_floor", seconds)
+        self._raise_marks({"time_floor": seconds})
 
     def metadata_version(self, role: str) -> int:
         """Return the highest version of a metadata role that was accepted; 0 if none was."""
         return int(self._mark(f"metadata:{role}"))
 
-    def raise_metadata_version(self, role: str, version: int) -> None:
-        """Raise the version of a metadata role; it is never lowered."""
-        self._raise_mark(f"metadata:{role}", version)
+    def raise_metadata_versions(self, versions: Mapping[str, int]) -> None:
+        """Raise the versions of metadata roles, all at once; none is ever lowered."""
+        self._raise_marks({f"metadata:{role}": version for role, version in versions.items()})
 
     def progress(self, sha256: str) -> Progress:
         """Return how much of a blob is durable already."""
@@ -269,14 +269,16 @@ class Ledger:
             found = database.execute("SELECT value FROM marks WHERE key=?", (key,)).fetchone()
             return float(found[0]) if found else 0.0
 
-    def _raise_mark(self, key: str, value: float) -> None:
-        if self._mark(key) >= value:
-            return  # nothing need be written; nobody ever lowers it
+    def _raise_marks(self, marks: Mapping[str, float]) -> None:
+        """Raise what is lower; where nothing is, nothing is written, as nobody lowers a mark."""
+        news = [(key, value) for key, value in marks.items() if self._mark(key) < value]
+        if not news:
+            return
         with self._writing("mark") as database:
-            database.execute(
+            database.executemany(
                 "INSERT INTO marks VALUES(?, ?) "
                 "ON CONFLICT(key) DO UPDATE SET value=max(value, excluded.value)",
-                (key, value),
+                news,
             )
 
     # ── transactions ──────────────────────────────────────────────────────────────────────────

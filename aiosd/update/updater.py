@@ -285,11 +285,9 @@ class Updater:
             self._blob(errand, download, Wanted(sha256, size, addressed(sha256)))
             if errand.cost.fetched - errand.told.fetched >= SYNC_BYTES:
                 self._progressed(errand)
-        if errand.cost != errand.told:
-            self._progressed(errand)
         parts.show.end()
         self._check_models(errand.release)
-        self._advance(errand, Verified())
+        self._advance(errand, Verified(errand.cost.less(errand.told)))
 
     def _check_models(self, release: Release) -> None:
         """Refuse a model that no native library should be shown.

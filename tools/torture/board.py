@@ -227,7 +227,7 @@ class Board:
         def all_of_it(ledger: Ledger) -> None:
             ledger.hold(AIR, on=True)
             ledger.raise_time_floor(self._clock)
-            ledger.raise_metadata_version("snapshot", 1)
+            ledger.raise_metadata_versions({"snapshot": 1})
             ledger.raise_floor(GUEST, 1)
             ledger.forget(GUEST)
             ledger.hold(AIR, on=False)
