@@ -6,7 +6,6 @@ and stands for the whole; the others have the role "part" and lie beside it.
 
 import re
 from collections.abc import Collection
-from pathlib import Path
 
 PART = "part"
 # A worker may have 256 files open at once, and llama.cpp opens all parts together.
@@ -30,11 +29,6 @@ def part_names(first: str) -> tuple[str, ...]:
         return (first,)
     count = int(found["count"])
     return tuple(part_name(found["stem"], number, count) for number in range(1, count + 1))
-
-
-def part_paths(first: Path) -> tuple[Path, ...]:
-    """Return all files of the model that begins with `first`; they need not be there."""
-    return tuple(first.with_name(name) for name in part_names(first.name))
 
 
 def parts_fault(first: str, others: Collection[str]) -> str:

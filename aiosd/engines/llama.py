@@ -14,7 +14,6 @@ from typing import Any
 
 from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.manifest import EngineNeed
-from aiosd.domain.model_parts import part_paths
 from aiosd.domain.prepared import Embedding, Piece, Prepared, TextEnd, TextPiece, TextPrompt
 from aiosd.engines import llama_library, memory
 from aiosd.engines.gbnf import grammar_of
@@ -80,7 +79,7 @@ class LlamaEngine:
             raise PackageError('a llama expert needs a file with role = "model"')
         self.close()
         self._path = str(files["model"])
-        self._paths = [str(path) for path in part_paths(files["model"])]
+        self._paths = llama_library.model_paths(files["model"])
         self._model = llama_library.open_model(self._paths, llama_library.model_params())
         if lib.llama_model_has_encoder(self._model):
             self.close()

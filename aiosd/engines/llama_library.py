@@ -13,9 +13,11 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from aiosd.domain.errors import PackageError
+from aiosd.domain.model_parts import part_names
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +163,11 @@ def context_params(
         # batch are reserved: 150 MB for a vocabulary of 150,000 and a batch of 256.
         params.n_outputs_max = 1
     return params
+
+
+def model_paths(first: Path) -> list[str]:
+    """Return the files of the model that begins with `first`, in their order."""
+    return [str(first.with_name(name)) for name in part_names(first.name)]
 
 
 def open_model(paths: Sequence[str], params: ctypes.Structure) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import EngineNeed
-from aiosd.domain.model_parts import part_paths
 from aiosd.engines import llama_library
 from aiosd.engines.llama_library import journal, lib
 
@@ -43,7 +42,7 @@ def plan_memory(model: Path, need: EngineNeed, *, embed: bool = False) -> Memory
     llama_library.start()
     journal.lines = []
     path = str(model)
-    paths = [str(each) for each in part_paths(model)]
+    paths = llama_library.model_paths(model)
     try:
         handle = llama_library.open_model(paths, llama_library.model_params(no_alloc=True))
         try:

@@ -8,9 +8,8 @@ vocabulary) are walked over, never built.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiosd.domain.model_parts import part_paths
 from aiosd.models.gguf_header import MAX_KEPT, Array, GgufHeader, sane
-from aiosd.models.gguf_parts import read_model
+from aiosd.models.gguf_parts import part_paths, read_model
 
 _LOOKED_UP = "token_embd.weight"  # the table of embeddings, of which rows are taken
 _NO_ARRAY = Array(0, 0)

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from aiosd.domain.model_parts import part_names
 from aiosd.models.gguf_header import GgufHeader, read_header
 
 # llama.cpp's llama-arch.cpp: LLM_KV_SPLIT_NO, _COUNT and _TENSORS_COUNT.
 NUMBER, COUNT, TENSORS = "split.no", "split.count", "split.tensors.count"
 ALIGNMENT = "general.alignment"
 _OF_A_PART = {NUMBER, COUNT, TENSORS, ALIGNMENT}
+
+
+def part_paths(first: Path) -> list[Path]:
+    """Return all files of the model that begins with `first`; they need not be there."""
+    return [first.with_name(name) for name in part_names(first.name)]
 
 
 def read_model(paths: Sequence[Path]) -> GgufHeader:

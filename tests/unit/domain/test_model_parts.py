@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,7 +10,6 @@ from aiosd.domain.model_parts import (
     PART,
     part_name,
     part_names,
-    part_paths,
     parts_fault,
 )
 
@@ -39,7 +36,6 @@ def manifest(*files: PackageFile, engine: str = "llama") -> Manifest:
 def test_the_first_of_several_names_them_all() -> None:
     assert part_names("m-00001-of-00003.gguf") == NAMES
     assert NAMES[1] == "m-00002-of-00003.gguf"
-    assert part_paths(Path("/x") / NAMES[0]) == tuple(Path("/x") / name for name in NAMES)
 
 
 @pytest.mark.parametrize(
