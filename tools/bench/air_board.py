@@ -150,7 +150,7 @@ class AirBoard:
         folder.mkdir(exist_ok=True)
         with (
             self.releases.busy(),
-            closing(Purse(folder / "spent.json", "2026-01-01", metered=False)) as purse,
+            closing(Purse(folder / "spent.json", "", metered=False, kept=False)) as purse,
         ):
             parts = Parts(
                 origin=origin,
@@ -202,9 +202,13 @@ def _noted(ledger: Ledger, row: Rollout, event: Event) -> Rollout:
 
 
 class _Weighed(Ledger):
-    """A ledger that knows how many bytes its writing has sent to the disk."""
+    """A ledger that knows how many bytes its opening and writing have sent to the disk."""
 
-    weight = 0
+    def __init__(self, path: Path) -> None:
+        """Open it."""
+        before = written_bytes()
+        super().__init__(path)
+        self.weight = written_bytes() - before
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[sqlite3.Connection]:
