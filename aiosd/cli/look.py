@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from aiosd.cli.failure import Exit
 from aiosd.cli.render import Paper, plain, size, span
 from aiosd.client import Client
+from aiosd.domain.model_parts import PART
 
 Body = Mapping[str, object]
 # A map of more entries gets a line for each.
@@ -70,9 +71,18 @@ def show(options: argparse.Namespace, client: Client, paper: Paper) -> Exit:
             facts[name] = size(value) if name.endswith("_bytes") and value is not None else value
     manifest = body.get("manifest")
     if isinstance(manifest, Mapping):
-        facts |= dict(_flat(manifest))
+        facts |= dict(_flat(_without_parts(manifest)))
     paper.facts(facts)
     return Exit.OK
+
+
+def _without_parts(manifest: Body) -> Body:
+    """Return a manifest for people: of a model in parts the first file, and how many there are."""
+    files = rows_of(manifest, "files")
+    shown = [row for row in files if row.get("role") != PART]
+    if len(shown) == len(files):
+        return manifest
+    return {**manifest, "files": shown, "model_parts": len(files) - len(shown) + 1}
 
 
 def _flat(table: Body, before: str = "") -> Iterable[tuple[str, object]]:

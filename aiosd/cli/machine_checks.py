@@ -158,7 +158,8 @@ def sharing_check(layout: Layout, root: Path) -> Iterator[Check]:
     else:
         yield warn(
             "updates",
-            f"{layout.blobs} is {kind}: a model that changed in part is written whole",
+            f"{layout.blobs} is {kind}: a file that changed in part is written whole (of a model "
+            "in parts, the part)",
             "if that wears your card, have the store on xfs: aiosd-store.service",
         )
 

@@ -234,7 +234,7 @@ class Inventory:
             size = sum(file.size for file in installed.manifest.files)
             need = self._needs[name]
             base = installed.manifest.engine.base or (name if name in bases else "")
-            model = experts[base].manifest.model if base else None
+            model = experts[base].manifest.model_digest if base else ""
             yield ExpertFacts(
                 expert=name,
                 need_bytes=self._need_bytes(installed),
@@ -246,7 +246,7 @@ class Inventory:
                 park_after_seconds=self.rules.park_after_seconds,
                 planned=installed.manifest.engine.name in PLANNED,
                 known=self._known(installed.manifest),
-                shared_model=model.sha256 if model else "",
+                shared_model=model,
                 shared_bytes=self._needs[base].weights_bytes if base else 0,
                 threads=self._threads(installed),
             )
@@ -297,13 +297,14 @@ class Inventory:
         name = installed.manifest.name
         try:
             base = _base_of(installed, self.catalogue.experts)
-            if base is None or base.manifest.model is None:
+            if base is None:
                 return None
             unseen = self._digests.unseen(base)
         except PackageError as error:
             raise ExpertFailedError(error.message, expert=name, reason=error.message) from error
-        model = base.manifest.model
-        return Base(folder=str(base.folder), model=model, verify=model.path in unseen)
+        files = base.manifest.model_files
+        verify = [file.path for file in files if file.path in unseen]
+        return Base(folder=str(base.folder), files=files, verify=verify)
 
     def on_loaded(self, name: str) -> None:
         """Trust what a worker has hashed, until the files change."""

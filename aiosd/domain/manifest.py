@@ -1,5 +1,6 @@
 """What a package declares about its expert: the content of `expert.toml`, strict to the key."""
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -7,12 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from aiosd.domain.inputs import InputType
+from aiosd.domain.model_parts import PART, parts_fault
 from aiosd.domain.post_steps import PostStep
 from aiosd.domain.pre_steps import PreStep
 from aiosd.domain.request import Privacy, Sampling
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,126}$")]
+# Engines that load a model from several files.
+PARTED_ENGINES = frozenset({"llama"})
+
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,7 +62,8 @@ class EngineNeed(_Table, frozen=True, kw_only=True):
 class PackageFile(_Table, frozen=True, kw_only=True):
     """One file of the package with its size and digest.
 
-    `role = "model"` names the model, `role = "adapter"` a LoRA adapter for it.
+    `role = "model"` names the model, `role = "adapter"` a LoRA adapter for it. Of a model in parts
+    the first is the model, and the others have `role = "part"`.
     """
 
     path: FileName
@@ -203,8 +209,41 @@ class Manifest(_Table, frozen=True, kw_only=True):
 
     @property
     def model(self) -> PackageFile | None:
-        """The file whose role is "model", if the expert has one."""
+        """The file whose role is "model", if the expert has one; of a model in parts the first."""
         return next((file for file in self.files if file.role == "model"), None)
+
+    @property
+    def model_files(self) -> tuple[PackageFile, ...]:
+        """All files of the model in their order: one, several where it is in parts, or none."""
+        first = self.model
+        if first is None:
+            return ()
+        return (first, *sorted(self._parts, key=lambda file: file.path))
+
+    @property
+    def model_digest(self) -> str:
+        """What tells the model's bytes from any others'; empty without a model."""
+        digests = [file.sha256 for file in self.model_files]
+        if len(digests) > 1:
+            return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+        return digests[0] if digests else ""
+
+    @property
+    def engine_files(self) -> dict[str, PackageFile]:
+        """The files that an engine is given, by role; the first of a model stands for its parts."""
+        return {file.role: file for file in self.files if file.role not in {"", PART}}
+
+    @property
+    def parts_fault(self) -> str:
+        """What is wrong with the files of a model in parts, a sentence; empty if nothing is."""
+        others = [file.path for file in self._parts]
+        if self.engine.name in PARTED_ENGINES:
+            return parts_fault(self.model.path if self.model else "", others)
+        return f"the engine {self.engine.name!r} takes no model in parts" if others else ""
+
+    @property
+    def _parts(self) -> list[PackageFile]:
+        return [file for file in self.files if file.role == PART]
 
     @property
     def adapter(self) -> PackageFile | None:

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from aiosd.domain.manifest import FileName, Manifest, Name, PackageFile, Sha256
 
-MAX_FILES = 64
+MAX_FILES = 256
 MAX_FILE_BYTES = 2**40
 # What one release may bring onto a board, all files together.
 MAX_RELEASE_BYTES = 2**40
@@ -149,6 +149,8 @@ class Release(_Table, frozen=True, kw_only=True):
             raise ValueError("security_floor: over the release itself, which nobody could take")
         if self.size_bytes > MAX_RELEASE_BYTES:
             raise ValueError(f"files: {self.size_bytes} bytes are over {MAX_RELEASE_BYTES}")
+        if fault := self.manifest.parts_fault:
+            raise ValueError(f"files: {fault}")
         if len({file.path for file in self.files}) < len(self.files):
             raise ValueError("files: a path is listed twice")
         sizes: dict[str, int] = {}

@@ -29,6 +29,8 @@ class Engine(Protocol):
     def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
         """Load the model; `files` maps a role ("model", …) to a verified file.
 
+        The first file of a model in parts stands for all: `model_parts.part_names` has the others.
+
         Raises:
             PackageError: the file is not a model this engine can run.
         """

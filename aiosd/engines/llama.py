@@ -44,6 +44,7 @@ class LlamaEngine:
 
     def __init__(self) -> None:
         self._path = ""
+        self._paths: list[str] = []
         self._model = 0
         self._vocab = 0
         self._context = 0
@@ -66,7 +67,7 @@ class LlamaEngine:
         return f"llama-cpp-python {_VERSION}"
 
     def load(self, files: Mapping[str, Path], need: EngineNeed, *, threads: int) -> None:
-        """Load the model of role "model"; weights stay mapped from the file.
+        """Load the model of role "model", whose parts lie beside it; weights stay mapped from it.
 
         With a file of role "adapter" the model computes as that changes it.
 
@@ -78,7 +79,8 @@ class LlamaEngine:
             raise PackageError('a llama expert needs a file with role = "model"')
         self.close()
         self._path = str(files["model"])
-        self._model = llama_library.open_model(self._path, llama_library.model_params())
+        self._paths = llama_library.model_paths(files["model"])
+        self._model = llama_library.open_model(self._paths, llama_library.model_params())
         if lib.llama_model_has_encoder(self._model):
             self.close()
             raise PackageError("models with an encoder are not supported", path=self._path)
@@ -128,7 +130,7 @@ class LlamaEngine:
         self._free_context()
         memory.trim_heap()
         if pages:
-            memory.unmap_pages(self._path)
+            memory.unmap_pages(self._paths)
             self._unmapped = True
 
     def resume(self) -> float | None:
@@ -140,7 +142,7 @@ class LlamaEngine:
         seconds = None
         if self._unmapped:
             started = time.perf_counter()
-            memory.map_pages(self._path)
+            memory.map_pages(self._paths)
             seconds = time.perf_counter() - started
             self._unmapped = False
         if not self._context:

@@ -12,9 +12,12 @@ import logging
 import os
 import sys
 from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from aiosd.domain.errors import PackageError
+from aiosd.domain.model_parts import part_names
 
 log = logging.getLogger(__name__)
 
@@ -162,18 +165,30 @@ def context_params(
     return params
 
 
-def open_model(path: str, params: ctypes.Structure) -> int:
-    """Load a model and return its handle.
+def model_paths(first: Path) -> list[str]:
+    """Return the files of the model that begins with `first`, in their order."""
+    return [str(first.with_name(name)) for name in part_names(first.name)]
+
+
+def open_model(paths: Sequence[str], params: ctypes.Structure) -> int:
+    """Load the model in these files and return its handle.
+
+    Several are its parts in their order: the library opens these and looks for no others.
 
     Raises:
-        PackageError: llama.cpp refuses the file; with its own words.
+        PackageError: llama.cpp refuses them; with its own words.
     """
     journal.listen()  # again, as importing the whole of llama_cpp takes the log over
     journal.clear()
-    model = lib.llama_model_load_from_file(path.encode(), params)
+    names = [path.encode() for path in paths]
+    if len(names) == 1:
+        model = lib.llama_model_load_from_file(names[0], params)
+    else:
+        array = (ctypes.c_char_p * len(names))(*names)
+        model = lib.llama_model_load_from_splits(array, len(names), params)
     if not model:
         reason = journal.reason() or "llama.cpp gave no reason"
-        raise PackageError(f"the model cannot be loaded: {reason}", path=path)
+        raise PackageError(f"the model cannot be loaded: {reason}", path=paths[0])
     return int(model)
 
 

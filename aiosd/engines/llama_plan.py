@@ -42,8 +42,9 @@ def plan_memory(model: Path, need: EngineNeed, *, embed: bool = False) -> Memory
     llama_library.start()
     journal.lines = []
     path = str(model)
+    paths = llama_library.model_paths(model)
     try:
-        handle = llama_library.open_model(path, llama_library.model_params(no_alloc=True))
+        handle = llama_library.open_model(paths, llama_library.model_params(no_alloc=True))
         try:
             limit = llama_library.context_limit(handle, need.context)
             params = llama_library.context_params(limit, need.batch, 1, embed=embed)

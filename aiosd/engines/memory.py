@@ -6,7 +6,7 @@ stays, and what is measured afterwards says so.
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # <asm-generic/mman-common.h>
@@ -24,28 +24,28 @@ def trim_heap() -> None:
         _libc.malloc_trim(0)
 
 
-def unmap_pages(path: str) -> None:
-    """Take the pages of a mapped file out of this process; the page cache may keep them.
+def unmap_pages(paths: Sequence[str]) -> None:
+    """Take the pages of mapped files out of this process; the page cache may keep them.
 
     The mapping stays: a page that is touched again is found there, or read from the file.
     """
-    for start, size in _mappings(path):
+    for start, size in _mappings(paths):
         _libc.madvise(start, size, _DO_NOT_NEED)
 
 
-def map_pages(path: str) -> None:
-    """Bring all pages of a mapped file into this process, read in order where they must be read.
+def map_pages(paths: Sequence[str]) -> None:
+    """Bring all pages of mapped files into this process, read in order where they must be read.
 
     A kernel before 5.14 can only be told to read them ahead; they are then mapped as touched.
     """
-    for start, size in _mappings(path):
+    for start, size in _mappings(paths):
         if _libc.madvise(start, size, _POPULATE_READ):
             _libc.madvise(start, size, _WILL_NEED)
 
 
-def _mappings(path: str) -> Iterator[tuple[int, int]]:
-    """Yield where a file is mapped for reading only: (address, bytes)."""
-    real = str(Path(path).resolve())
+def _mappings(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield where files are mapped for reading only: (address, bytes)."""
+    real = {str(Path(path).resolve()) for path in paths}
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -53,6 +53,6 @@ def _mappings(path: str) -> Iterator[tuple[int, int]]:
     for line in lines:
         # address perms offset device inode path, which may hold spaces
         words = line.split(maxsplit=5)
-        if len(words) == 6 and words[5] == real and "w" not in words[1]:  # noqa: PLR2004
+        if len(words) == 6 and words[5] in real and "w" not in words[1]:  # noqa: PLR2004
             start, _, end = words[0].partition("-")
             yield int(start, 16), int(end, 16) - int(start, 16)

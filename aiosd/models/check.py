@@ -8,6 +8,7 @@ elements and keep a bounded number of bytes, so that no file costs more than abo
 What this cannot see is a model that is well formed and means harm: workers are walled in for that.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from aiosd.domain.errors import PackageError
@@ -15,6 +16,7 @@ from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.models.flatbuffer import Table
 from aiosd.models.gguf import facts_of
 from aiosd.models.gguf_header import FLOAT32, INT32, STRING, GgufHeader, read_header
+from aiosd.models.gguf_parts import read_model
 from aiosd.models.tflite import Graph, Model, mapped
 
 # Engines by the kind of file that they load; others bring their own.
@@ -33,12 +35,27 @@ def check_package(manifest: Manifest, folder: Path) -> None:
     Raises:
         PackageError: one is not what its engine may be shown; the message says why.
     """
+    check_files(manifest, lambda file: folder / file.path)
+
+
+def check_files(manifest: Manifest, place: Callable[[PackageFile], Path]) -> None:
+    """Check the files of a package, wherever `place` says that their bytes lie.
+
+    Raises:
+        PackageError: as `check_package`.
+    """
+    if fault := manifest.parts_fault:
+        raise PackageError(f"files: {fault}")
+    model = manifest.model_files
     for file in manifest.files:
-        check_file(file, folder / file.path, manifest.engine.name)
+        if len(model) == 1 or file.role != "model":
+            check_file(file, place(file), manifest.engine.name)
+    if len(model) > 1:
+        _check_gguf(read_model([place(file) for file in model]))
 
 
 def check_file(file: PackageFile, path: Path, engine: str) -> None:
-    """Check one file of a package of that engine, wherever its bytes lie; others pass.
+    """Check one file, a whole model or adapter of that engine, wherever it lies; others pass.
 
     Raises:
         PackageError: as `check_package`.
@@ -46,8 +63,10 @@ def check_file(file: PackageFile, path: Path, engine: str) -> None:
     if file.role not in {"model", "adapter"}:
         return
     if engine in GGUF_ENGINES:
-        header = read_header(path)
-        (_check_adapter if file.role == "adapter" else _check_gguf)(header)
+        if file.role == "adapter":
+            _check_adapter(read_header(path))
+        else:
+            _check_gguf(read_model([path]))
     elif engine in TFLITE_ENGINES:
         _check_tflite(path)
 

@@ -5,11 +5,11 @@ every offset must lie in the file, and what does not fit is a `PackageError`. La
 vocabulary) are walked over, never built.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiosd.models.gguf_header import MAX_KEPT, Array, GgufHeader, read_header, sane
+from aiosd.models.gguf_header import MAX_KEPT, Array, GgufHeader, sane
+from aiosd.models.gguf_parts import part_paths, read_model
 
 _LOOKED_UP = "token_embd.weight"  # the table of embeddings, of which rows are taken
 _NO_ARRAY = Array(0, 0)
@@ -17,14 +17,14 @@ _NO_ARRAY = Array(0, 0)
 
 @dataclass(frozen=True)
 class GgufFacts:
-    """The facts of one file; a number that the file does not give is 0, a text empty.
+    """The facts of one model; a number that the file does not give is 0, a text empty.
 
     `kv_heads` has one entry per layer. `quantisation` is the bytes of tensors by type, largest
     first. `rope_scaling` is "none" unless the file says otherwise. `window` is the sliding window
     in tokens. `matrices` is the bytes of the weights of matrix products by type, as llama.cpp
-    copies those of some types into another layout; `places` says where each tensor begins and ends,
-    with its type if it is such a matrix and nothing else. `state_bytes` is the state of a recurrent
-    model.
+    copies those of some types into another layout; `places` says for each file of the model where
+    each tensor begins and ends, with its type if it is such a matrix and nothing else.
+    `state_bytes` is the state of a recurrent model.
     """
 
     architecture: str
@@ -48,19 +48,19 @@ class GgufFacts:
     tensor_count: int
     tensor_bytes: int
     matrices: tuple[tuple[str, int], ...]
-    places: tuple[tuple[str, int, int], ...] = field(repr=False)
+    places: tuple[tuple[tuple[str, int, int], ...], ...] = field(repr=False)
     alignment: int
     file_size: int
 
 
 def read_gguf(path: Path) -> GgufFacts:
-    """Return the facts of the GGUF file at `path`.
+    """Return the facts of the model at `path`, which names the first file of one in parts.
 
     Raises:
-        PackageError: the file is not a whole, sane GGUF file; the message says what is wrong and
-            what to do.
+        PackageError: it is not a whole, sane GGUF model; the message says what is wrong and what to
+            do.
     """
-    return facts_of(read_header(path))
+    return facts_of(read_model(part_paths(path)))
 
 
 def facts_of(header: GgufHeader) -> GgufFacts:
@@ -120,7 +120,7 @@ class _Facts:
             tensor_count=len(self._tensors),
             tensor_bytes=sum(mix.values()),
             matrices=_by_size(self._matrices()),
-            places=tuple(self._places()),
+            places=self._places(),
             alignment=self._header.alignment,
             file_size=self._header.size,
         )
@@ -156,12 +156,15 @@ class _Facts:
                 found[tensor.kind] = found.get(tensor.kind, 0) + tensor.size
         return found
 
-    def _places(self) -> Iterator[tuple[str, int, int]]:
-        """Yield each tensor's place, and its type if it is a matrix only multiplied with."""
+    def _places(self) -> tuple[tuple[tuple[str, int, int], ...], ...]:
+        """Return by file each tensor's place, and its type if it is a matrix for products only."""
+        files: dict[int, list[tuple[str, int, int]]] = {}
         for name, tensor in self._tensors.items():
             only = _multiplied(tensor.shape) and name != _LOOKED_UP
             at = self._header.begin + tensor.at
-            yield (tensor.kind if only else ""), at, at + tensor.size
+            place = (tensor.kind if only else ""), at, at + tensor.size
+            files.setdefault(tensor.part, []).append(place)
+        return tuple(tuple(places) for places in files.values())
 
     def _per_layer(self, key: str, layers: int, default: int) -> tuple[int, ...]:
         """Return one number per layer, from a number or an array."""

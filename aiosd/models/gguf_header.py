@@ -63,12 +63,16 @@ class Array:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor: its type, its shape with the row length first, its bytes, where it begins."""
+    """A tensor: its type, its shape with the row length first, its bytes, where it begins.
+
+    Of a model in several files `part` says in which it is; the first is 0.
+    """
 
     kind: str
     shape: tuple[int, ...]
     size: int
     at: int
+    part: int = 0
 
 
 @dataclass

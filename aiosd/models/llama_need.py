@@ -97,14 +97,16 @@ def with_adapter(need: RamNeed, base: GgufFacts, adapter: GgufFacts, engine: Eng
 
 
 def _mapped_bytes(facts: GgufFacts, repacked: set[str]) -> int:
-    """Return the bytes of the file that stay mapped: from the first tensor used there to the last.
+    """Return the bytes that stay mapped: of each file from the first tensor used there to the last.
 
     llama_mmap::unmap_fragment gives back what lies before and behind.
     """
-    used = [(begin, end) for kind, begin, end in facts.places if kind not in repacked]
-    if not used:
-        return 0
-    return max(end for _, end in used) - min(begin for begin, _ in used)
+    total = 0
+    for places in facts.places:
+        used = [(begin, end) for kind, begin, end in places if kind not in repacked]
+        if used:
+            total += max(end for _, end in used) - min(begin for begin, _ in used)
+    return total
 
 
 def _cache_bytes(facts: GgufFacts, cells: int, batch: int, kind: str) -> int:

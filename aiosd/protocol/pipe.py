@@ -73,11 +73,11 @@ class Exited(_Message, frozen=True, kw_only=True, tag="exited"):
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
-    """The model of another expert, and whether it is to be hashed first."""
+    """The model of another expert: its files in order, and the names of those to hash first."""
 
     folder: str
-    model: PackageFile
-    verify: bool
+    files: tuple[PackageFile, ...]
+    verify: list[str]
 
 
 class LoadExpert(_Message, frozen=True, kw_only=True, tag="load"):

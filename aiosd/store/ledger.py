@@ -8,7 +8,7 @@ keep old releases out.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,11 @@ VERSION: Final = 1
 BUSY_SECONDS = 10.0
 # Of each expert so many changes of state are remembered.
 MAX_HISTORY = 100
-# The log is folded into the file every so many pages of 4 KiB.
-CHECKPOINT_PAGES = 64
+# The log is folded into the file when it holds so much.
+CHECKPOINT_BYTES = 262_144
+# A row changes a page or two in each of five trees, and each is written anew: with SQLite's usual
+# 4096 the dozen changes of a release cost a card 280 KB, with this 130 (`tools.bench.delta`).
+PAGE_BYTES = 1024
 
 _SCHEMA = """
 CREATE TABLE rollouts(name TEXT PRIMARY KEY, row BLOB NOT NULL);
@@ -99,10 +102,12 @@ class Ledger:
     def _prepare(self) -> None:
         """Set the connection up, and make the tables if there are none."""
         execute = self._database.execute
+        execute(f"PRAGMA page_size={PAGE_BYTES}")  # of a new file; another keeps what it has
         mode = execute("PRAGMA journal_mode=WAL").fetchone()[0]
         # Without a log (a file system that has no shared memory) FULL loses the last commit.
         execute(f"PRAGMA synchronous={'FULL' if mode == 'wal' else 'EXTRA'}")
-        execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        page = execute("PRAGMA page_size").fetchone()[0]
+        execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_BYTES // page}")
         execute("PRAGMA cache_size=-256")
         found = execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
@@ -232,15 +237,15 @@ class Ledger:
 
     def raise_time_floor(self, seconds: float) -> None:
         """Raise the time floor; it is never lowered."""
-        self._raise_mark("time_floor", seconds)
+        self._raise_marks({"time_floor": seconds})
 
     def metadata_version(self, role: str) -> int:
         """Return the highest version of a metadata role that was accepted; 0 if none was."""
         return int(self._mark(f"metadata:{role}"))
 
-    def raise_metadata_version(self, role: str, version: int) -> None:
-        """Raise the version of a metadata role; it is never lowered."""
-        self._raise_mark(f"metadata:{role}", version)
+    def raise_metadata_versions(self, versions: Mapping[str, int]) -> None:
+        """Raise the versions of metadata roles, all at once; none is ever lowered."""
+        self._raise_marks({f"metadata:{role}": version for role, version in versions.items()})
 
     def progress(self, sha256: str) -> Progress:
         """Return how much of a blob is durable already."""
@@ -264,12 +269,16 @@ class Ledger:
             found = database.execute("SELECT value FROM marks WHERE key=?", (key,)).fetchone()
             return float(found[0]) if found else 0.0
 
-    def _raise_mark(self, key: str, value: float) -> None:
+    def _raise_marks(self, marks: Mapping[str, float]) -> None:
+        """Raise what is lower; where nothing is, nothing is written, as nobody lowers a mark."""
+        news = [(key, value) for key, value in marks.items() if self._mark(key) < value]
+        if not news:
+            return
         with self._writing("mark") as database:
-            database.execute(
+            database.executemany(
                 "INSERT INTO marks VALUES(?, ?) "
                 "ON CONFLICT(key) DO UPDATE SET value=max(value, excluded.value)",
-                (key, value),
+                news,
             )
 
     # ── transactions ──────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiosd.domain.errors import ConfigError, PackageError
 from aiosd.domain.manifest import Manifest, PackageFile
+from aiosd.domain.model_parts import PART
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import MANIFEST
 
@@ -34,8 +35,8 @@ class Installed:
 
     @property
     def role_paths(self) -> dict[str, Path]:
-        """The files that have a role, by role; what an engine's `load` takes."""
-        return {file.role: self.path_of(file) for file in self.manifest.files if file.role}
+        """The files that an engine's `load` takes, by role."""
+        return {role: self.path_of(file) for role, file in self.manifest.engine_files.items()}
 
 
 class MissingFileError(PackageError):
@@ -130,7 +131,7 @@ def check_file(path: Path, declared: PackageFile) -> None:
     try:
         found = path.stat()
     except FileNotFoundError:
-        kind = "model file" if declared.role == "model" else "file"
+        kind = "model file" if declared.role in {"model", PART} else "file"
         hint = f"; get it from {declared.source}" if declared.source else ""
         raise MissingFileError(
             f"not installed: {kind} missing: {path}{hint}", path=str(path)
@@ -168,10 +169,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"files: {name!r} is listed {count} times"
         if name == MANIFEST:
             yield f"files: {MANIFEST!r} is the manifest itself and cannot hold its own digest"
-    roles = Counter(file.role for file in manifest.files if file.role)
-    for role, count in roles.items():
-        if count > 1:
-            yield f"files: {count} files have the role {role!r}; one may"
+    yield from _misfits(manifest)
     if manifest.adapter is not None and manifest.engine.name != "llama":
         yield f"files: the engine {manifest.engine.name!r} takes no adapter"
     if manifest.engine.base and (manifest.adapter is None or manifest.model is not None):
@@ -179,6 +177,16 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for where, name in _mentions(manifest):
         if name not in counts:
             yield f"{where}: {name!r} is not among the files"
+
+
+def _misfits(manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the roles of the files."""
+    roles = Counter(file.role for file in manifest.files if file.role not in {"", PART})
+    for role, count in roles.items():
+        if count > 1:
+            yield f"files: {count} files have the role {role!r}; one may"
+    if fault := manifest.parts_fault:
+        yield f"files: {fault}"
 
 
 def _mentions(manifest: Manifest) -> Iterator[tuple[str, str]]:

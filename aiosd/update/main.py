@@ -54,10 +54,11 @@ def run(own: Own, wish: Wish, show: Show) -> list[Outcome]:
         url, stall = own.update.url, own.update.stall_seconds
         metered = is_metered(own.update)
         day = time.strftime("%Y-%m-%d")
+        kept = metered or own.update.size("day_budget") > 0
         with (
             closing(origin_of(url, own.update.ca_file, stall)) as origin,
             closing(Ledger(own.layout.ledger)) as ledger,
-            closing(Purse(own.folder / "spent.json", day, metered=metered)) as purse,
+            closing(Purse(own.folder / "spent.json", day, metered=metered, kept=kept)) as purse,
         ):
             parts = Parts(
                 origin=origin,

@@ -14,10 +14,14 @@ AHEAD_BYTES = 8 * 1_048_576
 class Purse:
     """The spending of one day, in a file."""
 
-    def __init__(self, path: Path, day: str, *, metered: bool) -> None:
-        """Read what the day has spent; a damaged file is an empty one."""
+    def __init__(self, path: Path, day: str, *, metered: bool, kept: bool = True) -> None:
+        """Read what the day has spent; a damaged file is an empty one.
+
+        Unless it is `kept` nothing is written: there is no budget that anybody could overdraw.
+        """
         self._path = path
         self._metered = metered
+        self._kept = kept
         self._ahead = 0
         self.spent = _read(path).on(day)
 
@@ -28,7 +32,7 @@ class Purse:
             OSError: it cannot be written down.
         """
         self.spent = self.spent.plus(count, metered=self._metered)
-        if self.spent.fetched > self._ahead:
+        if self._kept and self.spent.fetched > self._ahead:
             self._write(AHEAD_BYTES)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ was ever seen, and no time before one that has been.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,8 +74,8 @@ class Memory(Protocol):
         """Return the highest version of a role that was ever believed; 0 if none was."""
         ...
 
-    def raise_metadata_version(self, role: str, version: int) -> None:
-        """Remember a version, if it is higher than what is known."""
+    def raise_metadata_versions(self, versions: Mapping[str, int]) -> None:
+        """Remember versions of roles, each if it is higher than what is known."""
         ...
 
 
@@ -201,8 +201,7 @@ class Trust:
                     f"but version {floor} was seen before",
                 )
         self._write(roots, root.signed.version, others)
-        for role, version in versions.items():
-            self._memory.raise_metadata_version(role, version)
+        self._memory.raise_metadata_versions(versions)
 
     def _write(self, roots: list[Path], current: int, others: list[Path]) -> None:
         """Write what is new, in the order in which it is read."""

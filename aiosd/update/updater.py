@@ -13,7 +13,7 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.release import ChunkIndex, Release
 from aiosd.domain.rollout import Cost, Rollout, State
 from aiosd.domain.update import Fault, Update, UpdateError
-from aiosd.models.check import check_file
+from aiosd.models.check import check_files
 from aiosd.net.blob import Origin
 from aiosd.policy.rollout import table as rollout
 from aiosd.policy.rollout.delta import plan as plan_delta
@@ -32,7 +32,15 @@ from aiosd.store.blobs import Blobs
 from aiosd.store.ledger import Ledger
 from aiosd.store.releases import Releases
 from aiosd.update.choice import Chooser, Chosen, Standing
-from aiosd.update.download import Clockwork, Download, Wanted, addressed, check_room, on_disk
+from aiosd.update.download import (
+    SYNC_BYTES,
+    Clockwork,
+    Download,
+    Wanted,
+    addressed,
+    check_room,
+    on_disk,
+)
 from aiosd.update.fetcher import Reader
 from aiosd.update.outcome import Outcome, Passed
 from aiosd.update.patchwork import filling, worth_it
@@ -275,10 +283,11 @@ class Updater:
         download = errand.download = self._download(errand)
         for sha256, size in missing.items():
             self._blob(errand, download, Wanted(sha256, size, addressed(sha256)))
-            self._progressed(errand)
+            if errand.cost.fetched - errand.told.fetched >= SYNC_BYTES:
+                self._progressed(errand)
         parts.show.end()
         self._check_models(errand.release)
-        self._advance(errand, Verified())
+        self._advance(errand, Verified(errand.cost.less(errand.told)))
 
     def _check_models(self, release: Release) -> None:
         """Refuse a model that no native library should be shown.
@@ -286,11 +295,11 @@ class Updater:
         Raises:
             UpdateError: there is one.
         """
-        for file in release.manifest.files:
-            try:
-                check_file(file, self._parts.blobs.path(file.sha256), release.package.engine.name)
-            except PackageError as error:
-                raise UpdateError(Fault.WRONG_RELEASE, error.message) from error
+        blobs = self._parts.blobs
+        try:
+            check_files(release.manifest, lambda file: blobs.path(file.sha256))
+        except PackageError as error:
+            raise UpdateError(Fault.WRONG_RELEASE, error.message) from error
 
     def _download(self, errand: _Errand) -> Download:
         parts = self._parts

@@ -38,11 +38,13 @@ class Expert:
         self.engine: Engine = open_engine(order.manifest.engine.name)
         _check_version(self.engine.version(), order.manifest)
         self.pipeline = Pipeline(order.manifest, folder)
-        files = {file.role: folder / file.path for file in order.manifest.files if file.role}
+        files = {role: folder / each.path for role, each in order.manifest.engine_files.items()}
         if order.base is not None:
-            files["model"] = Path(order.base.folder) / order.base.model.path
-            if order.base.verify:
-                digests.verify_file(files["model"], order.base.model)
+            there = Path(order.base.folder)
+            files["model"] = there / order.base.files[0].path
+            for file in order.base.files:
+                if file.path in order.base.verify:
+                    digests.verify_file(there / file.path, file)
         self.engine.load(files, order.manifest.engine, threads=order.threads)
 
     def answer(

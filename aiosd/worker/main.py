@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Thread
 
 import msgspec
 
 from aiosd.domain.errors import AiosdError, InvalidError, PackageError
+from aiosd.domain.manifest import PackageFile
 from aiosd.protocol.pipe import (
     CancelRequest,
     Failed,
@@ -232,9 +233,9 @@ class Worker:
 
 def _needed(order: LoadExpert) -> Iterator[Path]:
     """Yield what the expert must be able to read: its folders, and where links in them lead."""
-    packages = [(order.folder, order.manifest.files)]
+    packages: list[tuple[str, Sequence[PackageFile]]] = [(order.folder, order.manifest.files)]
     if order.base is not None:
-        packages.append((order.base.folder, [order.base.model]))
+        packages.append((order.base.folder, order.base.files))
     for folder, files in packages:
         yield Path(folder)
         for file in files:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from aiosd.domain.model_parts import PART
 from aiosd.protocol.release_json import encode_release
 from aiosd.store.blobs import Blobs
 from aiosd.store.layout import Layout
@@ -22,7 +23,7 @@ def tree(
     files: Mapping[str, bytes] | None = None,
     **more: object,
 ) -> dict[str, object]:
-    """The tree of a `manifest.json`; the first file is the model."""
+    """The tree of a `manifest.json`; the first file is the model, or the first part of it."""
     held = {"model.bin": b"model bytes"} if files is None else files
     return {
         "format": 1,
@@ -44,12 +45,18 @@ def tree(
                 "path": path,
                 "size": len(data),
                 "sha256": hashlib.sha256(data).hexdigest(),
-                "role": "" if number else "model",
+                "role": _role(number, path),
             }
             for number, (path, data) in enumerate(held.items())
         ],
         **more,
     }
+
+
+def _role(number: int, path: str) -> str:
+    if number == 0:
+        return "model"
+    return PART if "-of-" in path else ""
 
 
 def fill(blobs: Blobs, files: Mapping[str, bytes]) -> None:

@@ -1,9 +1,12 @@
 """One base and the skills on it: experts that are an adapter on another expert's model."""
 
+import shutil
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from fakes.parted import install_packed, packed_in_parts
 from fakes.running import DaemonProcess
 
 from aiosd.protocol.messages import End, List, Reply, Show
@@ -44,6 +47,29 @@ def test_skills_on_one_base_say_different_things_and_share_its_pages(daemon: Dae
     adapter = (daemon.experts / "one" / "adapter.gguf").stat().st_size
     assert need["weights_bytes"] > 0.9 * weights
     assert need["packed_bytes"] == pytest.approx(adapter, rel=0.05)
+
+
+def test_a_base_may_be_in_parts_and_answers_as_the_whole_one_does(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    parted = packed_in_parts(tmp_path / "packed", "base", made=BASE)
+    install_packed(daemon.folder, parted)
+    write_skill(daemon.experts, "one", BASE, seed=1)
+    daemon.start()
+    texts = [text_of(daemon, expert) for expert in ("one", "base")]
+    for expert in ("base", "one"):
+        held = read_process(daemon.load(expert))
+        assert held is not None
+        # Both have every part mapped: none of their pages is anybody's own.
+        assert held.own_bytes < held.pss_bytes - parted.model.stat().st_size // 4
+    shutil.copytree(parted.model.parent, tmp_path / "whole" / "experts" / "base")
+    write_skill(tmp_path / "whole" / "experts", "one", BASE, seed=1)
+    whole = DaemonProcess(tmp_path / "whole")
+    try:
+        whole.start()
+        assert [text_of(whole, expert) for expert in ("one", "base")] == texts
+    finally:
+        whole.stop()
 
 
 def test_a_skill_without_its_base_is_refused_by_name(daemon: DaemonProcess) -> None:

@@ -2,16 +2,27 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from fakes.mirror import Mirror
+from fakes.parted import Parted, install_packed, packed_in_parts
 from fakes.published import tree
 from fakes.repository import Repository
 from fakes.rolling import Rolling
 from fakes.running import DaemonProcess
 
-from aiosd.protocol.messages import End
+from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.prepared import TextEnd, TextPrompt
+from aiosd.domain.request import Sampling
+from aiosd.protocol.messages import End, Reply, Rollback
+from aiosd.protocol.release_json import decode_release
+from aiosd.store import garbage
+from aiosd.store.audit import audit
+from aiosd.store.releases import Releases
 
 pytestmark = pytest.mark.process
 
@@ -38,6 +49,11 @@ class Air:
         cases = [{"text": "hi", "expect": {"text": says}}]
         package["self_test"] = {"cases": cases}
         self.repository.publish("one", release, files, package=package)
+
+    def publish_packed(self, release: int, packed: Parted) -> None:
+        """Publish what a publisher packed."""
+        self.repository.files |= packed.blobs
+        self.repository.add(f"experts/one/{release}/manifest.json", packed.manifest)
 
     def bring(self) -> str:
         done = subprocess.run(
@@ -85,3 +101,58 @@ def test_a_bad_release_never_answers_and_a_good_one_replaces_what_does(
     assert answered_by() == 3
     air.publish(4)
     assert "release 4 waits" in air.bring(), "release 3 is on trial for some minutes"
+
+
+def said_by_the_whole(model: Path) -> str:
+    """What the model says that was cut into parts, asked without a daemon."""
+    from aiosd.engines.llama import LlamaEngine  # noqa: PLC0415 - it may not be installed
+
+    engine = LlamaEngine()
+    need = EngineNeed(name="llama", context=128, batch=32)
+    engine.load({"model": model}, need, threads=1)
+    prompt = TextPrompt(text="e e", sampling=Sampling(temperature=0.0, max_tokens=8))
+    *_, end = engine.run(prompt, cancelled=lambda: False)
+    engine.close()
+    assert isinstance(end, TextEnd)
+    return end.text
+
+
+def blobs_of(releases: Releases) -> set[str]:
+    return {sha256 for sha256, _ in releases.blobs.held()}
+
+
+@pytest.mark.skipif(find_spec("llama_cpp") is None, reason="needs llama-cpp-python")
+def test_of_a_model_in_parts_only_the_one_that_changed_comes_and_it_can_be_gone_back(
+    daemon: DaemonProcess, air: Air, tmp_path: Path
+) -> None:
+    first, second = (packed_in_parts(tmp_path / "packed", "one", each) for each in (1, 2))
+    texts = [said_by_the_whole(each.model) for each in (first, second)]
+    assert texts[0] != texts[1]
+    releases = install_packed(daemon.folder, first)
+    rolling = Rolling(daemon.start(rollout={"canary_requests": 2}))
+    client = daemon.client()
+
+    def answered() -> tuple[int | None, object]:
+        answer = client.say("one", "e e")
+        assert isinstance(answer, End), answer
+        return answer.outcome.release, answer.outcome.output["text"]
+
+    assert answered() == (1, texts[0])
+    old, new = (decode_release(each.manifest) for each in (first, second))
+    (changed,) = new.blobs.keys() - old.blobs.keys()
+    air.publish_packed(2, second)
+    assert "release 2 is staged" in air.bring()
+    assert blobs_of(releases) == {*old.blobs, changed}
+    for file in new.files:
+        places = [releases.folder("one", each) / file.path for each in (1, 2)]
+        assert places[0].samefile(places[1]) == (file.sha256 != changed)
+    rolling.reach("canary")
+    assert [answered(), answered()] == [(2, texts[1])] * 2
+    rolling.reach("collected")
+    assert answered() == (2, texts[1])
+    assert isinstance(rolling.admin.ask(Rollback(expert="one")), Reply)
+    assert answered() == (1, texts[0])
+    rolling.stop()
+    assert audit(releases).faults == []
+    garbage.collect(releases, now=time.time() + 10 * garbage.FRESH_SECONDS)
+    assert blobs_of(releases) == old.blobs.keys()

@@ -89,6 +89,11 @@ def _add_source(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         "--like", type=Path, metavar="DIR",
         help="the packed release before: chunks of its size are found on boards that have it",
     )  # fmt: skip
+    packed.add_argument(
+        "--parts", choices=("auto", "always", "never"), default="auto",
+        help="publish a GGUF model in parts, of which boards write those that changed "
+        "(auto: from 8 MiB on)",
+    )  # fmt: skip
     packed.add_argument("--security-floor", type=int, default=0, metavar="N")
     packed.add_argument("--percent", type=int, default=100, metavar="P", help="share of all boards")
     packed.add_argument("--arch", action="append", default=[], help="such as aarch64 (repeatable)")
@@ -190,6 +195,7 @@ def _pack(options: argparse.Namespace) -> int:
         aiosd=options.aiosd,
         power_watts=options.power_watts,
         like=options.like,
+        parts=options.parts,
     )
     # The same source packs to the same bytes where this is set (reproducible-builds.org).
     now = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())

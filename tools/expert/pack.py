@@ -1,15 +1,23 @@
 """A package in source becomes what is published: `manifest.json` and blobs, nothing to unpack."""
 
 import base64
+import hashlib
+import tempfile
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from aiosd.domain.errors import PackageError
-from aiosd.domain.manifest import Manifest
-from aiosd.domain.release import HASH_BYTES, MAX_CHUNKS, MAX_SPANS, ChunkIndex
-from aiosd.models.chunks import index_file
+from aiosd.domain.manifest import PARTED_ENGINES, Manifest, PackageFile
+from aiosd.domain.model_parts import PART
+from aiosd.domain.release import HASH_BYTES, MAX_CHUNKS, MAX_SPANS, ChunkIndex, ReleaseFile
+from aiosd.models.check import check_files
+from aiosd.models.chunks import chunk_bytes, index_file
 from aiosd.protocol.release_json import MAX_BYTES, NAME, decode_release, encode_release
 from aiosd.store.blobs import Blobs
 from aiosd.store.durable import make_folders, replace_file
@@ -17,6 +25,7 @@ from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import read_manifest
 from tools.expert.faults import PublisherError
 from tools.expert.lint import check
+from tools.expert.parts import LEAST_MODEL, cut, may_be_cut
 
 # A file this small is fetched whole: its index would be as large as what it could save.
 LEAST_INDEXED = 16_384
@@ -25,7 +34,10 @@ COARSEST = 4**10
 
 @dataclass(frozen=True)
 class Terms:
-    """What is said of a release beside its package; `like` is the packed release before it."""
+    """What is said of a release beside its package; `like` is the packed release before it.
+
+    `parts` says whether a GGUF model is cut: one of `LEAST_MODEL` bytes and more, any, or none.
+    """
 
     security_floor: int = 0
     percent: int = 100
@@ -33,6 +45,7 @@ class Terms:
     aiosd: str = ""
     power_watts: float = 0.0
     like: Path | None = None
+    parts: Literal["auto", "always", "never"] = "auto"
 
 
 def pack(folder: Path, out: Path, terms: Terms, now: float) -> dict[str, object]:
@@ -45,12 +58,13 @@ def pack(folder: Path, out: Path, terms: Terms, now: float) -> dict[str, object]
     errors = [str(each) for each in check(folder) if each.level == "error"]
     if errors:
         raise PublisherError("\n".join([*errors, "nothing was packed"]))
-    manifest = read_manifest(folder)
-    data = _manifest_json(folder, manifest, terms, now)
     make_folders(out)
-    blobs = Blobs(out / "blobs")
-    for file in manifest.files:
-        blobs.put(folder / file.path, file.sha256, file.size)
+    with tempfile.TemporaryDirectory(prefix=".parts-", dir=out) as scratch:
+        manifest, places = _in_parts(folder, read_manifest(folder), terms, Path(scratch))
+        data = _manifest_json(folder, manifest, places, terms, now)
+        blobs = Blobs(out / "blobs")
+        for file in manifest.files:
+            blobs.put(places[file.path], file.sha256, file.size)
     replace_file(out / NAME, data)
     return {
         "name": manifest.name,
@@ -61,6 +75,53 @@ def pack(folder: Path, out: Path, terms: Terms, now: float) -> dict[str, object]
     }
 
 
+Places = Mapping[str, Path]
+
+
+def _in_parts(
+    folder: Path, manifest: Manifest, terms: Terms, scratch: Path
+) -> tuple[Manifest, Places]:
+    """Return what is published, and where each of its files lies: the model perhaps in parts.
+
+    Raises:
+        PackageError: the model is damaged.
+    """
+    places = {file.path: folder / file.path for file in manifest.files}
+    model = manifest.model
+    least = {"auto": LEAST_MODEL, "always": 0, "never": None}[terms.parts]
+    if (
+        model is None
+        or least is None
+        or model.size < least
+        or manifest.engine.name not in PARTED_ENGINES
+        or len(manifest.model_files) > 1
+        or not may_be_cut(places[model.path])
+    ):
+        return manifest, places
+    parts = cut(places.pop(model.path), scratch)
+    places |= {part.name: part for part in parts}
+    files = [
+        each
+        for file in manifest.files
+        for each in ([file] if file is not model else _declared(parts))
+    ]
+    published = msgspec.structs.replace(manifest, files=files)
+    check_files(published, lambda file: places[file.path])
+    return published, places
+
+
+def _declared(parts: Sequence[Path]) -> list[PackageFile]:
+    """Return the entries of the parts of a model."""
+    found = []
+    for number, part in enumerate(parts):
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        role = PART if number else "model"
+        size = part.stat().st_size
+        found.append(PackageFile(path=part.name, size=size, sha256=digest, role=role))
+    return found
+
+
 def package_table(folder: Path) -> dict[str, object]:
     """Return what `expert.toml` says, without its files."""
     tree = tomllib.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -68,18 +129,21 @@ def package_table(folder: Path) -> dict[str, object]:
     return tree
 
 
-def _manifest_json(folder: Path, manifest: Manifest, terms: Terms, now: float) -> bytes:
+def _manifest_json(
+    folder: Path, manifest: Manifest, places: Places, terms: Terms, now: float
+) -> bytes:
     """Return the manifest, with indexes as fine as its limit lets them be.
 
     Raises:
         PublisherError: it does not fit even with the coarsest.
     """
     before = _chunk_sizes(terms.like) if terms.like else {}
+    before.setdefault(_MODEL, chunk_bytes(sum(file.size for file in manifest.model_files)))
     coarser = 1
     while True:
         indexes = {
             file.path: index_file(
-                folder / file.path, chunk=before.get(file.path, 0), coarser=coarser
+                places[file.path], chunk=before.get(_grid(file), 0), coarser=coarser
             )[1]
             for file in manifest.files
             if file.size >= LEAST_INDEXED
@@ -96,6 +160,15 @@ def _manifest_json(folder: Path, manifest: Manifest, terms: Terms, now: float) -
         coarser *= 4
 
 
+# All files of a model have chunks of one size, whole or in parts, so that each finds the others'.
+_MODEL = "the model"
+
+
+def _grid(file: PackageFile | ReleaseFile) -> str:
+    """Return what the size of a file's chunks is kept under."""
+    return _MODEL if file.role in {"model", PART} else file.path
+
+
 def _chunk_sizes(packed: Path) -> dict[str, int]:
     """Return the size of the chunks of each file of a packed release.
 
@@ -104,7 +177,7 @@ def _chunk_sizes(packed: Path) -> dict[str, int]:
     """
     path = packed / NAME
     release = decode_release(path.read_bytes(), path=str(path))
-    return {file.path: file.chunks.size for file in release.files if file.chunks is not None}
+    return {_grid(file): file.chunks.size for file in release.files if file.chunks is not None}
 
 
 def _tree(

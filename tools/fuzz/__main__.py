@@ -23,8 +23,11 @@ from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import PackageFile
 from aiosd.models.check import check_file
 from aiosd.models.chunks import index_file
+from aiosd.models.gguf import facts_of
+from aiosd.models.gguf_parts import read_model
 from aiosd.protocol.canonical import CanonicalError, encode
 from aiosd.protocol.release_json import decode_release, package_toml
+from tools.expert.parts import cut
 from tools.gguf.random_llama import Shape, llama_model, lora_adapter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +74,9 @@ class Target:
 def main() -> int:
     """Run, print, and return 1 if something was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="manifest gguf adapter tflite")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="manifest gguf parts adapter tflite"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="for each target (60)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--slowest", type=float, default=5.0, help="seconds one input may take (5)")
@@ -204,6 +209,7 @@ def make_targets() -> dict[str, Target]:
             _read_manifest, [_manifest(0), _manifest(64), _manifest(500)], mutate_tree
         ),
         "gguf": Target(_reader("llama", "model"), [llama_model(TINY)], mutate),
+        "parts": Target(_reader_of_parts(), _parts(), mutate),
         "adapter": Target(_reader("llama", "adapter"), [lora_adapter(TINY, 2)], mutate),
         "tflite": Target(
             _reader("litert", "model"), [each for each in models if len(each) < 10**5], mutate
@@ -226,6 +232,27 @@ def _reader(engine: str, role: str) -> Callable[[bytes, Path], None]:
         if not data[-1] % 16:  # it reads all of a file, and its walk is the same as the check's
             index_file(path)
         check_file(file, path, engine)
+
+    return read
+
+
+def _parts() -> list[bytes]:
+    """Return the parts of a tiny model: its settings, and its tensors."""
+    with folder() as place:
+        (place / "m.gguf").write_bytes(llama_model(TINY))
+        return [path.read_bytes() for path in cut(place / "m.gguf", place)]
+
+
+def _reader_of_parts() -> Callable[[bytes, Path], None]:
+    parts = _parts()
+
+    def read(data: bytes, place: Path) -> None:
+        """Read a model that has `data` in the place of one of its parts."""
+        which = data[-1] % len(parts)
+        paths = [place / f"part-{each}" for each in range(len(parts))]
+        for each, path in enumerate(paths):
+            path.write_bytes(data if each == which else parts[each])
+        facts_of(read_model(paths))
 
     return read
 

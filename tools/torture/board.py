@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiosd.daemon.releases.resumption import resume, take_back, tidy
 from aiosd.domain.errors import PackageError
+from aiosd.domain.model_parts import PART, part_name, part_names
 from aiosd.domain.rollout import Report, Rollout, State
 from aiosd.domain.update import UpdateError
 from aiosd.policy.rollout.events import (
@@ -70,6 +71,10 @@ sha256 = "{digest}"
 role = "model"
 """
 
+# The parts of a published model, of which the second is another in each release.
+FIRST, CHANGED, LAST = part_names(part_name("model", 1, 3))
+ROLES = {FIRST: "model", CHANGED: PART, LAST: PART, "labels.txt": ""}
+
 Say = Callable[[str], None]
 
 
@@ -90,8 +95,13 @@ def by_difference(release: int) -> bool:
 
 
 def files_of(name: str, release: int) -> dict[str, bytes]:
-    """Return the files of a release; one is the same in all."""
-    return {"model.bin": data_of(name, release), "labels.txt": b"yes\nno\n" * 100}
+    """Return the files of a release; some parts of its model are the same in others."""
+    return {
+        FIRST: data_of(f"head of {name}", 1),
+        CHANGED: data_of(name, release),
+        LAST: data_of(f"tail of {name}", 1 + 2 * (release // 3)),
+        "labels.txt": b"yes\nno\n" * 100,
+    }
 
 
 @lru_cache(maxsize=16)
@@ -102,7 +112,7 @@ def published(name: str, release: int) -> bytes:
             "path": path,
             "size": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
-            "role": "model" if path == "model.bin" else "",
+            "role": ROLES[path],
         }
         for path, data in files_of(name, release).items()
     ]
@@ -118,8 +128,8 @@ def published(name: str, release: int) -> bytes:
                 "release": release,
                 "summary": "A package of the torture",
                 "licence": "MIT",
-                "task": "echo",
-                "engine": {"name": "echo"},
+                "task": "text.generate",
+                "engine": {"name": "llama"},
                 "input": {"type": "text"},
             },
             "files": files,
@@ -217,7 +227,7 @@ class Board:
         def all_of_it(ledger: Ledger) -> None:
             ledger.hold(AIR, on=True)
             ledger.raise_time_floor(self._clock)
-            ledger.raise_metadata_version("snapshot", 1)
+            ledger.raise_metadata_versions({"snapshot": 1})
             ledger.raise_floor(GUEST, 1)
             ledger.forget(GUEST)
             ledger.hold(AIR, on=False)
@@ -300,7 +310,7 @@ class Board:
                 digest = hashlib.sha256(data).hexdigest()
                 if blobs.has(digest, len(data)):
                     continue
-                if by_difference(row.release) and path == "model.bin":
+                if by_difference(row.release) and path == CHANGED:
                     bring(blobs, ledger, data, data_of(row.name, row.release - 1))
                     continue
                 half = len(data) // 2

@@ -37,7 +37,9 @@ class Progressed(_Value, frozen=True):
 
 
 class Verified(_Value, frozen=True):
-    """Every blob is here, and every digest is right."""
+    """Every blob is here, and every digest is right; what the last of it cost."""
+
+    cost: Cost = Cost()
 
 
 class Staged(_Value, frozen=True):

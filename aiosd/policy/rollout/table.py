@@ -86,7 +86,9 @@ def _noted(row: Rollout, event: Event) -> Rollout:
     """Return the row with what an event tells beside the change of state."""
     news: dict[str, object] = {}
     match event:
-        case Verified() | Staged():
+        case Verified(cost):
+            news = {"attempts": 0, "reason": "", "cost": row.cost.plus(cost)}
+        case Staged():
             news = {"attempts": 0, "reason": ""}
         case Progressed(cost):
             news = {"cost": row.cost.plus(cost)}

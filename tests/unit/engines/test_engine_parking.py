@@ -122,5 +122,5 @@ def test_pages_that_are_written_to_are_left_alone(tmp_path: Path) -> None:
     path.write_bytes(b"a" * mmap.PAGESIZE)
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
         mapped[0] = ord("b")
-        memory.unmap_pages(str(path))
+        memory.unmap_pages([str(path)])
         assert mapped[0] == ord("b")

@@ -73,7 +73,7 @@ def test_copied_weights_stay_mapped_only_between_others(tmp_path: Path) -> None:
     facts = replace(
         read_gguf(write_small_model(tmp_path)),
         matrices=(("Q4_0", 650),),
-        places=places,
+        places=(places,),
         file_size=900,
     )
     engine = EngineNeed(name="llama")
@@ -81,12 +81,24 @@ def test_copied_weights_stay_mapped_only_between_others(tmp_path: Path) -> None:
     assert gguf_need(facts, engine, features=frozenset({"sse2"})).weights_bytes == 900 - 100
 
 
+def test_of_a_model_in_parts_each_file_stays_mapped_on_its_own(tmp_path: Path) -> None:
+    facts = replace(
+        read_gguf(write_small_model(tmp_path)),
+        matrices=(("Q4_0", 300),),
+        places=((("", 100, 200),), (("Q4_0", 100, 400),), (("", 64, 90), ("", 90, 100))),
+        file_size=900,
+    )
+    engine = EngineNeed(name="llama")
+    assert gguf_need(facts, engine, features=frozenset({"avx2"})).weights_bytes == 100 + 36
+    assert gguf_need(facts, engine, features=frozenset({"sse2"})).weights_bytes == 436
+
+
 def test_while_it_loads_the_whole_file_is_there_beside_the_copies(tmp_path: Path) -> None:
     large = 10**9
     facts = replace(
         read_gguf(write_small_model(tmp_path)),
         matrices=(("Q4_0", large),),
-        places=(("Q4_0", 0, large), ("", large, large + 64)),
+        places=((("Q4_0", 0, large), ("", large, large + 64)),),
         file_size=large + 64,
     )
     need = gguf_need(facts, EngineNeed(name="llama"), features=frozenset({"avx2"}))

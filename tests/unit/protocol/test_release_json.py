@@ -64,11 +64,18 @@ SPOILERS: list[tuple[str, Callable[[Tree], object]]] = [
     ("two sizes", lambda t: files(t).append({**files(t)[0], "path": "other", "size": 1})),
     ("listed twice", lambda t: files(t).append(files(t)[0])),
     ("length", lambda t: t.update(files=files(t) * (MAX_FILES + 1))),
+    ("takes no model in parts", lambda t: files(t)[0].update(role="part")),
+    ("no first one", lambda t: (files(t)[0].update(role="part"), llama(t))),
+    ("is missing", lambda t: (files(t)[0].update(path="m-00001-of-00002.gguf"), llama(t))),
     ("another size", lambda t: files(t)[0].update(chunks=chunks(1024, [5], 1))),
     ("hashes", lambda t: files(t)[0].update(chunks=chunks(1024, [11], 2))),
     ("size", lambda t: files(t)[0].update(chunks=chunks(1, [11], 11))),
     ("spans", lambda t: files(t)[0].update(chunks=chunks(1024, [11, 0], 1))),
 ]
+
+
+def llama(tree: Tree) -> None:
+    tree["package"] = {**tree["package"], "engine": {"name": "llama"}}  # type: ignore[dict-item]
 
 
 def chunks(size: int, spans: list[int], count: int) -> Tree:

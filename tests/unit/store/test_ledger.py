@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -100,10 +101,48 @@ def test_times_and_metadata_versions_only_rise(ledger: Ledger) -> None:
     ledger.raise_time_floor(100.0)
     ledger.raise_time_floor(50.0)
     assert ledger.time_floor() == 100.0
-    ledger.raise_metadata_version("snapshot", 7)
-    ledger.raise_metadata_version("snapshot", 6)
+    ledger.raise_metadata_versions({"snapshot": 7, "targets": 2})
+    ledger.raise_metadata_versions({"snapshot": 6, "targets": 3})
     assert ledger.metadata_version("snapshot") == 7
+    assert ledger.metadata_version("targets") == 3
     assert ledger.metadata_version("timestamp") == 0
+
+
+def test_what_is_no_news_is_not_written(ledger: Ledger) -> None:
+    ledger.raise_time_floor(100.0)
+    ledger.raise_metadata_versions({"snapshot": 7, "targets": 2})
+    log = ledger.path.with_name(f"{ledger.path.name}-wal")
+    before = log.stat().st_size
+    ledger.raise_time_floor(100.0)
+    ledger.raise_metadata_versions({"snapshot": 7, "targets": 1})
+    ledger.set_progress("b" * 64, None)
+    assert log.stat().st_size == before
+    ledger.raise_metadata_versions({"snapshot": 8})
+    assert log.stat().st_size > before
+
+
+def test_a_new_ledger_writes_small_pages_and_one_with_larger_ones_is_read_as_it_is(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    def page(path: Path) -> int:
+        with closing(sqlite3.connect(path)) as database:
+            return int(database.execute("PRAGMA page_size").fetchone()[0])
+
+    assert page(ledger.path) == 1024
+    older = tmp_path / "older.db"
+    with closing(sqlite3.connect(older)) as database:
+        database.execute("PRAGMA page_size=4096")
+        database.execute("CREATE TABLE holds(name TEXT PRIMARY KEY)")
+        for table in ("rollouts(name, row)", "marks(key TEXT PRIMARY KEY, value REAL NOT NULL)"):
+            database.execute(f"CREATE TABLE {table}")
+        database.execute("INSERT INTO holds VALUES('digits')")
+        database.execute("PRAGMA user_version=1")
+        database.commit()
+    with closing(Ledger(older)) as found:
+        assert found.held("digits")
+        found.raise_time_floor(5.0)
+        assert found.time_floor() == 5.0
+    assert page(older) == 4096
 
 
 def test_progress_is_kept_until_it_is_forgotten(ledger: Ledger) -> None:

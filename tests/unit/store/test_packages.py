@@ -121,6 +121,7 @@ TABLE = '\n[[files]]\npath = "{}"\nsize = 1\nsha256 = "' + "0" * 64 + '"\nrole =
     [
         (TABLE.format("a", "") + TABLE.format("a", ""), "'a' is listed 2 times"),
         (TABLE.format("a", "model") + TABLE.format("b", "model"), "2 files have the role 'model'"),
+        (TABLE.format("m-1", "part") + TABLE.format("m-2", "part"), "takes no model in parts"),
         (TABLE.format("expert.toml", ""), "cannot hold its own digest"),
         ('[prompt]\ngrammar = "g.gbnf"\n', r"prompt\.grammar: 'g.gbnf' is not among the files"),
         (
@@ -148,3 +149,50 @@ def test_a_file_name_that_leaves_the_folder_is_refused(
     folder = make_package(tmp_path, "escape", model=None, extra=TABLE.format(name, ""))
     with pytest.raises(PackageError, match="files"):
         read_manifest(folder)
+
+
+PARTS = [f"m-{number:05d}-of-00003.gguf" for number in (1, 2, 3)]
+
+
+def in_parts(folder: Path, names: list[str]) -> Path:
+    """Have a package say that its model is in these files."""
+    path = folder / "expert.toml"
+    text = path.read_text(encoding="utf-8").replace('name = "echo"', 'name = "llama"')
+    tables = [TABLE.format(name, "part" if each else "model") for each, name in enumerate(names)]
+    path.write_text(text + "".join(tables), encoding="utf-8")
+    for name in names:
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_an_engine_is_given_the_first_of_a_model_s_parts(
+    tmp_path: Path, make_package: PackageMaker
+) -> None:
+    installed = open_package(in_parts(make_package(tmp_path, "cut", model=None), PARTS))
+    assert installed.role_paths == {"model": tmp_path / "cut" / PARTS[0]}
+    assert [file.path for file in installed.manifest.model_files] == PARTS
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (PARTS[:2], r"'m-00003-of-00003\.gguf' of the model is missing"),
+        ([*PARTS, "other.gguf"], r"'other\.gguf' is no part of the model"),
+        (["m.gguf", PARTS[1]], "is no first of at most 200 parts"),
+    ],
+)
+def test_a_model_with_a_part_too_few_or_a_foreign_one_is_refused(
+    tmp_path: Path, make_package: PackageMaker, names: list[str], fault: str
+) -> None:
+    folder = in_parts(make_package(tmp_path, "cut", model=None), names)
+    with pytest.raises(PackageError, match=fault):
+        open_package(folder)
+
+
+def test_a_part_that_is_not_on_the_disk_is_missed_as_the_model(
+    tmp_path: Path, make_package: PackageMaker
+) -> None:
+    folder = in_parts(make_package(tmp_path, "cut", model=None), PARTS)
+    (folder / PARTS[2]).unlink()
+    with pytest.raises(MissingFileError, match="model file missing"):
+        open_package(folder)

@@ -8,6 +8,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 
 import flatbuffers
@@ -18,6 +19,7 @@ from fakes.updating import Board
 from gguf_writer import ARRAY, F32, U32, Tensor, gguf, number, numbers, pair, small_pairs, string
 from tiny_models import doubler
 
+from aiosd.domain.model_parts import part_name
 from aiosd.domain.rollout import State
 from aiosd.domain.update import Fault
 
@@ -138,7 +140,43 @@ LITERT = {
 }
 
 
-def offer(board: Board, engine: str, model: bytes) -> None:
+def split(no: int, count: int = 3, tensors: int = 2) -> list[bytes]:
+    return [
+        pair("split.no", 2, struct.pack("<H", no)),
+        pair("split.count", 2, struct.pack("<H", count)),
+        pair("split.tensors.count", 5, struct.pack("<i", tensors)),
+    ]
+
+
+def parts(**other: bytes) -> list[bytes]:
+    """The parts of a model that is in order, or others in place of some of them."""
+    made = {
+        "a": gguf([*small_pairs(), *split(0)]),
+        "b": gguf(split(1), [WEIGHT]),
+        "c": gguf(split(2), [replace(WEIGHT, name="output.weight")]),
+    }
+    return list((made | other).values())
+
+
+PARTS = {
+    "one tensor in two of them": parts(c=gguf(split(2), [WEIGHT])),
+    "a part of a model of other size": parts(b=gguf(split(1, count=65_535), [WEIGHT])),
+    "more tensors than the first says": parts(
+        c=gguf(split(2), [replace(WEIGHT, name=f"blk.{each}.weight") for each in range(9)])
+    ),
+    "two billion tensors": parts(a=gguf([*small_pairs(), *split(0, tensors=2**31 - 1)])),
+    "fewer than none": parts(a=gguf([*small_pairs(), *split(0, tensors=-1)])),
+    "a part that brings settings of its own": parts(
+        b=gguf([*split(1), number("llama.block_count", 2**31)], [WEIGHT])
+    ),
+    "the first part once more": parts(b=parts()[0]),
+    "weights beyond the end of a part": parts(c=parts()[2][:-8]),
+    "no part but a pickle": parts(b=pickle.dumps({"a": 1})),
+}
+
+
+def offer(board: Board, engine: str, model: bytes | list[bytes]) -> None:
+    files = {"model.bin": model} if isinstance(model, bytes) else _named(model)
     package = {
         "name": "one",
         "release": 2,
@@ -148,7 +186,12 @@ def offer(board: Board, engine: str, model: bytes) -> None:
         "engine": {"name": engine},
         "input": {"type": "text"},
     }
-    board.repository.publish("one", 2, {"model.bin": model}, package=package)
+    board.repository.publish("one", 2, files, package=package)
+
+
+def _named(model: list[bytes]) -> dict[str, bytes]:
+    names = (part_name("m", each, len(model)) for each in range(1, len(model) + 1))
+    return dict(zip(names, model, strict=True))
 
 
 @pytest.mark.parametrize("what", [*GGUF])
@@ -158,6 +201,23 @@ def test_attack_by_a_gguf_model_is_refused_and_quarantined(board: Board, what: s
     assert board.row_state() is State.QUARANTINED
     assert board.releases.installed("one") == [1]
     assert board.still_serves_the_old_one()
+
+
+@pytest.mark.parametrize("what", [*PARTS])
+def test_attack_by_a_model_whose_parts_lie_is_refused_and_quarantined(
+    board: Board, what: str
+) -> None:
+    offer(board, "llama", PARTS[what])
+    assert board.fault() is Fault.WRONG_RELEASE
+    assert board.row_state() is State.QUARANTINED
+    assert board.releases.installed("one") == [1]
+    assert board.still_serves_the_old_one()
+
+
+def test_parts_that_do_not_lie_are_staged(board: Board) -> None:
+    offer(board, "llama", parts())
+    assert board.fault() is None
+    assert board.releases.installed("one") == [1, 2]
 
 
 @pytest.mark.parametrize("what", [*LITERT])

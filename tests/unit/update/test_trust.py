@@ -5,7 +5,7 @@ The same cases as the conformance suite's, made anew from the specification.
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -39,8 +39,9 @@ class Remembered:
     def metadata_version(self, role: str) -> int:
         return int(self.marks.get(role, 0))
 
-    def raise_metadata_version(self, role: str, version: int) -> None:
-        self.marks[role] = max(version, self.metadata_version(role))
+    def raise_metadata_versions(self, versions: Mapping[str, int]) -> None:
+        for role, version in versions.items():
+            self.marks[role] = max(version, self.metadata_version(role))
 
 
 @dataclass

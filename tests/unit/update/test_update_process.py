@@ -201,6 +201,15 @@ def test_a_purse_is_written_ahead_and_settled_in_the_end(tmp_path: Path) -> None
     assert Purse(path, "2026-11-26", metered=False).spent.fetched == 0
 
 
+def test_a_purse_without_a_budget_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "spent.json"
+    purse = Purse(path, "2026-11-25", metered=False, kept=False)
+    purse.came(2 * AHEAD_BYTES)
+    purse.close()
+    assert purse.spent.fetched == 2 * AHEAD_BYTES
+    assert not path.exists()
+
+
 def test_a_damaged_purse_is_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "spent.json"
     path.write_bytes(b"\x00" * 20)
