@@ -227,7 +227,7 @@ def _in(system: Path, *command: str, capture: bool = False) -> str:
     path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/root"}
     words: Sequence[str] = ["chroot", str(system), *command]
     done = subprocess.run(
-        words, check=True, env={**os.environ, **path}, text=True,
+        words, check=True, env=path, text=True,
         stdout=subprocess.PIPE if capture else None,
     )  # fmt: skip
     return done.stdout or ""
