@@ -19,7 +19,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ COMMON = 1e-3
 ZIPF = 0.07
 
 
-def texts(assets: Path, requests: list[str]) -> list[str]:
+def texts(assets: Path, requests: Sequence[str] = ()) -> list[str]:
     """Return the texts that are learned from, each once."""
     folder = assets / "text"
     asked = {
@@ -100,7 +100,7 @@ def _snips(folder: Path) -> Iterator[str]:
 
 
 def vocabulary(
-    teacher: MiniLm, learned: list[str], common: list[str], listed: list[str]
+    teacher: MiniLm, learned: list[str], listed: list[str], common: Sequence[str] = ()
 ) -> list[str]:
     """Return the words, the teacher's own in its order first."""
     plain = re.compile(r"[a-z]+")
@@ -261,7 +261,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     teacher = MiniLm(options.teacher)
     learned = texts(options.assets, options.requests.read_text(encoding="utf-8").splitlines())
-    lists = [path.read_text(encoding="utf-8").split() for path in (options.common, options.words)]
+    lists = [path.read_text(encoding="utf-8").split() for path in (options.words, options.common)]
     words = vocabulary(teacher, learned, *lists)
     print(f"{len(words)} words, {len(learned)} texts", flush=True)
     alone = remembered(options.work / "words.npz", teacher, words)
