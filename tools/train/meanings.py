@@ -1,13 +1,13 @@
 """Builds `aiosd/fitter/meanings.bin`: what some ten thousand words mean, from a sentence encoder.
 
-    python -m tools.train.meanings --teacher DIR --words FILE --common FILE --requests FILE
+    python -m tools.train.meanings --teacher DIR --words FILE --common FILE --asked FILE
         --assets DIR [--work DIR]
 
 Each word's vector is what the teacher says of the word alone (as model2vec does it), turned and
 cut to `DIMS`, times how much the word tells; both are then learned: sums of words are to be as
 near to each other as the teacher finds whole texts (relational distillation, Park et al. 2019).
-The texts are those of HWU64, BANKING77 and SNIPS and what `requests.py` gathers, without their
-labels and without any that `routing_dev` asks; of CLINC150 nothing is used. The words are those of
+The texts are those of HWU64, BANKING77 and SNIPS and what `utterances.py` gathers, without their
+labels and without any that `routing_dev` or CLINC150 asks in the same words. The words are those of
 the texts, the teacher's most frequent, a list of common words (wordfreq's first 20,000 of English),
 and those of a dictionary (american-english-small of Debian's wamerican-small) that the teacher
 knows in two pieces, without most that are derived.
@@ -45,20 +45,17 @@ COMMON = 1e-3
 ZIPF = 0.07
 
 
-def texts(assets: Path, requests: Sequence[str] = ()) -> list[str]:
-    """Return the texts that are learned from, each once."""
+def texts(assets: Path, gathered: Sequence[str] = ()) -> list[str]:
+    """Return the texts that are learned from, each once: none that the router is judged by."""
     folder = assets / "text"
-    asked = {
-        normal(json.loads(line)["text"])
-        for line in (folder / "routing" / "routing_dev.jsonl").read_text().splitlines()
-    }
+    judged = {bare(text) for text in _judged_by(folder)}
     chance = random.Random(0)  # noqa: S311 - the same texts for the same seed
     found: dict[str, str] = {}
     groups = (
         (_hwu(folder), None),
         (_banking(folder), BANKING),
         (_snips(folder), SNIPS),
-        (requests, None),
+        (gathered, None),
     )
     for group, most in groups:
         every = list(group)
@@ -67,9 +64,23 @@ def texts(assets: Path, requests: Sequence[str] = ()) -> list[str]:
         apart = {" ".join(text.lower().split()): text for text in reversed(every)}
         for text in list(reversed(apart.values()))[:most]:
             form = normal(text)
-            if form and form not in asked:
+            if form and bare(text) not in judged:
                 found.setdefault(form, text)
     return list(found.values())
+
+
+def bare(text: str) -> str:
+    """Return a text in normal form without its signs: what is said alike is one."""
+    return re.sub(r"[^\w\s]", "", normal(text))
+
+
+def _judged_by(folder: Path) -> Iterator[str]:
+    """Yield the texts of `routing_dev.jsonl`, and every one of CLINC150, learned from or not."""
+    for line in (folder / "routing" / "routing_dev.jsonl").read_text().splitlines():
+        yield json.loads(line)["text"]
+    for rows in json.loads((folder / "clinc150" / "train.json").read_text()).values():
+        for text, _ in rows:
+            yield text
 
 
 def _hwu(folder: Path) -> Iterator[str]:
@@ -252,7 +263,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="model.safetensors, vocab.txt")
     parser.add_argument("--words", type=Path, required=True, help="a dictionary")
     parser.add_argument("--common", type=Path, required=True, help="common words")
-    parser.add_argument("--requests", type=Path, required=True, help="what requests.py wrote")
+    parser.add_argument("--asked", type=Path, required=True, help="what utterances.py wrote")
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("build"))
     parser.add_argument("--dims", type=int, default=DIMS)
@@ -260,7 +271,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     teacher = MiniLm(options.teacher)
-    learned = texts(options.assets, options.requests.read_text(encoding="utf-8").splitlines())
+    learned = texts(options.assets, options.asked.read_text(encoding="utf-8").splitlines())
     lists = [path.read_text(encoding="utf-8").split() for path in (options.words, options.common)]
     words = vocabulary(teacher, learned, *lists)
     print(f"{len(words)} words, {len(learned)} texts", flush=True)

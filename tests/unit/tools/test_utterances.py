@@ -6,7 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.train.requests import MOST_WORDS, draw, expand
+from tools.train.utterances import MOST_WORDS, draw, expand
 
 TEMPLATE = "(set|make) an [early] alarm [for {time}]"
 MADE = re.compile(r"(set|make) an (early )?alarm( for)?")

@@ -1,11 +1,11 @@
 """Gathers what people ask of assistants, unlabelled, for `tools/train/meanings.py` to learn from.
 
-    python -m tools.train.requests --clones DIR --wheels DIR --out FILE
+    python -m tools.train.utterances --clones DIR --wheels DIR --out FILE
 
 DIR of clones has public repositories as `owner+name` (a git directory, or a work tree beside its
 `.git`), at the commits that `aiosd/fitter/meanings.md` names; DIR of wheels the skills of OVOS from
 PyPI. One text a line goes out, of each source as many as `MOST` says, drawn with a fixed seed.
-Nothing of CLINC150 is among them, nor a text of `routing_dev.jsonl`: `meanings.py` drops those.
+What CLINC150 or `routing_dev.jsonl` ask in the same words is dropped by `meanings.py`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from aiosd.policy.routing.lexical import normal
+from tools.train.meanings import bare
 
 # Source: how many texts of it. What one source says a thousand times teaches nothing new.
 MOST = {"dialogues": 12_000, "bots": 10_000, "questions": 9_000, "rasa": 1_000, "ovos": 1_500}
@@ -71,7 +71,7 @@ def draw(texts: Iterator[str], most: int, taken: set[str]) -> list[str]:
     apart: dict[str, str] = {}
     for text in texts:
         line = " ".join(text.split())
-        form = re.sub(r"[^\w\s]", "", normal(line))
+        form = bare(line)
         if FEWEST_WORDS <= len(line.split()) <= MOST_WORDS and line.isascii() and form not in taken:
             apart.setdefault(form, line)
     forms = sorted(apart)
