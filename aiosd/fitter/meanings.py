@@ -28,8 +28,9 @@ _ROUNDS = 8
 # A text's length is told by so many numbers for each word, those that vary most: with all 128 it
 # hears no better (docs/router.md), and a decision takes longer.
 LENGTH_DIMS = 32
-# What the nearest prototype and the mean count; the mean of a handful of texts counts in full.
-NEAREST, MEAN, HANDFUL = 3.0, 3.0, 15
+# What the nearest prototype and the mean count; the mean of a handful of texts counts in full, and
+# where that is all that routes have, the nearest of them counts more: each is all of its kind.
+NEAREST, NEAREST_OF_FEW, MEAN, HANDFUL = 3.0, 1.0, 3.0, 15
 
 Floats = NDArray[np.float32]
 
@@ -129,6 +130,7 @@ def compare(
     spoken = sums / np.maximum(length, 1)
     known = length[:, 0] >= 1
     each = max(MOST_PROTOTYPES // routes, min(A_FEW, 2 * MOST_PROTOTYPES // routes))
+    nearest = NEAREST + NEAREST_OF_FEW * min(1.0, HANDFUL * routes / max(1, len(said)))
     means, near, weights = [], [], []
     for route in range(routes):
         mine = spoken[(truth == route) & known]
@@ -136,7 +138,7 @@ def compare(
         weights.append(MEAN * min(1.0, HANDFUL / max(1, len(mine))))
         near.append(_prototypes(mine, each) if each > 1 else mine[:0])
         if each <= 1:
-            weights[-1] += NEAREST  # one prototype is the mean
+            weights[-1] += nearest  # one prototype is the mean
     looked_at = np.concatenate([np.stack(means), *near])
     shares = made.table.astype(np.float32) @ looked_at.T
     scale = max(float(np.abs(shares).max()), 1e-9) / 127.0
@@ -148,7 +150,7 @@ def compare(
         dims=made.lengths.shape[1],
         counts=[len(group) for group in near],
         scale=scale / longer,
-        nearest=NEAREST,
+        nearest=nearest,
         means=weights,
     )
     return Comparisons(facts, made, np.rint(shares / scale).astype(np.int8))

@@ -49,12 +49,12 @@ def calibration_of(lesson: Lesson) -> list[str]:
     return [line.partition("\t")[2] for line in lines if line.strip()]
 
 
-def halved(lesson: Lesson, folder: Path) -> tuple[Lesson, list[str]]:
+def halved(lesson: Lesson, folder: Path, half: int) -> tuple[Lesson, list[str]]:
     """Return the lesson with one half of its calibration texts, by their digests, and the other."""
     texts = calibration_of(lesson)
-    odd = [hashlib.sha256(text.encode()).digest()[0] % 2 == 1 for text in texts]
+    odd = [hashlib.sha256(text.encode()).digest()[0] % 2 == half for text in texts]
     data = "".join(f"\t{text}\n" for text, mine in zip(texts, odd, strict=True) if mine).encode()
-    path = folder / f"{lesson.expert}.tsv"
+    path = folder / f"{lesson.expert}-{half}.tsv"
     path.write_bytes(data)
     file = TextFile(sha256=hashlib.sha256(data).hexdigest(), path=str(path))
     rest = [text for text, mine in zip(texts, odd, strict=True) if not mine]
@@ -68,18 +68,25 @@ def run(clinc: Clinc) -> Iterator[Row]:
     measures, count = whole.facts.measures, whole.facts.measures.texts
     yield share("bundled: right", round(measures.accuracy * count), count, "calibration texts")
     own = [(each.expert, text) for each in every for text in calibration_of(each)]
-    yield from _calibrated("bundled, own calibration texts", whole, own)
+    yield from _calibrated("bundled, own calibration texts", [(whole, own)])
     with tempfile.TemporaryDirectory() as name:
-        apart = [halved(each, Path(name)) for each in every]
-        head = decode_head(fit([lesson for lesson, _ in apart]))
-    unseen = [(lesson.expert, text) for lesson, texts in apart for text in texts]
-    yield from _calibrated("bundled, the half not calibrated with", head, unseen)
-    yield from _mix(head, {lesson.expert: texts for lesson, texts in apart}, clinc.oos_val)
+        sides = [[halved(each, Path(name), half) for each in every] for half in (1, 0)]
+        head, other = (decode_head(fit([lesson for lesson, _ in side])) for side in sides)
+    unseen, seen = (
+        [(lesson.expert, text) for lesson, texts in side for text in texts] for side in sides
+    )
+    yield from _calibrated("bundled, the half not calibrated with", [(head, unseen)])
+    both = "bundled, each half by the head calibrated with the other"
+    yield from _calibrated(both, [(head, unseen), (other, seen)])
+    yield from _mix(head, {lesson.expert: texts for lesson, texts in sides[0]}, clinc.oos_val)
 
 
-def _calibrated(name: str, head: Head, rows: Sequence[tuple[str, str]]) -> Iterator[Row]:
+def _calibrated(
+    name: str, judged: Sequence[tuple[Head, Sequence[tuple[str, str]]]]
+) -> Iterator[Row]:
     """Yield the calibration error, and what a perfect head would show of so many texts."""
-    heard = [hear(head, text) for _, text in rows]
+    rows = [row for _, mine in judged for row in mine]
+    heard = [hear(head, text) for head, mine in judged for _, text in mine]
     shares = np.array([each.nearest[0].probability if each.nearest else 1.0 for each in heard])
     right = np.array([best(each) == expert for each, (expert, _) in zip(heard, rows, strict=True)])
     yield plain(f"{name}: ECE", calibration_error(shares, right), "own labels", len(rows), 0.02)

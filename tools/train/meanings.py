@@ -1,14 +1,16 @@
 """Builds `aiosd/fitter/meanings.bin`: what some ten thousand words mean, from a sentence encoder.
 
-    python -m tools.train.meanings --teacher DIR --words FILE --assets DIR [--work DIR]
+    python -m tools.train.meanings --teacher DIR --words FILE --common FILE --asked FILE
+        --assets DIR [--work DIR]
 
 Each word's vector is what the teacher says of the word alone (as model2vec does it), turned and
 cut to `DIMS`, times how much the word tells; both are then learned: sums of words are to be as
 near to each other as the teacher finds whole texts (relational distillation, Park et al. 2019).
-The texts are those of HWU64, BANKING77 and SNIPS, without their labels and without any that
-`routing_dev` asks; of CLINC150 nothing is used. The words are those of the texts, the teacher's
-most frequent, and those of FILE (american-english-small of Debian's wamerican-small) that the
-teacher knows in two pieces, without most that are derived.
+The texts are those of HWU64, BANKING77 and SNIPS and what `utterances.py` gathers, without their
+labels and without any that `routing_dev` or CLINC150 asks in the same words. The words are those of
+the texts, the teacher's most frequent, a list of common words (wordfreq's first 20,000 of English),
+and those of a dictionary (american-english-small of Debian's wamerican-small) that the teacher
+knows in two pieces, without most that are derived.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +31,13 @@ from tools.train.minilm import MiniLm
 
 Floats = NDArray[np.float32]
 
-DIMS = 96
-STEPS, BATCH, RATE, OWN_RATE = 1000, 384, 3e-3, 0.3
+DIMS = 128
+STEPS, BATCH, RATE, OWN_RATE = 2000, 384, 3e-3, 0.3
 TEACHER_HEAT, STUDENT_HEAT = 0.05, 0.1
 FREQUENT, PIECES = 9000, 2
 # Of two pieces, what is derived from another word is left out: it is rare, and the list is long.
 _DERIVED = re.compile(r"(?:ed|ing|ings|er|ers|est|ly|ness|nesses|i[sz]es|i[sz]ation)$")
+_USUAL = re.compile(r"[a-z]+(?:'[a-z]+)?")
 # Of the two large sets so many texts are learned from: more cost an hour, and change little.
 BANKING, SNIPS = 3000, 1500
 # A word's first weight is Arora et al.'s (2017); frequencies are Zipf's, by the teacher's order.
@@ -42,25 +45,42 @@ COMMON = 1e-3
 ZIPF = 0.07
 
 
-def texts(assets: Path) -> list[str]:
-    """Return the texts that are learned from, each once."""
+def texts(assets: Path, gathered: Sequence[str] = ()) -> list[str]:
+    """Return the texts that are learned from, each once: none that the router is judged by."""
     folder = assets / "text"
-    asked = {
-        normal(json.loads(line)["text"])
-        for line in (folder / "routing" / "routing_dev.jsonl").read_text().splitlines()
-    }
+    judged = {bare(text) for text in _judged_by(folder)}
     chance = random.Random(0)  # noqa: S311 - the same texts for the same seed
     found: dict[str, str] = {}
-    for group, most in ((_hwu(folder), None), (_banking(folder), BANKING), (_snips(folder), SNIPS)):
+    groups = (
+        (_hwu(folder), None),
+        (_banking(folder), BANKING),
+        (_snips(folder), SNIPS),
+        (gathered, None),
+    )
+    for group, most in groups:
         every = list(group)
         if most is not None:
             chance.shuffle(every)
         apart = {" ".join(text.lower().split()): text for text in reversed(every)}
         for text in list(reversed(apart.values()))[:most]:
             form = normal(text)
-            if form and form not in asked:
+            if form and bare(text) not in judged:
                 found.setdefault(form, text)
     return list(found.values())
+
+
+def bare(text: str) -> str:
+    """Return a text in normal form without its signs: what is said alike is one."""
+    return re.sub(r"[^\w\s]", "", normal(text))
+
+
+def _judged_by(folder: Path) -> Iterator[str]:
+    """Yield the texts of `routing_dev.jsonl`, and every one of CLINC150, learned from or not."""
+    for line in (folder / "routing" / "routing_dev.jsonl").read_text().splitlines():
+        yield json.loads(line)["text"]
+    for rows in json.loads((folder / "clinc150" / "train.json").read_text()).values():
+        for text, _ in rows:
+            yield text
 
 
 def _hwu(folder: Path) -> Iterator[str]:
@@ -90,7 +110,9 @@ def _snips(folder: Path) -> Iterator[str]:
                 yield "".join(part["text"] for part in each["data"]).strip()
 
 
-def vocabulary(teacher: MiniLm, learned: list[str], listed: list[str]) -> list[str]:
+def vocabulary(
+    teacher: MiniLm, learned: list[str], listed: list[str], common: Sequence[str] = ()
+) -> list[str]:
     """Return the words, the teacher's own in its order first."""
     plain = re.compile(r"[a-z]+")
     own = [piece for piece in teacher.pieces if plain.fullmatch(piece)][:FREQUENT]
@@ -102,7 +124,8 @@ def vocabulary(teacher: MiniLm, learned: list[str], listed: list[str]) -> list[s
         if plain.fullmatch(word)
         and len(teacher.split(word)) <= (1 if _DERIVED.search(word) else PIECES)
     ]
-    return list(dict.fromkeys([*own, *said, *more]))
+    usual = [word for word in common if _USUAL.fullmatch(word)]
+    return list(dict.fromkeys([*own, *said, *usual, *more]))
 
 
 class Student:
@@ -129,15 +152,16 @@ class Student:
 
     def table(self) -> Floats:
         """Return the vectors."""
-        return self._directions() * self._weights()[:, None]
+        every = np.arange(len(self._usual))
+        return self._directions(every) * self._weights(every)[:, None]
 
-    def _directions(self) -> Floats:
-        found: Floats = self._base @ self.parts["turn"] + self.parts["own"]
+    def _directions(self, words: NDArray[np.int64]) -> Floats:
+        found: Floats = self._base[words] @ self.parts["turn"] + self.parts["own"][words]
         return found
 
-    def _weights(self) -> Floats:
-        told = self._facts @ self.parts["tells"]
-        found: Floats = np.exp(self._usual + told + self.parts["weight"])
+    def _weights(self, words: NDArray[np.int64]) -> Floats:
+        told = self._facts[words] @ self.parts["tells"]
+        found: Floats = np.exp(self._usual[words] + told + self.parts["weight"][words])
         return found
 
     def slopes(
@@ -147,13 +171,12 @@ class Student:
 
         `near` is how near the teacher finds each two of them, as probabilities by row.
         """
-        directions, weights = self._directions(), self._weights()
-        counts = np.zeros((len(said), len(weights)), np.float32)
-        for text, rows in enumerate(said):
-            np.add.at(counts[text], rows, 1)
-        used = np.flatnonzero(counts.any(axis=0))
-        counts = counts[:, used]
-        sums = counts @ (directions[used] * weights[used, None])
+        used, column = np.unique(np.concatenate(said), return_inverse=True)
+        directions, weights = self._directions(used), self._weights(used)
+        counts = np.zeros((len(said), len(used)), np.float32)
+        owners = np.repeat(np.arange(len(said)), [len(rows) for rows in said])
+        np.add.at(counts, (owners, column), 1)
+        sums = counts @ (directions * weights[:, None])
         length = np.linalg.norm(sums, axis=1, keepdims=True) + 1e-6
         unit = sums / length
         scores = unit @ unit.T / STUDENT_HEAT
@@ -163,14 +186,15 @@ class Student:
         back = (pull + pull.T) @ unit
         back = (back - unit * (unit * back).sum(axis=1, keepdims=True)) / length
         rows_back = counts.T @ back
-        gate = np.zeros_like(weights)
-        gate[used] = (rows_back * directions[used]).sum(axis=1) * weights[used]
+        told = (rows_back * directions).sum(axis=1) * weights
+        gate = np.zeros_like(self.parts["weight"])
+        gate[used] = told
         own = np.zeros_like(self.parts["own"])
-        own[used] = rows_back * weights[used, None]
+        own[used] = rows_back * weights[:, None]
         slopes = {
             "turn": self._base[used].T @ own[used],
             "own": own,
-            "tells": self._facts.T @ gate,
+            "tells": self._facts[used].T @ told,
             "weight": gate,
         }
         return {name: slope.astype(np.float32) for name, slope in slopes.items()}, loss
@@ -237,7 +261,9 @@ def main() -> None:
     """Build the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--teacher", type=Path, required=True, help="model.safetensors, vocab.txt")
-    parser.add_argument("--words", type=Path, required=True)
+    parser.add_argument("--words", type=Path, required=True, help="a dictionary")
+    parser.add_argument("--common", type=Path, required=True, help="common words")
+    parser.add_argument("--asked", type=Path, required=True, help="what utterances.py wrote")
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("build"))
     parser.add_argument("--dims", type=int, default=DIMS)
@@ -245,18 +271,22 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     teacher = MiniLm(options.teacher)
-    learned = texts(options.assets)
-    words = vocabulary(teacher, learned, options.words.read_text(encoding="utf-8").split())
+    learned = texts(options.assets, options.asked.read_text(encoding="utf-8").splitlines())
+    lists = [path.read_text(encoding="utf-8").split() for path in (options.words, options.common)]
+    words = vocabulary(teacher, learned, *lists)
     print(f"{len(words)} words, {len(learned)} texts", flush=True)
     alone = remembered(options.work / "words.npz", teacher, words)
     seen = remembered(options.work / "texts.npz", teacher, learned)
     place = {word: number for number, word in enumerate(words)}
     said = [
-        np.array([place[word] for word in spoken(normal(text)) if word in place], np.int64)
+        np.array(
+            [place[word] for word in dict.fromkeys(spoken(normal(text))) if word in place], np.int64
+        )
         for text in learned
     ]
+    known = [number for number, rows in enumerate(said) if len(rows)]
     student = Student(alone, words, teacher, options.dims)
-    learn(student, said, seen)
+    learn(student, [said[number] for number in known], seen[known])
     made = pack(words, student.table())
     options.out.write_bytes(pack_vectors(made))
     print(f"{options.out}: {len(made.hashes)} words, {options.out.stat().st_size} bytes")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 # Another number for every change of features, losses, background, thresholds or word vectors.
-RECIPE = 5
+RECIPE = 6
 
 
 class TextFile(msgspec.Struct, frozen=True, kw_only=True):

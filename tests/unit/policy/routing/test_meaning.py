@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from aiosd.fitter.meanings import MAGIC, Comparisons, Vectors, compare, pack_vectors, vectors
+from aiosd.fitter.meanings import (
+    MAGIC,
+    NEAREST,
+    NEAREST_OF_FEW,
+    Comparisons,
+    Vectors,
+    compare,
+    pack_vectors,
+    vectors,
+)
 from aiosd.policy.routing.head import (
     HeadError,
     HeadFacts,
@@ -136,3 +145,14 @@ def test_the_vectors_that_come_along_know_common_words() -> None:
     assert np.all(np.diff(known.hashes.astype(np.int64)) > 0)
     again = pack_vectors(known)
     assert len(again) == len(MAGIC) + 8 + known.hashes.nbytes + known.table.nbytes
+
+
+def test_the_nearest_text_counts_more_where_there_are_few_and_never_less_than_where_many_are() -> (
+    None
+):
+    known = made_up()
+    said = known.rows_of(TEXTS)
+    few = compare(known, said, TRUTH, len(ROUTES)).facts.nearest
+    many = compare(known, said * 400, np.tile(TRUTH, 400), len(ROUTES)).facts.nearest
+    assert few == NEAREST + NEAREST_OF_FEW
+    assert NEAREST < many < NEAREST + NEAREST_OF_FEW / 10
