@@ -85,7 +85,8 @@ class Prompt(_Table, frozen=True, kw_only=True):
 
     For a `text` input `template` holds `{text}` once. For a `chat` input each turn is written by
     `turn` with `{role}` and `{content}`, and `template` holds `{turns}`. `grammar` names a GBNF
-    file of the package; `json_schema` is a JSON schema as a string.
+    file of the package; `quote` names a rule of it that, for each request, stands for any words of
+    its text in a row. `json_schema` is a JSON schema as a string.
     """
 
     template: str = "{text}"
@@ -94,6 +95,7 @@ class Prompt(_Table, frozen=True, kw_only=True):
     add_bos: bool = True
     special: bool = False
     grammar: FileName | None = None
+    quote: str = ""
     json_schema: str = ""
     sampling: Sampling = Sampling()
 

@@ -21,6 +21,7 @@ from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_margin import Watched
 from aiosd.engines.llama_sampler import Choice, Picker
 from aiosd.engines.llama_tokens import Tokens
+from aiosd.engines.quoting import quoting_of
 from aiosd.engines.text_stream import TextStream
 
 llama_library.start()  # at import, so that a host pays once for all the workers it forks
@@ -195,6 +196,9 @@ class LlamaEngine:
             raise ExpertFailedError("this model embeds text and cannot write any", reason="model")
         limit = self._limit - len(tokens)
         limit = min(limit, choice.max_tokens) if choice.max_tokens else limit
+        if prompt.quote and grammar is not None:
+            texts = [prompt.text[start:end] for start, end in prompt.literal]
+            grammar = quoting_of(grammar, prompt.quote).grammar(texts)
         picker = Picker(self._context, self._vocab, choice, tokens, grammar)
         watched = Watched(picker.pick, self._context, self._vocab) if prompt.margin else None
         pick = watched.pick if watched else picker.pick
