@@ -25,6 +25,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     check = commands.add_parser("evaluate", help="figures of a model file over a JSONL")
     check.add_argument("--model", type=Path, required=True)
     check.add_argument("--grammar", type=Path)
+    check.add_argument(
+        "--quote", default="value", help='the rule of the grammar that quotes; "": none'
+    )
     check.add_argument("--data", type=Path, required=True, help="text, intent, slots per line")
     check.add_argument("--threads", type=int, default=2)
     check.add_argument("--limit", type=int, default=0, help="take every n-th to have so many")
@@ -67,7 +70,7 @@ def check(options: argparse.Namespace) -> None:
     if options.limit and options.limit < len(golds):
         golds = golds[:: len(golds) // options.limit][: options.limit]
     report = json.dumps(
-        evaluate(options.model, options.grammar, golds, options.threads),
+        evaluate(options.model, options.grammar, golds, options.threads, options.quote),
         indent=1,
         ensure_ascii=False,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tools.train.home_command.engine import Answer, Engine
 from tools.train.home_command.figures import Gold, summary
+from tools.train.home_command.grammar import VALUE
 from tools.train.home_command.labels import Example, canonical_record
 
 LOG = logging.getLogger(__name__)
@@ -45,10 +46,10 @@ def write_golds(golds: Iterable[Gold], path: Path) -> None:
 
 
 def answered(
-    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2
+    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2, quote: str = VALUE
 ) -> list[Answer]:
-    """Ask the model every sentence."""
-    engine = Engine(model, grammar, threads)
+    """Ask the model every sentence; `quote` is the rule of the grammar that quotes it."""
+    engine = Engine(model, grammar, threads, quote)
     for gold in golds[:5]:
         engine.ask(gold.text)
     answers = []
@@ -60,11 +61,12 @@ def answered(
 
 
 def evaluate(
-    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2
+    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2, quote: str = VALUE
 ) -> dict[str, object]:
     """Ask the model every sentence and return the figures."""
-    figures = summary(golds, answered(model, grammar, golds, threads))
+    figures = summary(golds, answered(model, grammar, golds, threads, quote))
     figures["model_bytes"] = model.stat().st_size
     figures["grammar"] = grammar is not None
+    figures["quote"] = quote if grammar else ""
     figures["threads"] = threads
     return figures
