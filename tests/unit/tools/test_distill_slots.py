@@ -77,6 +77,59 @@ def test_no_name_that_is_kept_for_the_held_out_sentences_is_drawn_for_training()
     assert drawn & set(names["area"])
 
 
+BOOK = """
+language: en
+lists: {zone: {values: [work]}}
+expansion_rules: {the: "(the|my)", name: "[<the>] {name}", area: "[<the>] {area}"}
+"""
+SENTENCES = """
+language: en
+intents:
+  HassTurnOn:
+    data:
+      - sentences: %s
+"""
+
+
+def corpus_of(folder: Path, sentences: list[str]) -> Any:
+    """A corpus without labelled sentences, of a book with these templates for switching on."""
+    book = importlib.import_module("tools.train.home_command.templates").TemplateBook
+    (folder / "_common.yaml").write_text(BOOK)
+    (folder / "homeassistant_HassTurnOn.yaml").write_text(SENTENCES % sentences)
+    homes = importlib.import_module("tools.train.home_command.homes").Homes(book.read(folder))
+    corpus = importlib.import_module("tools.train.home_command.corpus").Corpus
+    return corpus((), (), (), (), homes, frozenset(), 7)
+
+
+def test_no_phrase_has_the_frame_of_a_held_out_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed("yaml")
+    phrases = importlib.import_module("tools.distill.slots.phrases")
+    said = [f"{verb} {{name}} {after}" for verb in ("start", "spin", "boot") for after in "abcdef"]
+    corpus = corpus_of(tmp_path, said)
+    templates = importlib.import_module("tools.train.home_command.corpus").templates_of
+    held_out = {each.pattern for each in templates(corpus.homes.book, held_out=True)}
+    assert 0 < len(held_out) < len(said), "the hash keeps none or all, and the test says nothing"
+    file = tmp_path / "phrases.txt"
+    file.write_text("\n".join(["[HassTurnOn homeassistant_HassTurnOn homeassistant]", *said]))
+    monkeypatch.setattr(phrases, "FILE", file)
+    found = phrases.Phrases(corpus).sentences(300, random.Random(1))
+    frames = {phrases.frame_of(each) for each in found}
+    assert frames == {each.replace("{name}", "name") for each in said if each not in held_out}
+
+
+def test_every_phrase_can_be_said_with_the_rules_of_its_family() -> None:
+    needed("yaml")
+    phrases = importlib.import_module("tools.distill.slots.phrases")
+    templates = importlib.import_module("tools.train.home_command.templates")
+    lines = phrases.FILE.read_text().splitlines()
+    said = [each for each in lines if each and each[0] not in "[#"]
+    assert len(said) > 900
+    for each in said:
+        templates.parse(each)
+
+
 def test_a_sentence_with_one_place_may_name_any_other_of_another_kind_too() -> None:
     needed("yaml")
     places = part("places")
