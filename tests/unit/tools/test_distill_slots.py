@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.distill.slots.units import OUTSIDE, TAGS, Units, first_tag, spans_of, tags_of
-from tools.train.home_command.labels import SLOTS, Example, Span
+from tools.train.home_command.labels import INTENTS, SLOTS, Example, Span
 
 HOME_COMMAND = Path(__file__).resolve().parents[3] / "experts" / "home-command"
 SENTENCE = Example(
@@ -205,6 +205,41 @@ def test_a_reading_says_where_each_unit_begins_and_where_each_slot_is_named() ->
     assert vocabulary.text_of(reading.tokens[reading.prompt :]) == (
         '{"intent":"alarm_set","slots":{"time":"8 am","date":"tomorrow"}}'
     )
+
+
+def test_of_a_sentence_that_says_its_intent_alone_nothing_else_is_learned() -> None:
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    intents, reading = part("intents"), part("reading")
+    corpus = importlib.import_module("tools.train.home_command.corpus").Corpus
+    told = (("is it raining", "weather"), ("what is my balance", "balance"))
+    (example,) = intents.intents_alone(corpus((), (), (), told, None, frozenset(), 7))
+    assert (example.text, example.intent) == ("is it raining", "weather_query")
+    found = reading.read(example, vocabulary)
+    answer = "".join(vocabulary.pieces[each].text for each in found.tokens[found.prompt :])
+    assert answer == '{"intent":"weather_query"'
+    assert len(found.weights) == len(found.tokens) - found.prompt
+    assert not found.places
+
+
+def test_a_teacher_may_say_the_intent_where_that_is_all_there_is() -> None:
+    learning, torch = part("learning"), needed("torch")
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    tag = part("intents").INTENT_ALONE
+    alone = Example("is it raining", "weather_query", (), "", frozenset({tag}))
+    reading = part("reading").read(alone, vocabulary)
+    shares = part("tagger").Shares(
+        torch.zeros(3, 1, dtype=torch.long), torch.ones(3, 1),
+        torch.tensor([INTENTS.index("news_query")]), torch.ones(1),
+    )  # fmt: skip
+    names = learning.SlotNames.of(vocabulary)
+    batch = learning.batch_of([reading], learning.Lesson([shares], 0.25, names))
+    assert batch.answers.shares[1].tolist() == [0.75, 0.25]
+    assert not len(batch.tag_places)
+
+
+def test_the_intents_of_two_sets_that_are_one_are_intents() -> None:
+    intents = part("intents")
+    assert set(intents.SAME.values()) <= set(INTENTS)
 
 
 def test_a_teacher_moves_the_intent_the_tags_and_the_names_and_nothing_else() -> None:

@@ -92,7 +92,7 @@ class _Run:
     @cached_property
     def sentences(self) -> Sentences:
         own = self.spec
-        mixture = Mixture(own.hwu64, own.snips, own.home, own.other, own.phrases)
+        mixture = Mixture(own.hwu64, own.snips, own.home, own.other, own.phrases, own.clinc150)
         return Sentences(self.corpus, mixture, self.recipe.seed + 4)
 
     @cached_property
