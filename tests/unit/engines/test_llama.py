@@ -281,7 +281,7 @@ def test_what_only_llama_cpp_finds_wrong_is_refused_too(engine: LlamaEngine) -> 
 def test_a_grammar_that_takes_too_long_is_stopped(
     engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama_sampler, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(llama_sampler, "PATIENCE_SECONDS", 0.0)
     error = refused(engine, replace(PROMPT, grammar="root ::= [a-f]{20}"))
     assert "for one token" in error.message
 
@@ -391,9 +391,11 @@ def test_importing_the_engine_starts_no_thread_and_leaves_numpy_out() -> None:
     assert done.stdout.split() == ["1", "False", "False", "False"]
 
 
-def test_the_plan_of_the_library_is_within_the_need(model: Path) -> None:
-    plan = plan_memory(model, NEED)
-    need = gguf_need(read_gguf(model), NEED)
+@pytest.mark.parametrize("beams", [1, 4])
+def test_the_plan_of_the_library_is_within_the_need(model: Path, beams: int) -> None:
+    asked = EngineNeed(name="llama", context=256, batch=16, beams=beams)
+    plan = plan_memory(model, asked)
+    need = gguf_need(read_gguf(model), asked)
     assert plan.weights_bytes == need.weights_bytes
     # The library's log has two decimals of a MiB.
     assert abs(plan.kv_bytes - need.cache_bytes) < 20_000

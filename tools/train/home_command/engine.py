@@ -53,10 +53,15 @@ class Engine:
     """A loaded model with or without the grammar, whose rule `quote` quotes the sentence."""
 
     def __init__(
-        self, model: Path, grammar: Path | None, threads: int = 2, quote: str = VALUE
+        self,
+        model: Path,
+        grammar: Path | None,
+        threads: int = 2,
+        quote: str = VALUE,
+        beams: int = 1,
     ) -> None:
         self.engine = LlamaEngine()
-        need = EngineNeed(name="llama", context=CONTEXT, batch=BATCH)
+        need = EngineNeed(name="llama", context=CONTEXT, batch=BATCH, beams=beams)
         self.engine.load({"model": model}, need, threads=threads)
         self.grammar = grammar and grammar.read_text(encoding="utf-8")
         self.quote = quote if grammar else ""
