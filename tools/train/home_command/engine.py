@@ -49,22 +49,32 @@ def parsed(raw: str) -> tuple[str, dict[str, str], bool]:
     return intent, slots, True
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How an answer is made, as the package says it: `[prompt] quote` and `[engine] beams`."""
+
+    quote: str = VALUE
+    beams: int = 3
+
+
+AS_BUNDLED = Decoding()
+
+
 class Engine:
-    """A loaded model with or without the grammar, whose rule `quote` quotes the sentence."""
+    """A loaded model with or without the grammar."""
 
     def __init__(
         self,
         model: Path,
         grammar: Path | None,
         threads: int = 2,
-        quote: str = VALUE,
-        beams: int = 1,
+        decoding: Decoding = AS_BUNDLED,
     ) -> None:
         self.engine = LlamaEngine()
-        need = EngineNeed(name="llama", context=CONTEXT, batch=BATCH, beams=beams)
+        need = EngineNeed(name="llama", context=CONTEXT, batch=BATCH, beams=decoding.beams)
         self.engine.load({"model": model}, need, threads=threads)
         self.grammar = grammar and grammar.read_text(encoding="utf-8")
-        self.quote = quote if grammar else ""
+        self.quote = decoding.quote if grammar else ""
 
     def ask(self, text: str) -> Answer:
         """Run one sentence greedily."""
