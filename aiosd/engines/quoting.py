@@ -15,7 +15,7 @@ from json.encoder import encode_basestring
 from aiosd.domain.errors import InvalidError
 from aiosd.engines.gbnf import Grammar, place_of_rule
 
-MAX_WORDS = 128
+MAX_WORDS = 64
 MAX_CHARACTERS = 4_096
 """llama.cpp follows every word at which a quotation may begin, for each token of the vocabulary."""
 

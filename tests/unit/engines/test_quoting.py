@@ -58,7 +58,7 @@ def test_no_quotation_goes_from_one_text_to_the_next(texts: list[str]) -> None:
 
 
 def test_the_grammar_grows_with_the_text_and_not_with_its_square() -> None:
-    few, many = (len(quoting().grammar(["word " * count]).text) for count in (10, 100))
+    few, many = (len(quoting().grammar(["word " * count]).text) for count in (6, 60))
     assert many < 12 * few
 
 
