@@ -88,7 +88,8 @@ class Prompt(_Table, frozen=True, kw_only=True):
     For a `text` input `template` holds `{text}` once. For a `chat` input each turn is written by
     `turn` with `{role}` and `{content}`, and `template` holds `{turns}`. `grammar` names a GBNF
     file of the package; `quote` names a rule of it that, for each request, stands for any words of
-    its text in a row. `json_schema` is a JSON schema as a string.
+    its text in a row, where that has at most `quote_max` bytes. `json_schema` is a JSON schema as a
+    string.
     """
 
     template: str = "{text}"
@@ -98,6 +99,7 @@ class Prompt(_Table, frozen=True, kw_only=True):
     special: bool = False
     grammar: FileName | None = None
     quote: str = ""
+    quote_max: Annotated[int, Meta(ge=1, le=4096)] = 4096
     json_schema: str = ""
     sampling: Sampling = Sampling()
 

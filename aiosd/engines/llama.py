@@ -201,7 +201,7 @@ class LlamaEngine:
         limit = min(limit, choice.max_tokens) if choice.max_tokens else limit
         if prompt.quote and grammar is not None:
             texts = [prompt.text[start:end] for start, end in prompt.literal]
-            grammar = quoting_of(grammar, prompt.quote).grammar(texts)
+            grammar = quoting_of(grammar, prompt.quote).grammar(texts, prompt.quote_max)
         if self._beams > 1 and grammar is not None and choice.sure:
             yield from self._search(prompt, tokens, grammar, limit, cancelled)
             return

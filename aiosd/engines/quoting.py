@@ -15,8 +15,8 @@ from json.encoder import encode_basestring
 from aiosd.domain.errors import InvalidError
 from aiosd.engines.gbnf import Grammar, place_of_rule
 
+MAX_BYTES = 4_096
 MAX_WORDS = 64
-MAX_CHARACTERS = 4_096
 """llama.cpp follows every word at which a quotation may begin, for each token of the vocabulary."""
 
 FIELD = "prompt.quote"
@@ -31,12 +31,13 @@ class Quoting:
     rest: str
     rule: str
 
-    def grammar(self, texts: Sequence[str]) -> Grammar:
+    def grammar(self, texts: Sequence[str], most: int = MAX_BYTES) -> Grammar:
         """Return the grammar for a request of these texts; no quotation goes from one to the next.
 
-        Where they have no word, or too many, the rule is as the package wrote it.
+        Where they have no word, or too many, or more than `most` bytes as JSON writes them, the
+        rule is as the package wrote it.
         """
-        if sum(map(len, texts)) > MAX_CHARACTERS:
+        if sum(len(encode_basestring(text).encode()) - 2 for text in texts) > most:
             return self.whole
         rules = list(_rules(self.rule, texts))
         if not 0 < len(rules) <= MAX_WORDS:

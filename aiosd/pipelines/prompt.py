@@ -100,6 +100,7 @@ class PromptWriter:
             grammar=grammar,
             # A grammar of the request knows nothing of the package's rule.
             quote=self._quote if grammar is not None and grammar is self._grammar else "",
+            quote_max=self._own.quote_max,
             json_schema=schema,
             add_bos=self._own.add_bos,
             special=self._own.special,

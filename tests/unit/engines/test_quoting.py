@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aiosd.domain.errors import InvalidError
 from aiosd.engines.gbnf import Grammar, check_grammar
-from aiosd.engines.quoting import MAX_CHARACTERS, MAX_WORDS, Quoting, quoting_of
+from aiosd.engines.quoting import MAX_BYTES, MAX_WORDS, Quoting, quoting_of
 
 TEXT = 'root ::= "{" value ("," value)? "}"\nvalue ::= [a-z]+\n'
 # Letters, marks that JSON or GBNF write otherwise, blanks, what is not ASCII.
@@ -64,11 +64,17 @@ def test_the_grammar_grows_with_the_text_and_not_with_its_square() -> None:
 
 @pytest.mark.parametrize(
     "texts",
-    [[], [""], [" \n"], ["a " * (MAX_WORDS + 1)], ["a" * (MAX_CHARACTERS + 1)]],
+    [[], [""], [" \n"], ["a " * (MAX_WORDS + 1)], ["a" * (MAX_BYTES + 1)]],
     ids=["none", "empty", "blank", "many words", "long"],
 )
 def test_without_words_or_with_too_many_the_rule_is_the_package_s(texts: list[str]) -> None:
     assert quoting().grammar(texts).text == TEXT
+
+
+def test_what_counts_is_the_bytes_of_the_text_as_it_would_be_quoted() -> None:
+    for text, size in (("a b", 3), ("é", 2), ('"', 2), ("🙂 a", 6)):
+        assert quoting().grammar([text], size).text != TEXT
+        assert quoting().grammar([text], size - 1).text == TEXT
 
 
 def test_the_longest_text_that_is_quoted_makes_a_grammar_that_can_be_used() -> None:

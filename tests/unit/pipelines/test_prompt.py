@@ -131,6 +131,9 @@ def test_the_rule_that_quotes_goes_with_the_package_s_grammar_only(tmp_path: Pat
     (tmp_path / "value.gbnf").write_text("root ::= value\nvalue ::= [a-z]+")
     own = writer(Prompt(grammar="value.gbnf", quote="value"), tmp_path)
     assert own.write("x", Sampling()).quote == "value"
+    assert own.write("x", Sampling()).quote_max == Prompt().quote_max
+    short = writer(Prompt(grammar="value.gbnf", quote="value", quote_max=9), tmp_path)
+    assert short.write("x", Sampling()).quote_max == 9
     assert own.write("x", Sampling(grammar='root ::= "a"')).quote == ""
     assert own.write("x", Sampling(json_schema={})).quote == ""
     assert writer(Prompt(grammar="value.gbnf"), tmp_path).write("x", Sampling()).quote == ""

@@ -12,7 +12,7 @@ from aiosd.domain.manifest import EngineNeed
 from aiosd.domain.prepared import TextEnd, TextPrompt
 from aiosd.domain.request import Sampling
 from aiosd.engines.llama import LlamaEngine
-from tools.train.home_command.grammar import VALUE
+from tools.train.home_command.grammar import QUOTE_MAX, VALUE
 from tools.train.home_command.labels import INTENTS, SLOTS
 
 CONTEXT, BATCH = 1024, 256
@@ -81,7 +81,7 @@ class Engine:
         sentence = " ".join(text.split())
         prompt = TextPrompt(
             f"{sentence}\n", Sampling(max_tokens=MAX_TOKENS, temperature=0.0),
-            ((0, len(sentence)),), grammar=self.grammar, quote=self.quote,
+            ((0, len(sentence)),), grammar=self.grammar, quote=self.quote, quote_max=QUOTE_MAX,
         )  # fmt: skip
         began = time.perf_counter()
         *_, end = self.engine.run(prompt, cancelled=lambda: False)

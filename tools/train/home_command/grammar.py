@@ -11,6 +11,8 @@ MAX_SLOTS = 7
 MAX_VALUE = 64
 VALUE = "value"
 """The rule that quotes the sentence, wherever the sentence is not too long for that."""
+QUOTE_MAX = 96
+"""Bytes of a sentence that is quoted: seven values of so many tokens fit in an answer."""
 
 
 def _literal(text: str) -> str:
