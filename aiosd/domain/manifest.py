@@ -46,9 +46,10 @@ class EngineNeed(_Table, frozen=True, kw_only=True):
 
     `context` is the number of tokens a text model holds (prompt and answer together), `batch` how
     many of a prompt it reads at once, `cache` the type of its keys and values: q8_0 takes about
-    half of what f16 takes. `versions` is a range such as ">=0.3.30" of the engine's own version,
-    empty for any. `base` names an installed expert whose model this one uses, under an adapter of
-    its own (a file of role "adapter").
+    half of what f16 takes. Of a text under a grammar, at temperature 0, `beams` beginnings are
+    followed at once and the likeliest whole is the answer. `versions` is a range such as ">=0.3.30"
+    of the engine's own version, empty for any. `base` names an installed expert whose model this
+    one uses, under an adapter of its own (a file of role "adapter").
     """
 
     name: str
@@ -56,6 +57,7 @@ class EngineNeed(_Table, frozen=True, kw_only=True):
     context: Annotated[int, Meta(ge=16, le=1_048_576)] = 2048
     batch: Annotated[int, Meta(ge=1, le=4096)] = 256
     cache: Literal["f16", "q8_0"] = "f16"
+    beams: Annotated[int, Meta(ge=1, le=8)] = 1
     base: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9-]{0,62})?$")] = ""
 
 
@@ -85,7 +87,9 @@ class Prompt(_Table, frozen=True, kw_only=True):
 
     For a `text` input `template` holds `{text}` once. For a `chat` input each turn is written by
     `turn` with `{role}` and `{content}`, and `template` holds `{turns}`. `grammar` names a GBNF
-    file of the package; `json_schema` is a JSON schema as a string.
+    file of the package; `quote` names a rule of it that, for each request, stands for any words of
+    its text in a row, where that has at most `quote_max` bytes. `json_schema` is a JSON schema as a
+    string.
     """
 
     template: str = "{text}"
@@ -94,6 +98,8 @@ class Prompt(_Table, frozen=True, kw_only=True):
     add_bos: bool = True
     special: bool = False
     grammar: FileName | None = None
+    quote: str = ""
+    quote_max: Annotated[int, Meta(ge=1, le=4096)] = 4096
     json_schema: str = ""
     sampling: Sampling = Sampling()
 

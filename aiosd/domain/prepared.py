@@ -38,7 +38,9 @@ class TextPrompt:
 
     `literal` holds the [start, end) places in `text` that the user wrote. With `special` true an
     engine must read special tokens in the rest only: else a user could end a turn and begin
-    another one. With `margin` the engine tells how near another token ever came.
+    another one. With `margin` the engine tells how near another token ever came. `quote` names the
+    rule of `grammar` that stands for any words of the `literal` parts, in a row, where those have
+    at most `quote_max` bytes, as JSON writes them.
     """
 
     text: str
@@ -46,6 +48,8 @@ class TextPrompt:
     literal: tuple[tuple[int, int], ...] = ()
     stop: tuple[str, ...] = ()
     grammar: str | None = None
+    quote: str = ""
+    quote_max: int = 4096
     json_schema: str | None = None
     add_bos: bool = True
     special: bool = False

@@ -90,6 +90,13 @@ def check_grammar(text: str) -> None:
     _check_runs(rules, empty)
 
 
+def place_of_rule(text: str, name: str) -> tuple[int, int] | None:
+    """Return where in a checked grammar a rule is defined, as [start, end); None: nowhere."""
+    reader = _Reader(text)
+    reader.read()
+    return reader.places.get(name)
+
+
 # A rule is its alternatives; each a row of items: the name of a rule, or None for a character.
 # Groups and repetitions become rules of their own, named by a number.
 _Rules = dict[str, list[list[str | None]]]
@@ -103,10 +110,12 @@ class _Reader:
         self._at = 0
         self._rules: _Rules = {}
         self._elements = 0
+        self.places: dict[str, tuple[int, int]] = {}
 
     def read(self) -> _Rules:
         self._skip(_SPACES)
         while self._at < len(self._text):
+            start = self._at
             name = self._take(_NAME, "the name of a rule")
             if name in self._rules:
                 self._fail(f"rule {name!r} is defined a second time")
@@ -116,6 +125,7 @@ class _Reader:
             self._at += 3
             self._skip(_SPACES)
             self._rules[name], _ = self._alternatives(0)
+            self.places[name] = (start, self._at)
             if self._at < len(self._text) and self._text[self._at] not in "\r\n":
                 self._fail("expected the end of the line")
             self._skip(_SPACES)

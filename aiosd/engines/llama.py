@@ -16,11 +16,13 @@ from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError,
 from aiosd.domain.manifest import EngineNeed
 from aiosd.domain.prepared import Embedding, Piece, Prepared, TextEnd, TextPiece, TextPrompt
 from aiosd.engines import llama_library, memory
-from aiosd.engines.gbnf import grammar_of
+from aiosd.engines.gbnf import Grammar, grammar_of
+from aiosd.engines.llama_beams import Beams
 from aiosd.engines.llama_library import lib
 from aiosd.engines.llama_margin import Watched
 from aiosd.engines.llama_sampler import Choice, Picker
 from aiosd.engines.llama_tokens import Tokens
+from aiosd.engines.quoting import quoting_of
 from aiosd.engines.text_stream import TextStream
 
 llama_library.start()  # at import, so that a host pays once for all the workers it forks
@@ -56,6 +58,7 @@ class LlamaEngine:
         self._batch = 0
         self._threads = self._most = 1
         self._cache = "f16"
+        self._beams = 1
         self._reusable = False
         self._past: list[int] = []
         self._whole: list[int] = []
@@ -88,7 +91,7 @@ class LlamaEngine:
         self._tokens = Tokens(self._vocab)
         self._limit = llama_library.context_limit(self._model, need.context)
         self._batch = min(need.batch, self._limit)
-        self._cache = need.cache
+        self._cache, self._beams = need.cache, need.beams
         self._threads = self._most = threads
         # A window or a recurrent state cannot be wound back to an earlier place.
         self._reusable = not (
@@ -176,8 +179,9 @@ class LlamaEngine:
         """Open the one context; an expert either writes or embeds, so the other kind is let go."""
         self._free_context()
         params = llama_library.context_params(
-            self._limit, self._batch, self._threads, embed=embed, cache=self._cache
-        )
+            self._limit, self._batch, self._threads,
+            embed=embed, cache=self._cache, beams=self._beams,
+        )  # fmt: skip
         self._context = llama_library.open_context(self._model, params, self._path)
         if self._adapter:
             llama_library.apply_adapter(self._context, self._adapter, self._adapter_path)
@@ -195,6 +199,12 @@ class LlamaEngine:
             raise ExpertFailedError("this model embeds text and cannot write any", reason="model")
         limit = self._limit - len(tokens)
         limit = min(limit, choice.max_tokens) if choice.max_tokens else limit
+        if prompt.quote and grammar is not None:
+            texts = [prompt.text[start:end] for start, end in prompt.literal]
+            grammar = quoting_of(grammar, prompt.quote).grammar(texts, prompt.quote_max)
+        if self._beams > 1 and grammar is not None and choice.sure:
+            yield from self._search(prompt, tokens, grammar, limit, cancelled)
+            return
         picker = Picker(self._context, self._vocab, choice, tokens, grammar)
         watched = Watched(picker.pick, self._context, self._vocab) if prompt.margin else None
         pick = watched.pick if watched else picker.pick
@@ -207,6 +217,38 @@ class LlamaEngine:
             yield TextEnd(stream.text(), len(tokens), count, finish, first_ms, margin)
         finally:
             picker.close()
+
+    def _search(
+        self,
+        prompt: TextPrompt,
+        tokens: list[int],
+        grammar: Grammar,
+        limit: int,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[Piece]:
+        """Yield what `_generate` yields, of the likeliest of a few answers."""
+        started = time.perf_counter()
+        stream = TextStream(prompt.stop)
+        beams = Beams(self._context, self._vocab, self._beams, grammar)
+        count, pending, first_ms = 0, 0, None
+        try:
+            self._prefill(tokens, cancelled)
+            for token in beams.run(len(tokens), limit, self._tokens.ends, self._decode, cancelled):
+                first_ms = first_ms or (time.perf_counter() - started) * 1000
+                count += 1
+                pending += 1
+                if text := stream.feed(self._tokens.bytes_of(token)):
+                    yield TextPiece(text, pending)
+                    pending = 0
+                if stream.stopped:
+                    break
+        finally:
+            beams.close()
+        if text := stream.finish():
+            yield TextPiece(text, pending)
+        finish = "stop" if stream.stopped else "eos" if beams.ended else "length"
+        margin = beams.least if prompt.margin else None
+        yield TextEnd(stream.text(), len(tokens), count, finish, first_ms, margin)
 
     def _write(
         self,

@@ -144,9 +144,9 @@ _CACHE_TYPES = {"f16": 1, "q8_0": 8}
 
 
 def context_params(
-    context: int, batch: int, threads: int, *, embed: bool, cache: str = "f16"
+    context: int, batch: int, threads: int, *, embed: bool, cache: str = "f16", beams: int = 1
 ) -> ctypes.Structure:
-    """Return the settings of a context for one sequence of `context` tokens.
+    """Return the settings of a context of `context` tokens, for so many texts that share them.
 
     An embedding is taken of one whole batch, so there the context is no larger than the batch;
     the pooling is the model's own. A model with a sliding window keeps the window only.
@@ -161,7 +161,9 @@ def context_params(
     if not embed:
         # Only the last token of a batch is ever sampled from; without this, logits of a whole
         # batch are reserved: 150 MB for a vocabulary of 150,000 and a batch of 256.
-        params.n_outputs_max = 1
+        params.n_outputs_max = beams
+        params.n_seq_max = beams
+        params.kv_unified = beams > 1
     return params
 
 

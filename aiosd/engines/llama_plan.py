@@ -47,7 +47,9 @@ def plan_memory(model: Path, need: EngineNeed, *, embed: bool = False) -> Memory
         handle = llama_library.open_model(paths, llama_library.model_params(no_alloc=True))
         try:
             limit = llama_library.context_limit(handle, need.context)
-            params = llama_library.context_params(limit, need.batch, 1, embed=embed)
+            params = llama_library.context_params(
+                limit, need.batch, 1, embed=embed, beams=need.beams
+            )
             context = llama_library.open_context(handle, params, path)
             weights = int(lib.llama_model_size(handle))
             lib.llama_free(context)

@@ -21,7 +21,8 @@ from aiosd.engines.llama_library import journal, lib
 _PENALTY_WINDOW = 64
 # An ambiguous grammar costs llama.cpp time that grows with the power of a token's length, and the
 # call cannot be interrupted; what is past this is refused before the next token makes it worse.
-_PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
+_ONE = (lib.llama_token_data * 1)()
 _RANDOM_SEED = 0xFFFF_FFFF  # llama.h: LLAMA_DEFAULT_SEED, a seed of the library's own choice
 
 
@@ -36,6 +37,11 @@ class Choice:
     min_p: float = 0.05
     repeat_penalty: float = 1.0
     seed: int = _RANDOM_SEED
+
+    @property
+    def sure(self) -> bool:
+        """Whether nothing is left to chance, and each token counts as the model says."""
+        return self.temperature == 0.0 and self.repeat_penalty == 1.0
 
     @classmethod
     def of(cls, sampling: Sampling) -> "Choice":
@@ -102,7 +108,6 @@ class Picker:
         else:
             self._free = self._chain([self._muted(self._penalties), *_choosers(choice)])
             self._bound = self._chain([self._muted(self._grammar), self._muted(self._free)])
-            self._one = (lib.llama_token_data * 1)()
             self.pick = self._pick_allowed
 
     def close(self) -> None:
@@ -113,17 +118,17 @@ class Picker:
         self._kept.clear()
 
     def _pick_allowed(self) -> int:
-        start = time.perf_counter()
+        start = time.thread_time()
         token = int(lib.llama_sampler_sample(self._free, self._context, -1))
-        if not self._allows(token):
+        if not allows(self._grammar, token):
             token = int(lib.llama_sampler_sample(self._bound, self._context, -1))
-            if not self._allows(token):
+            if not allows(self._grammar, token):
                 raise InvalidError(
                     "the grammar came to a place that no token of this model can continue",
                     field=self._field,
                 )
         lib.llama_sampler_accept(self._grammar, token)
-        if (spent := time.perf_counter() - start) > _PATIENCE_SECONDS:
+        if (spent := time.thread_time() - start) > PATIENCE_SECONDS:
             raise InvalidError(
                 f"the grammar took {spent:.1f} s for one token: too many of its alternatives match "
                 "the same text; make them differ at their first character",
@@ -132,14 +137,6 @@ class Picker:
         if self._penalties:
             lib.llama_sampler_accept(self._penalties, token)
         return token
-
-    def _allows(self, token: int) -> bool:
-        """Ask the grammar about one token."""
-        self._one[0].id = token
-        self._one[0].logit = 0.0
-        array = lib.llama_token_data_array(ctypes.cast(self._one, lib.llama_token_data_p), 1, -1, 0)
-        lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        return not math.isinf(self._one[0].logit)
 
     def _chain(self, samplers: Sequence[Any]) -> int:
         """Make a chain that owns `samplers`."""
@@ -163,12 +160,7 @@ class Picker:
         return penalties
 
     def _make_grammar(self, vocab: int, grammar: Grammar) -> Any:  # noqa: ANN401 -- ctypes
-        journal.clear()
-        made = lib.llama_sampler_init_grammar(vocab, grammar.text.encode(), b"root")
-        if not made:
-            raise InvalidError(
-                f"llama.cpp refuses the grammar: {journal.reason()}", field=grammar.field
-            )
+        made = grammar_sampler(vocab, grammar)
         self._chains.append(made)
         return made
 
@@ -177,10 +169,45 @@ class Picker:
         if not sampler:
             return None
         apply = lib.llama_sampler_apply
-        iface = lib.llama_sampler_i()
-        iface.apply = lib.llama_sampler_i_apply(lambda _self, array: apply(sampler, array))
-        self._kept.append(iface)
-        return lib.llama_sampler_init(ctypes.byref(iface), None)
+        muted = Muted(lambda array: apply(sampler, array))
+        self._kept.append(muted)
+        return muted.sampler
+
+
+class Muted:
+    """A sampler for a chain that calls `apply` with the tokens, and does nothing else.
+
+    It is to live as long as the chain.
+    """
+
+    def __init__(self, apply: Callable[[Any], None]) -> None:
+        self._iface = lib.llama_sampler_i()
+        self._iface.apply = lib.llama_sampler_i_apply(lambda _self, array: apply(array))
+        self.sampler: Any = lib.llama_sampler_init(ctypes.byref(self._iface), None)
+
+
+def grammar_sampler(vocab: int, grammar: Grammar) -> Any:  # noqa: ANN401 -- ctypes
+    """Return the sampler of a checked grammar.
+
+    Raises:
+        InvalidError: llama.cpp does not take it.
+    """
+    journal.clear()
+    made = lib.llama_sampler_init_grammar(vocab, grammar.text.encode(), b"root")
+    if not made:
+        raise InvalidError(
+            f"llama.cpp refuses the grammar: {journal.reason()}", field=grammar.field
+        )
+    return made
+
+
+def allows(grammar: Any, token: int) -> bool:  # noqa: ANN401 -- ctypes
+    """Ask a grammar about one token."""
+    _ONE[0].id = token
+    _ONE[0].logit = 0.0
+    array = lib.llama_token_data_array(ctypes.cast(_ONE, lib.llama_token_data_p), 1, -1, 0)
+    lib.llama_sampler_apply(grammar, ctypes.byref(array))
+    return not math.isinf(_ONE[0].logit)
 
 
 def _choosers(choice: Choice) -> list[Any]:

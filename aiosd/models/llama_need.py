@@ -69,7 +69,9 @@ def gguf_need(
     return RamNeed(
         weights_bytes=_mapped_bytes(facts, repacked),
         cache_bytes=_cache_bytes(facts, cells, batch, engine.cache) + facts.state_bytes,
-        compute_bytes=_compute_bytes(facts, cells, batch, batch if embeds else 1, threads)
+        compute_bytes=_compute_bytes(
+            facts, cells, batch, batch if embeds else engine.beams, threads
+        )
         + cells * _CELL_BYTES,
         packed_bytes=packed,
         tables_bytes=tables,

@@ -27,6 +27,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seed": (-(2**31), 2**32 - 1),
 }
 _TURN_SLOTS = re.compile(r"(\{role\}|\{content\})")
+_RULES = re.compile(r"^([a-zA-Z0-9-]+)[ \t]*::=", re.MULTILINE)
 MAX_STOPS = 16
 
 
@@ -37,8 +38,8 @@ class PromptWriter:
         """Cut the template and read the grammar.
 
         Raises:
-            PackageError: the template lacks a slot or has it twice, the grammar is missing, or
-                the JSON schema is not JSON.
+            PackageError: the template lacks a slot or has it twice, the grammar is missing or
+                lacks the rule that is to quote, or the JSON schema is not JSON.
         """
         own = manifest.prompt or Prompt()
         self._own = own
@@ -58,6 +59,8 @@ class PromptWriter:
         if own.grammar is not None and own.json_schema:
             raise PackageError("prompt.grammar and prompt.json_schema exclude each other")
         self._grammar = None if own.grammar is None else read_text(folder, own.grammar)
+        self._quote = own.quote
+        _check_quote(own.quote, self._grammar)
         self._schema = own.json_schema or None
         if self._schema is not None:
             try:
@@ -95,6 +98,9 @@ class PromptWriter:
             ),
             stop=(*self._own.stop, *(stop or ())),
             grammar=grammar,
+            # A grammar of the request knows nothing of the package's rule.
+            quote=self._quote if grammar is not None and grammar is self._grammar else "",
+            quote_max=self._own.quote_max,
             json_schema=schema,
             add_bos=self._own.add_bos,
             special=self._own.special,
@@ -136,6 +142,16 @@ class PromptWriter:
             if source.json_schema is not None:
                 return None, msgspec.json.encode(source.json_schema).decode()
         return self._grammar, self._schema
+
+
+def _check_quote(rule: str, grammar: str | None) -> None:
+    """Raise PackageError unless a rule that is to quote is one of the grammar."""
+    if not rule:
+        return
+    if grammar is None:
+        raise PackageError("prompt.quote names a rule of prompt.grammar, and there is no grammar")
+    if rule not in _RULES.findall(grammar):
+        raise PackageError(f"prompt.quote names {rule!r}, which is no rule of prompt.grammar")
 
 
 def _check(sampling: Sampling, field: str) -> None:

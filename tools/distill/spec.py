@@ -101,7 +101,9 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
 
     It begins with the weights and the tokenizer of `start`, a GGUF file; `new_layers` are put in
     before the named ones. The first `shared` epochs are of labels alone, for both students. An
-    epoch is a quarter of HWU64 and SNIPS so many times, and of so many sentences of other kinds.
+    epoch is a quarter of HWU64 and SNIPS so many times, and of so many sentences of other kinds;
+    `phrases` are of templates of ours, in the notation of Home Assistant's; what CLINC150 says of
+    HWU64's intents comes `clinc150` times.
     """
 
     start: str
@@ -111,6 +113,8 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     snips: Annotated[int, Meta(ge=0, le=16)] = 1
     home: Annotated[int, Meta(ge=0)] = 9000
     other: Annotated[int, Meta(ge=0)] = 1200
+    phrases: Annotated[int, Meta(ge=0)] = 0
+    clinc150: Annotated[int, Meta(ge=0, le=16)] = 0
     quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
 
 

@@ -1,9 +1,9 @@
 """How often a package's text is wrong, by how near another token came: its `[check]`, measured.
 
 Run `python -m tools.train.margins --assets DIR --package experts/home-command`. The least margin is
-chosen on the sentences that watched the training (`dev`), as the lowest that leaves at most 6 % of
-what passes wrong; its error is measured on the held-out ones (`test`). An answer is right if intent
-and slots are.
+chosen on the sentences that watched the training (`dev`), as the lowest that leaves at most 4 % of
+what passes wrong; its error is measured on the held-out ones (`test`), where names are unknown and
+half as much again is wrong. An answer is right if intent and slots are.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Flags = NDArray[np.bool_]
 
 # As the training of home-command has it (`Recipe.seed`).
 SEED = 7
-MOST_WRONG = 0.06
+MOST_WRONG = 0.04
 LEAST = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98]
 
 

@@ -235,6 +235,38 @@ def test_a_schema_gives_json_that_fits_it(engine: LlamaEngine) -> None:
         assert value["level"] in {1, 2, 3}
 
 
+QUOTING = 'root ::= "\\"" value "\\""\nvalue ::= [a-z]+'
+NASTY = [
+    'say "a\\b" to_me',
+    "tab\there\nand there",
+    "\x00\x7f[x] é\u0301 漢字 🙂",
+    "-- don't",
+    "a a a a a",
+]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_quoting_answer_is_a_part_of_the_request(engine: LlamaEngine, text: str) -> None:
+    for seed in range(4):
+        prompt = replace(
+            sampled(seed=seed, max_tokens=200), text=f"<{text}>", literal=((1, 1 + len(text)),),
+            grammar=QUOTING, quote="value",
+        )  # fmt: skip
+        end = write(engine, prompt)
+        assert json.loads(end.text) in text
+        assert end.finish == "eos"
+
+
+def test_a_text_without_words_is_answered_by_the_rule_as_it_is_written(engine: LlamaEngine) -> None:
+    prompt = replace(PROMPT, grammar='root ::= value\nvalue ::= "none"', quote="value")
+    assert write(engine, prompt).text == "none"
+
+
+def test_a_rule_to_quote_with_that_the_grammar_lacks_is_told(engine: LlamaEngine) -> None:
+    error = refused(engine, replace(PROMPT, grammar=QUOTING, quote="values"))
+    assert error.field == "prompt.quote"
+
+
 def test_a_bad_grammar_is_refused_and_the_engine_lives_on(engine: LlamaEngine) -> None:
     error = refused(engine, replace(PROMPT, grammar="root ::= nope"))
     assert error.field == "options.sampling.grammar"
@@ -249,7 +281,7 @@ def test_what_only_llama_cpp_finds_wrong_is_refused_too(engine: LlamaEngine) -> 
 def test_a_grammar_that_takes_too_long_is_stopped(
     engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llama_sampler, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(llama_sampler, "PATIENCE_SECONDS", 0.0)
     error = refused(engine, replace(PROMPT, grammar="root ::= [a-f]{20}"))
     assert "for one token" in error.message
 
@@ -359,9 +391,11 @@ def test_importing_the_engine_starts_no_thread_and_leaves_numpy_out() -> None:
     assert done.stdout.split() == ["1", "False", "False", "False"]
 
 
-def test_the_plan_of_the_library_is_within_the_need(model: Path) -> None:
-    plan = plan_memory(model, NEED)
-    need = gguf_need(read_gguf(model), NEED)
+@pytest.mark.parametrize("beams", [1, 4])
+def test_the_plan_of_the_library_is_within_the_need(model: Path, beams: int) -> None:
+    asked = EngineNeed(name="llama", context=256, batch=16, beams=beams)
+    plan = plan_memory(model, asked)
+    need = gguf_need(read_gguf(model), asked)
     assert plan.weights_bytes == need.weights_bytes
     # The library's log has two decimals of a MiB.
     assert abs(plan.kv_bytes - need.cache_bytes) < 20_000

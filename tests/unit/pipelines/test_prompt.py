@@ -127,6 +127,27 @@ def test_the_request_s_schema_replaces_the_manifest_s_grammar(tmp_path: Path) ->
     assert (prompt.grammar, prompt.json_schema) == (None, '{"type":"object"}')
 
 
+def test_the_rule_that_quotes_goes_with_the_package_s_grammar_only(tmp_path: Path) -> None:
+    (tmp_path / "value.gbnf").write_text("root ::= value\nvalue ::= [a-z]+")
+    own = writer(Prompt(grammar="value.gbnf", quote="value"), tmp_path)
+    assert own.write("x", Sampling()).quote == "value"
+    assert own.write("x", Sampling()).quote_max == Prompt().quote_max
+    short = writer(Prompt(grammar="value.gbnf", quote="value", quote_max=9), tmp_path)
+    assert short.write("x", Sampling()).quote_max == 9
+    assert own.write("x", Sampling(grammar='root ::= "a"')).quote == ""
+    assert own.write("x", Sampling(json_schema={})).quote == ""
+    assert writer(Prompt(grammar="value.gbnf"), tmp_path).write("x", Sampling()).quote == ""
+
+
+@pytest.mark.parametrize("rule", ["name", "valu", "value ", "oot", "."])
+def test_a_rule_to_quote_with_that_is_not_in_the_grammar_is_found_early(
+    rule: str, tmp_path: Path
+) -> None:
+    (tmp_path / "value.gbnf").write_text("root ::= value\nvalue ::= [a-z]+ # name ::= x")
+    with pytest.raises(PackageError, match=r"prompt\.quote"):
+        writer(Prompt(grammar="value.gbnf", quote=rule), tmp_path)
+
+
 def test_the_manifest_s_schema_holds_unless_the_request_has_one() -> None:
     own = Prompt(json_schema='{"type": "array"}')
     assert written(own, "x").json_schema == '{"type": "array"}'
@@ -166,6 +187,7 @@ def test_sampling_out_of_its_limits_names_the_option(sampling: Sampling, field: 
         Prompt(turn="{content}{content}", template="{turns}"),
         Prompt(grammar="missing.gbnf"),
         Prompt(grammar="a.gbnf", json_schema="{}"),
+        Prompt(quote="value"),
         Prompt(json_schema="not json"),
         Prompt(json_schema="[1]"),
         Prompt(sampling=Sampling(top_p=2.0)),

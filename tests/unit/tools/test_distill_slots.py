@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.distill.slots.units import OUTSIDE, TAGS, Units, first_tag, spans_of, tags_of
-from tools.train.home_command.labels import SLOTS, Example, Span
+from tools.train.home_command.labels import INTENTS, SLOTS, Example, Span
 
 HOME_COMMAND = Path(__file__).resolve().parents[3] / "experts" / "home-command"
 SENTENCE = Example(
@@ -75,6 +75,59 @@ def test_no_name_that_is_kept_for_the_held_out_sentences_is_drawn_for_training()
     drawn = {source.value("area", None, chance) for _ in range(3000)}
     assert not drawn & set(kept)
     assert drawn & set(names["area"])
+
+
+BOOK = """
+language: en
+lists: {zone: {values: [work]}}
+expansion_rules: {the: "(the|my)", name: "[<the>] {name}", area: "[<the>] {area}"}
+"""
+SENTENCES = """
+language: en
+intents:
+  HassTurnOn:
+    data:
+      - sentences: %s
+"""
+
+
+def corpus_of(folder: Path, sentences: list[str]) -> Any:
+    """A corpus without labelled sentences, of a book with these templates for switching on."""
+    book = importlib.import_module("tools.train.home_command.templates").TemplateBook
+    (folder / "_common.yaml").write_text(BOOK)
+    (folder / "homeassistant_HassTurnOn.yaml").write_text(SENTENCES % sentences)
+    homes = importlib.import_module("tools.train.home_command.homes").Homes(book.read(folder))
+    corpus = importlib.import_module("tools.train.home_command.corpus").Corpus
+    return corpus((), (), (), (), homes, frozenset(), 7)
+
+
+def test_no_phrase_has_the_frame_of_a_held_out_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed("yaml")
+    phrases = importlib.import_module("tools.distill.slots.phrases")
+    said = [f"{verb} {{name}} {after}" for verb in ("start", "spin", "boot") for after in "abcdef"]
+    corpus = corpus_of(tmp_path, said)
+    templates = importlib.import_module("tools.train.home_command.corpus").templates_of
+    held_out = {each.pattern for each in templates(corpus.homes.book, held_out=True)}
+    assert 0 < len(held_out) < len(said), "the hash keeps none or all, and the test says nothing"
+    file = tmp_path / "phrases.txt"
+    file.write_text("\n".join(["[HassTurnOn homeassistant_HassTurnOn homeassistant]", *said]))
+    monkeypatch.setattr(phrases, "FILE", file)
+    found = phrases.Phrases(corpus).sentences(300, random.Random(1))
+    frames = {phrases.frame_of(each) for each in found}
+    assert frames == {each.replace("{name}", "name") for each in said if each not in held_out}
+
+
+def test_every_phrase_can_be_said_with_the_rules_of_its_family() -> None:
+    needed("yaml")
+    phrases = importlib.import_module("tools.distill.slots.phrases")
+    templates = importlib.import_module("tools.train.home_command.templates")
+    lines = phrases.FILE.read_text().splitlines()
+    said = [each for each in lines if each and each[0] not in "[#"]
+    assert len(said) > 900
+    for each in said:
+        templates.parse(each)
 
 
 def test_a_sentence_with_one_place_may_name_any_other_of_another_kind_too() -> None:
@@ -152,6 +205,41 @@ def test_a_reading_says_where_each_unit_begins_and_where_each_slot_is_named() ->
     assert vocabulary.text_of(reading.tokens[reading.prompt :]) == (
         '{"intent":"alarm_set","slots":{"time":"8 am","date":"tomorrow"}}'
     )
+
+
+def test_of_a_sentence_that_says_its_intent_alone_nothing_else_is_learned() -> None:
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    intents, reading = part("intents"), part("reading")
+    corpus = importlib.import_module("tools.train.home_command.corpus").Corpus
+    told = (("is it raining", "weather"), ("what is my balance", "balance"))
+    (example,) = intents.intents_alone(corpus((), (), (), told, None, frozenset(), 7))
+    assert (example.text, example.intent) == ("is it raining", "weather_query")
+    found = reading.read(example, vocabulary)
+    answer = "".join(vocabulary.pieces[each].text for each in found.tokens[found.prompt :])
+    assert answer == '{"intent":"weather_query"'
+    assert len(found.weights) == len(found.tokens) - found.prompt
+    assert not found.places
+
+
+def test_a_teacher_may_say_the_intent_where_that_is_all_there_is() -> None:
+    learning, torch = part("learning"), needed("torch")
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    tag = part("intents").INTENT_ALONE
+    alone = Example("is it raining", "weather_query", (), "", frozenset({tag}))
+    reading = part("reading").read(alone, vocabulary)
+    shares = part("tagger").Shares(
+        torch.zeros(3, 1, dtype=torch.long), torch.ones(3, 1),
+        torch.tensor([INTENTS.index("news_query")]), torch.ones(1),
+    )  # fmt: skip
+    names = learning.SlotNames.of(vocabulary)
+    batch = learning.batch_of([reading], learning.Lesson([shares], 0.25, names))
+    assert batch.answers.shares[1].tolist() == [0.75, 0.25]
+    assert not len(batch.tag_places)
+
+
+def test_the_intents_of_two_sets_that_are_one_are_intents() -> None:
+    intents = part("intents")
+    assert set(intents.SAME.values()) <= set(INTENTS)
 
 
 def test_a_teacher_moves_the_intent_the_tags_and_the_names_and_nothing_else() -> None:

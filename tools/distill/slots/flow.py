@@ -92,7 +92,7 @@ class _Run:
     @cached_property
     def sentences(self) -> Sentences:
         own = self.spec
-        mixture = Mixture(own.hwu64, own.snips, own.home, own.other)
+        mixture = Mixture(own.hwu64, own.snips, own.home, own.other, own.phrases, own.clinc150)
         return Sentences(self.corpus, mixture, self.recipe.seed + 4)
 
     @cached_property
@@ -104,7 +104,7 @@ class _Run:
         torch.manual_seed(seed)
         net = Tagger(folder, asks.layers)
         own = self.spec
-        mixture = Mixture(asks.hwu64, own.snips, asks.home, own.other)
+        mixture = Mixture(asks.hwu64, own.snips, asks.home, own.other, own.phrases)
         sentences = Sentences(self.corpus, mixture, seed + 10)
         learner = TaggerLearner(net, sentences.epoch, (asks.rate, asks.epochs, asks.batch), seed)
         self._learn("teacher", learner, asks.epochs)

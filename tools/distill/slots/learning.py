@@ -171,10 +171,13 @@ def teach(
     tags: list[Soft],
     lesson: tuple[Shares, float, SlotNames],
 ) -> None:
-    """Mix the teacher's shares into what is wanted of one reading: tags, intent, slots' names."""
+    """Mix the teacher's shares into what is wanted of one reading: tags, intent, slots' names.
+
+    A reading without tags learns none.
+    """
     shares, mixing, names = lesson
-    for at, (ids, parts) in enumerate(
-        zip(shares.tags.tolist(), shares.tag_shares.tolist(), strict=True)
+    for at, ids, parts in zip(
+        range(len(tags)), shares.tags.tolist(), shares.tag_shares.tolist(), strict=False
     ):
         tags[at] = mixed(tags[at], zip(ids, parts, strict=True), mixing)
     intents = zip(

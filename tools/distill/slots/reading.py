@@ -4,8 +4,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tools.distill.slots.intents import INTENT_ALONE
 from tools.distill.slots.units import Units, tags_of
-from tools.train.home_command.encoding import encode, encode_steps, token_starts
+from tools.train.home_command.encoding import Sequence, encode, encode_steps, token_starts
 from tools.train.home_command.labels import Example
 from tools.train.home_command.vocabulary import Vocabulary
 
@@ -35,6 +36,8 @@ def read(
 ) -> Reading | None:
     """Return an example as the student reads it; none where the labels cannot be written."""
     whole = encode(example, vocabulary, chance, drop)
+    if INTENT_ALONE in example.tags:
+        return whole and _intent_alone(whole)
     units = Units.of(example.text)
     tags = tags_of(example, units)
     if whole is None or tags is None:
@@ -54,6 +57,12 @@ def read(
     fixed = (FIXED_WEIGHT, INTENT_WEIGHT, FIXED_WEIGHT)
     weights = (*fixed, *[1.0] * (len(whole.tokens) - whole.prompt - len(fixed)))
     return Reading(whole.tokens, whole.prompt, places, tuple(tags), openings, weights)
+
+
+def _intent_alone(whole: Sequence) -> Reading:
+    """Cut an answer after its intent; the words of the sentence are left without tags."""
+    weights = (FIXED_WEIGHT, INTENT_WEIGHT)
+    return Reading(whole.tokens[: whole.prompt + 2], whole.prompt, (), (), (), weights)
 
 
 def read_steps(example: Example, vocabulary: Vocabulary, weight: float) -> Reading | None:

@@ -4,7 +4,9 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 
+from tools.distill.slots.intents import intents_alone
 from tools.distill.slots.names import more_names
+from tools.distill.slots.phrases import Phrases
 from tools.distill.slots.places import Exchange
 from tools.train.home_command.augmentation import Augmenter
 from tools.train.home_command.corpus import Corpus
@@ -16,12 +18,17 @@ PARTS = 4
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many sentences of each source an epoch has; HWU64 and SNIPS are read so many times."""
+    """How many sentences of each source an epoch has; HWU64 and SNIPS are read so many times.
+
+    So is what CLINC150 says of HWU64's intents.
+    """
 
     hwu64: int = 2
     snips: int = 1
     home: int = 9000
     other: int = 1200
+    phrases: int = 0
+    clinc150: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,10 @@ class Sentences:
     def _exchange(self) -> Exchange:
         return Exchange.over(self.corpus.train)
 
+    @cached_property
+    def _phrases(self) -> Phrases:
+        return Phrases(self.corpus)
+
     def epoch(self, number: int) -> list[Example]:
         """Return a part of an epoch in a chance order; the same number gives the same."""
         chance = random.Random(self.seed * 1009 + number // PARTS)  # noqa: S311 - no secret
@@ -48,7 +59,10 @@ class Sentences:
         copies = {"hwu64": self.mixture.hwu64, "snips": self.mixture.snips}
         for example in self.corpus.train:
             chosen += [example] * copies.get(example.source, 0)
+        chosen += [*intents_alone(self.corpus)] * self.mixture.clinc150
         chosen += self.corpus.home_sentences(self.mixture.home, chance, more_names())
+        if self.mixture.phrases:
+            chosen += self._phrases.sentences(self.mixture.phrases, chance)
         chance.shuffle(chosen)
         return [
             self._augmenter.change(self._exchange.change(example, chance), chance)

@@ -25,6 +25,10 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     check = commands.add_parser("evaluate", help="figures of a model file over a JSONL")
     check.add_argument("--model", type=Path, required=True)
     check.add_argument("--grammar", type=Path)
+    check.add_argument(
+        "--quote", default="value", help='the rule of the grammar that quotes; "": none'
+    )
+    check.add_argument("--beams", type=int, default=3, help="how many answers are followed at once")
     check.add_argument("--data", type=Path, required=True, help="text, intent, slots per line")
     check.add_argument("--threads", type=int, default=2)
     check.add_argument("--limit", type=int, default=0, help="take every n-th to have so many")
@@ -61,13 +65,15 @@ def build(options: argparse.Namespace) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """Evaluate a model file."""
+    from tools.train.home_command.engine import Decoding  # noqa: PLC0415
     from tools.train.home_command.evaluation import evaluate, read_golds  # noqa: PLC0415
 
+    decoding = Decoding(options.quote, options.beams)
     golds = read_golds(options.data)
     if options.limit and options.limit < len(golds):
         golds = golds[:: len(golds) // options.limit][: options.limit]
     report = json.dumps(
-        evaluate(options.model, options.grammar, golds, options.threads),
+        evaluate(options.model, options.grammar, golds, options.threads, decoding),
         indent=1,
         ensure_ascii=False,
     )

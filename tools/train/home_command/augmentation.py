@@ -117,7 +117,7 @@ class Augmenter:
         if slot is None:
             return part
         chance = rng.random()
-        if slot in _OPEN_SLOTS and chance < (0.4 if example.source == "ha" else 0.25):
+        if slot in _OPEN_SLOTS and chance < (0.15 if example.source == "ha" else 0.25):
             novel = self.novel(rng)
             return (novel.title() if text[:1].isupper() else novel), slot
         if chance < 0.65 and example.source != "ha":

@@ -56,7 +56,7 @@ class Corpus:
         book = TemplateBook.read(text / "ha_intents" / "sentences" / "en")
         homes = Homes(book, extra=_open_values(parts["train"]))
         rng = dice(seed)
-        dev = homes.generate(_templates(book, held_out=False), HOME_DEV, rng)
+        dev = homes.generate(templates_of(book, held_out=False), HOME_DEV, rng)
         test = held_out_homes(book, rng)
         dev_part, test_part = [*parts["dev"], *dev], [*parts["test"], *test]
         kept = frozenset(normal_form(e.text) for e in (*dev_part, *test_part))
@@ -70,13 +70,14 @@ class Corpus:
         self, count: int, rng: random.Random, more: Mapping[str, Items[str]] | None = None
     ) -> list[Example]:
         """Sample Home Assistant sentences of the training templates and names, and of ``more``."""
-        templates = _templates(self.homes.book, held_out=False)
+        templates = templates_of(self.homes.book, held_out=False)
         homes = replace(self.homes, more=more or {})
         found = homes.generate(templates, count, rng)
         return [e for e in found if normal_form(e.text) not in self.held_out]
 
 
-def _templates(book: TemplateBook, *, held_out: bool) -> list[Template]:
+def templates_of(book: TemplateBook, *, held_out: bool) -> list[Template]:
+    """Return the templates that are for training, or those that are held out."""
     return [t for t in book.templates if (t.identity < HELD_OUT_SHARE) == held_out]
 
 
@@ -85,7 +86,7 @@ def held_out_homes(book: TemplateBook, rng: random.Random) -> list[Example]:
     homes = Homes(book, held_out_names=True)
     found: list[Example] = []
     for held_out, tag in ((True, "template"), (False, "names")):
-        part = homes.generate(_templates(book, held_out=held_out), HOME_TEST, rng)
+        part = homes.generate(templates_of(book, held_out=held_out), HOME_TEST, rng)
         part = [e for e in part if held_out or _has_unseen_name(e)][: HOME_TEST // 2]
         found += [Example(e.text, e.intent, e.spans, "ha", frozenset({tag})) for e in part]
     return list({normal_form(e.text): e for e in found}.values())

@@ -1,4 +1,4 @@
-"""The model file under llama-cpp-python, as the daemon runs it."""
+"""The model file in the engine of the daemon's workers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llama_cpp import Llama
-from llama_cpp.llama_grammar import LlamaGrammar
-
+from aiosd.domain.manifest import EngineNeed
+from aiosd.domain.prepared import TextEnd, TextPrompt
+from aiosd.domain.request import Sampling
+from aiosd.engines.llama import LlamaEngine
+from tools.train.home_command.grammar import QUOTE_MAX, VALUE
 from tools.train.home_command.labels import INTENTS, SLOTS
 
-CONTEXT = 1024
+CONTEXT, BATCH = 1024, 256
 MAX_TOKENS = 768
 """More than the grammar's longest answer, so that every answer ends."""
 _SLOT_NAMES = frozenset({*SLOTS, *(f"{s}_2" for s in SLOTS)})
@@ -47,42 +49,45 @@ def parsed(raw: str) -> tuple[str, dict[str, str], bool]:
     return intent, slots, True
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How an answer is made, as the package says it: `[prompt] quote` and `[engine] beams`."""
+
+    quote: str = VALUE
+    beams: int = 3
+
+
+AS_BUNDLED = Decoding()
+
+
 class Engine:
     """A loaded model with or without the grammar."""
 
-    def __init__(self, model: Path, grammar: Path | None, threads: int = 2) -> None:
-        self.llama = Llama(
-            str(model), n_ctx=CONTEXT, n_batch=512, n_threads=threads, n_threads_batch=threads,
-            verbose=False,
-        )  # fmt: skip
-        self.grammar = (
-            LlamaGrammar.from_string(grammar.read_text(encoding="utf-8"), verbose=False)
-            if grammar
-            else None
-        )
-
-    def tokenize(self, text: str) -> list[int]:
-        """Tokenize a prompt as the engine does, without the begin token."""
-        return self.llama.tokenize(text.encode(), add_bos=False, special=False)
+    def __init__(
+        self,
+        model: Path,
+        grammar: Path | None,
+        threads: int = 2,
+        decoding: Decoding = AS_BUNDLED,
+    ) -> None:
+        self.engine = LlamaEngine()
+        need = EngineNeed(name="llama", context=CONTEXT, batch=BATCH, beams=decoding.beams)
+        self.engine.load({"model": model}, need, threads=threads)
+        self.grammar = grammar and grammar.read_text(encoding="utf-8")
+        self.quote = decoding.quote if grammar else ""
 
     def ask(self, text: str) -> Answer:
         """Run one sentence greedily."""
-        prompt = " ".join(text.split()) + "\n"
-        self.llama.reset()
-        began = time.perf_counter()
-        first = 0.0
-        pieces: list[str] = []
-        stream: Any = self.llama.create_completion(
-            prompt, max_tokens=MAX_TOKENS, temperature=0.0, top_k=1, repeat_penalty=1.0,
-            grammar=self.grammar, stream=True,
+        sentence = " ".join(text.split())
+        prompt = TextPrompt(
+            f"{sentence}\n", Sampling(max_tokens=MAX_TOKENS, temperature=0.0),
+            ((0, len(sentence)),), grammar=self.grammar, quote=self.quote, quote_max=QUOTE_MAX,
         )  # fmt: skip
-        count = 0
-        for part in stream:
-            if not first:
-                first = (time.perf_counter() - began) * 1e3
-            pieces.append(part["choices"][0]["text"])
-            count += 1
+        began = time.perf_counter()
+        *_, end = self.engine.run(prompt, cancelled=lambda: False)
         total = (time.perf_counter() - began) * 1e3
-        raw = "".join(pieces)
-        intent, slots, valid = parsed(raw)
-        return Answer(raw, intent, slots, valid, first, total, count)
+        if not isinstance(end, TextEnd):
+            raise TypeError("the model writes no text")
+        intent, slots, valid = parsed(end.text)
+        first = end.first_token_ms or 0.0
+        return Answer(end.text, intent, slots, valid, first, total, end.tokens_out)

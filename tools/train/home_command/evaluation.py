@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tools.train.home_command.engine import Answer, Engine
+from tools.train.home_command.engine import AS_BUNDLED, Answer, Decoding, Engine
 from tools.train.home_command.figures import Gold, summary
 from tools.train.home_command.labels import Example, canonical_record
 
@@ -45,10 +45,14 @@ def write_golds(golds: Iterable[Gold], path: Path) -> None:
 
 
 def answered(
-    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2
+    model: Path,
+    grammar: Path | None,
+    golds: Sequence[Gold],
+    threads: int = 2,
+    decoding: Decoding = AS_BUNDLED,
 ) -> list[Answer]:
     """Ask the model every sentence."""
-    engine = Engine(model, grammar, threads)
+    engine = Engine(model, grammar, threads, decoding)
     for gold in golds[:5]:
         engine.ask(gold.text)
     answers = []
@@ -60,11 +64,17 @@ def answered(
 
 
 def evaluate(
-    model: Path, grammar: Path | None, golds: Sequence[Gold], threads: int = 2
+    model: Path,
+    grammar: Path | None,
+    golds: Sequence[Gold],
+    threads: int = 2,
+    decoding: Decoding = AS_BUNDLED,
 ) -> dict[str, object]:
     """Ask the model every sentence and return the figures."""
-    figures = summary(golds, answered(model, grammar, golds, threads))
+    figures = summary(golds, answered(model, grammar, golds, threads, decoding))
     figures["model_bytes"] = model.stat().st_size
     figures["grammar"] = grammar is not None
+    figures["quote"] = decoding.quote if grammar else ""
+    figures["beams"] = decoding.beams
     figures["threads"] = threads
     return figures

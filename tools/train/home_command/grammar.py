@@ -9,6 +9,10 @@ from tools.train.home_command.vocabulary import Vocabulary
 
 MAX_SLOTS = 7
 MAX_VALUE = 64
+VALUE = "value"
+"""The rule that quotes the sentence, wherever the sentence is not too long for that."""
+QUOTE_MAX = 96
+"""Bytes of a sentence that is quoted: seven values of so many tokens fit in an answer."""
 
 
 def _literal(text: str) -> str:
@@ -50,8 +54,8 @@ def text(vocabulary: Vocabulary) -> str:
         "# One JSON object: a closed set of intents and slot names, short string values.",
         f'root ::= {opening} intent {middle} (slot ("," slot){{0,{MAX_SLOTS - 1}}})? "}}}}"',
         'slot ::= "\\"" name "\\":\\"" value "\\""',
-        # A value begins with no blank: no labelled one does.
-        f"value ::= first char{{0,{MAX_VALUE - 1}}}",
+        # Where it does not quote the sentence; it begins with no blank, as no labelled value does.
+        f"{VALUE} ::= first char{{0,{MAX_VALUE - 1}}}",
         r'first ::= [^ "\\\x00-\x1F\x7F] | "\\" ["\\]',
         r'char ::= [^"\\\x00-\x1F\x7F] | "\\" ["\\]',
         f"intent ::= {_trie(INTENTS)}",
