@@ -202,6 +202,8 @@ def test_a_file_with_attention_says_what_the_network_says(
     assets_of: Path, tmp_path: Path, runtime: str
 ) -> None:
     pytest.importorskip(f"{runtime}.interpreter", reason=f"needs {runtime}")
+    if runtime == "tflite_runtime" and not np.__version__.startswith("1."):
+        pytest.skip("tflite-runtime 2.14 needs NumPy 1")
     one = student(assets_of, layers=2, heads=2, feed_forward=12)
     net = one.net(1).eval()
     for layer in net.attention.layers:
