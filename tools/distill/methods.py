@@ -14,6 +14,7 @@ MethodName = Literal[
     "curriculum",
     "paraphrase",
     "recombine",
+    "strange-words",
     "quantize-calibrated",
     "prune",
     "slim",
@@ -98,6 +99,13 @@ METHODS: dict[MethodName, Method] = {
         "R. Tang et al.: Distilling Task-Specific Knowledge from BERT, 2019 (n-grams, masking)",
         _TEXTS,
         "tools/distill/recombining.py",
+    ),
+    "strange-words": Method(
+        "Every word that the student can read and few labelled texts have, alone and in the place "
+        "of a near word in a text, labelled by the teacher.",
+        "X. Jiao et al.: TinyBERT, 2020 (words replaced by near ones)",
+        ("phrase-classifier",),
+        "tools/distill/strangers.py",
     ),
     "quantize-calibrated": Method(
         "int8 after training; temperature and thresholds are set on what the int8 file gives.",

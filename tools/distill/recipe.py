@@ -47,10 +47,11 @@ class MethodPart(_Part, frozen=True, kw_only=True):
 
     `temperature` T softens teacher and student; `mixing` is the share of the teacher's part of the
     loss, the rest is that of the labels (Hinton et al. 2015). `top_k` logits of each answer are
-    kept. `variants` are made of each example where a method makes any. `hold_back` is the share
-    of the hardest examples that a curriculum begins without. `sparsity` is the share of weights
-    that pruning takes. `steps_weight` is what the teacher's steps count beside the answer, and
-    `on_policy_steps` are batches of texts that the student goes on with itself.
+    kept. `variants` are made of each example where a method makes any, and a strange word is put
+    into `strange` texts. `hold_back` is the share of the hardest examples that a curriculum begins
+    without. `sparsity` is the share of weights that pruning takes. `steps_weight` is what the
+    teacher's steps count beside the answer, and `on_policy_steps` are batches of texts that the
+    student goes on with itself.
     """
 
     names: list[MethodName]
@@ -58,6 +59,7 @@ class MethodPart(_Part, frozen=True, kw_only=True):
     mixing: Share = 0.7
     top_k: Annotated[int, Meta(ge=1, le=1024)] = 8
     variants: Count = 0
+    strange: Count = 4
     hold_back: Share = 0.3
     sparsity: Share = 0.0
     steps_weight: Share = 0.5

@@ -20,19 +20,24 @@ LEFT_OUT = 0.2
 LONGEST = 30
 # How often a part that a crossing made has words exchanged, too.
 BENT = 0.3
+# So many of a text are made in one round.
+ROUND = 5
 
 
 def recombine(table: Table, count: int, near: Near, seed: int) -> Table:
     """Return `count` new texts for every text, without labels, repeats and what is there already.
 
     Fewer come out where texts are short or few: draws that give nothing new are not repeated.
+    They are made in rounds of a few for every text, each round of its own chance, so that a larger
+    count begins with all that fewer whole rounds give.
     """
-    chance = np.random.default_rng([seed, 1])
     texts = [str(one).split() for one in table.inputs]
     holders = _holders(texts)
     found: dict[str, None] = {}
-    for at, words in enumerate(texts):
-        for _ in range(count):
+    for number, begin in enumerate(range(0, count, ROUND)):
+        chance = np.random.default_rng([seed, 1 + number])
+        for at in np.repeat(np.arange(len(texts)), min(ROUND, count - begin)).tolist():
+            words = texts[at]
             made = _one(words, int(table.labels[at]), (texts, table, holders), near, chance)
             if made:
                 found[" ".join(made[:LONGEST])] = None

@@ -40,7 +40,9 @@ class PhraseClassifier(
 
     `encoder` is a Hugging Face folder (or `package:NAME`, inside an installed package), known by
     the digest of its weights: `pieces` of its vocabulary are taken, with its word vectors in
-    `width` dimensions to begin with. A window gives `features`. Pairs of neighbours have 2^`bits`
+    `width` dimensions to begin with. Before the windows the pieces look at each other in `layers`
+    of self-attention, with so many `heads` (which divide `width`) and `feed_forward` units. A
+    window gives `features`. Pairs of neighbours have 2^`bits`
     vectors of `pair_width`. Of a text the first `length` pieces are read.
     """
 
@@ -48,6 +50,9 @@ class PhraseClassifier(
     sha256: str = ""
     pieces: Annotated[int, Meta(ge=8, le=16_384)] = 12_000
     width: Width = 128
+    layers: Annotated[int, Meta(ge=0, le=8)] = 0
+    heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    feed_forward: Width = 256
     features: Width = 160
     reach: Annotated[int, Meta(ge=1, le=8)] = 3
     hidden: Width = 256

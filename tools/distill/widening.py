@@ -10,6 +10,8 @@ from tools.distill.fault import DataError
 from tools.distill.recipe import Recipe
 from tools.distill.recombining import recombine
 from tools.distill.run_book import RunBook
+from tools.distill.strangers import mates_of, strange, with_strangers
+from tools.distill.students.opening import open_student
 from tools.distill.table import UNLABELLED, Material, Table, unlabelled
 from tools.distill.teachers.spec import SmoothedEnsemble, Transformer
 from tools.distill.variants import neighbours, vary_arrays, vary_texts
@@ -36,17 +38,14 @@ def widen(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tu
     nothing = unlabelled([])
     if not count:
         return nothing, nothing
-    makers = {"paraphrase": vary_texts, "recombine": recombine}
+    makers = {"paraphrase": varied, "recombine": recombined, "strange-words": estranged}
     chosen = [name for name in names if name in makers]
     if chosen:
-        near = near_words(recipe, material, assets, book)
         made = nothing
         for name in chosen:
-            more = makers[name](material.train, count, near, recipe.seed)
+            more, words = makers[name](recipe, material, assets, book)
             more = without_leaks(more, material.held, material.tuning, made)
-            print(
-                f"{name}: {len(more)} new texts for the teacher, {len(near)} words with near ones"
-            )
+            print(f"{name}: {len(more)} new texts for the teacher, {words}")
             if not len(more):
                 raise DataError(f"{name} made no text that is new; leave it out or add texts")
             made += more
@@ -56,6 +55,49 @@ def widen(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tu
         named = kept.labels != UNLABELLED
         return kept.where(named), mixed + kept.where(~named)
     return nothing, nothing
+
+
+def varied(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tuple[Table, str]:
+    """Return what `paraphrase` makes, and a word on it."""
+    near = near_words(recipe, material, assets, book)
+    made = vary_texts(material.train, recipe.method.variants, near, recipe.seed)
+    return made, f"{len(near)} words with near ones"
+
+
+def recombined(
+    recipe: Recipe, material: Material, assets: Path, book: RunBook
+) -> tuple[Table, str]:
+    """Return what `recombine` makes, and a word on it."""
+    near = near_words(recipe, material, assets, book)
+    made = recombine(material.train, recipe.method.variants, near, recipe.seed)
+    return made, f"{len(near)} words with near ones"
+
+
+def estranged(recipe: Recipe, material: Material, assets: Path, book: RunBook) -> tuple[Table, str]:
+    """Return what `strange-words` makes of the words that the student reads, and a word on it."""
+    path = book.folder / "strange.json"
+    if not path.exists():
+        book.write("strange.json", json.dumps(_mates(recipe, material, assets)))
+    mates: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    made = with_strangers(material.train, mates, recipe.method.strange, recipe.seed)
+    alone = sum(not near for near in mates.values())
+    return made, f"{len(mates)} strange words, {alone} of them like no usual one"
+
+
+def _mates(recipe: Recipe, material: Material, assets: Path) -> dict[str, list[str]]:
+    """Return the student's strange words with the usual ones that its encoder finds near.
+
+    Raises:
+        TypeError: the student has no word pieces.
+    """
+    from tools.distill.students.phrase import PhraseStudent  # noqa: PLC0415 - torch
+
+    student = open_student(recipe.student, material, assets)
+    if not isinstance(student, PhraseStudent):
+        raise TypeError("not a student of word pieces")
+    words, usual = strange(student.words, material.train)
+    vectors, known = student.encoder.vectors(words, 256), student.encoder.vectors(usual, 256)
+    return mates_of(words, vectors, usual, known)
 
 
 def near_words(

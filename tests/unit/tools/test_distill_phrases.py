@@ -72,6 +72,11 @@ def test_a_vocabulary_without_its_marks_is_told(tmp_path: Path) -> None:
         module("pieces").choose(tmp_path / "none.txt", TEXTS, 8, 10)
 
 
+def test_whole_words_are_the_pieces_that_stand_alone(assets_of: Path) -> None:
+    found = student(assets_of, pieces=20).words
+    assert sorted(found) == ["bite", "dogs", "men", "never", "of", "rain", "tea"]
+
+
 def test_vectors_keep_who_is_near_whom_in_fewer_dimensions(assets_of: Path) -> None:
     pieces = module("pieces")
     names = [*MARKS, *WORDS, "unheard"]
@@ -143,11 +148,77 @@ def test_it_learns_what_is_a_matter_of_order_and_its_file_says_the_same(
     assert np.abs(said(folder, one.pre) - rows).max() < 0.15 * np.abs(rows).max()
 
 
-def said(folder: Path, steps: Any) -> Any:
+def stirred(layer: Any) -> Any:
+    """A layer of attention that changes something; a new one changes nothing."""
+    torch = module("attention").torch
+    torch.manual_seed(0)
+    for each in (layer.mixed, layer.down):
+        torch.nn.init.normal_(each.weight, std=0.3)
+    return layer.eval()
+
+
+def test_a_new_layer_of_attention_changes_nothing_and_one_that_learned_sees_all_places() -> None:
+    attention = module("attention")
+    torch = attention.torch
+    states, mask = torch.randn(2, 6, 8), torch.ones(2, 6, 1)
+    layer = attention.Attention(8, 2, 12).eval()
+    assert torch.equal(layer(states, mask), states)
+    before = stirred(layer)(states, mask)
+    far = states.clone()
+    far[:, 5] += 1.0
+    assert float((layer(far, mask) - before)[:, 0].detach().abs().max()) > 1e-3
+
+
+def test_where_a_piece_stands_counts() -> None:
+    attention = module("attention")
+    torch = attention.torch
+    stack = attention.AttentionStack(8, attention.AttentionSizes(1, 2, 12, 6)).eval()
+    stirred(stack.layers[0])
+    rows, mask = torch.randn(1, 6, 8), torch.ones(1, 6, 1)
+    turned = stack(rows.flip(1), mask).flip(1)
+    assert float((stack(rows, mask) - turned).detach().abs().max()) > 1e-3
+    bare = attention.AttentionStack(8, attention.AttentionSizes())
+    assert bare(rows, mask) is rows
+
+
+def test_no_piece_looks_at_what_fills_a_row_up() -> None:
+    attention = module("attention")
+    torch = attention.torch
+    layer = stirred(attention.Attention(8, 2, 12))
+    states, mask = torch.randn(1, 6, 8), torch.ones(1, 6, 1)
+    mask[:, 4:] = 0.0
+    short = layer(states[:, :4], mask[:, :4])
+    assert float((layer(states, mask)[:, :4] - short).detach().abs().max()) < 1e-5
+
+
+def test_heads_that_do_not_divide_the_width_are_refused(assets_of: Path) -> None:
+    with pytest.raises(RecipeError, match="3 heads do not divide a width of 8"):
+        student(assets_of, layers=1, heads=3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("runtime", ["ai_edge_litert", "tflite_runtime"])
+def test_a_file_with_attention_says_what_the_network_says(
+    assets_of: Path, tmp_path: Path, runtime: str
+) -> None:
+    pytest.importorskip(f"{runtime}.interpreter", reason=f"needs {runtime}")
+    if runtime == "tflite_runtime" and not np.__version__.startswith("1."):
+        pytest.skip("tflite-runtime 2.14 needs NumPy 1")
+    one = student(assets_of, layers=2, heads=2, feed_forward=12)
+    net = one.net(1).eval()
+    for layer in net.attention.layers:
+        stirred(layer)
+    rows = net(one.feed(TEXTS).draw(np.arange(4))).detach().numpy()
+    one.export(net, tmp_path / "model.tflite", TEXTS)
+    assert "2 layers of self-attention (2 heads, 12 feed-forward units)" in one.architecture
+    assert np.abs(said(tmp_path, one.pre, runtime) - rows).max() < 0.05 * np.abs(rows).max()
+
+
+def said(folder: Path, steps: Any, runtime: str = "ai_edge_litert") -> Any:
     """What the package's steps and its file give for the texts."""
     from aiosd.pipelines.text import STEPS  # noqa: PLC0415 - beside its use
 
-    interpreter: Any = pytest.importorskip("ai_edge_litert.interpreter").Interpreter
+    interpreter: Any = pytest.importorskip(f"{runtime}.interpreter").Interpreter
     model = interpreter(model_path=str(folder / "model.tflite"))
     model.allocate_tensors()
     calls = [STEPS[type(step)](step, folder) for step in steps]

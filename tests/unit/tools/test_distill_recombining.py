@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tools.distill.fault import DataError
 from tools.distill.recipe import Recipe
-from tools.distill.recombining import LONGEST, crossed, part_of, recombine, thinned
+from tools.distill.recombining import LONGEST, ROUND, crossed, part_of, recombine, thinned
 from tools.distill.run_book import RunBook
 from tools.distill.table import Material, Table, unlabelled
 from tools.distill.widening import widen
@@ -61,6 +61,16 @@ def test_new_texts_are_new_short_unlabelled_and_of_known_words(
     assert {word for each in made for word in each} <= {*"abcdefz"}
     assert all(0 < len(each) <= LONGEST for each in made)
     assert list(found.inputs) == list(recombine(table, 3, {"a": ["z"]}, seed).inputs)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=8), st.integers(0, 1000))
+def test_more_of_them_begin_with_those_of_fewer_whole_rounds(
+    texts: list[list[str]], seed: int
+) -> None:
+    table = Table([" ".join(each) for each in texts], np.arange(len(texts)) % 3)
+    fewer = recombine(table, ROUND, {"a": ["z"]}, seed)
+    more = recombine(table, 2 * ROUND + 1, {"a": ["z"]}, seed)
+    assert list(more.inputs)[: len(fewer)] == list(fewer.inputs)
 
 
 def recipe(*names: str) -> Recipe:

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from aiosd.domain.step import Step
+from tools.distill.fault import RecipeError
 from tools.distill.spec import PhraseClassifier
 from tools.distill.students import pieces
+from tools.distill.students.attention import AttentionSizes
 from tools.distill.students.phrases import BoardNet, PhraseNet
 from tools.distill.table import Input
 from tools.distill.teachers.transformer import Encoder, folder_of
@@ -72,12 +74,14 @@ class PhraseStudent:
 
         Raises:
             TeacherError: the encoder is not there.
-            RecipeError: it has another digest.
+            RecipeError: it has another digest, or the heads do not divide the width.
         """
+        if spec.layers and spec.width % spec.heads:
+            raise RecipeError(f"{spec.heads} heads do not divide a width of {spec.width}")
         self._spec, self._classes = spec, classes
         self._texts = [str(each) for each in texts]
         self._folder = folder_of(spec.encoder, assets)
-        self._digest = Encoder(self._folder, spec.sha256).digest
+        self.encoder = Encoder(self._folder, spec.sha256)
         self.pre: tuple[Step, ...] = pieces.steps(spec.length)
 
     @cached_property
@@ -88,12 +92,23 @@ class PhraseStudent:
         return pieces.choose(vocabulary, self._texts, spec.pieces, spec.length)
 
     @property
+    def words(self) -> list[str]:
+        """The whole words among the pieces."""
+        return [each for each in self.pieces if len(each) > 1 and each.isascii() and each.isalpha()]
+
+    @property
     def architecture(self) -> str:
         """Say in a line what the model is."""
         spec = self._spec
+        looked = (
+            f"{spec.layers} layer{'s' if spec.layers > 1 else ''} of self-attention ({spec.heads} "
+            f"heads, {spec.feed_forward} feed-forward units), "
+            if spec.layers
+            else ""
+        )
         return (
-            f"{len(self.pieces)} word pieces × {spec.width}, windows of 1-{spec.reach} pieces with "
-            f"{spec.features} features each (largest and mean), 2^{spec.bits} pairs × "
+            f"{len(self.pieces)} word pieces × {spec.width}, {looked}windows of 1-{spec.reach} "
+            f"pieces with {spec.features} features each (largest and mean), 2^{spec.bits} pairs × "
             f"{spec.pair_width}, {spec.hidden} hidden units, {self._classes} labels, int8 weights"
         )
 
@@ -113,6 +128,7 @@ class PhraseStudent:
             (spec.width, spec.features, spec.reach, spec.hidden),
             (1 << spec.bits, spec.pair_width),
             self._classes,
+            AttentionSizes(spec.layers, spec.heads, spec.feed_forward, spec.length),
         )
 
     def write_pieces(self, folder: Path) -> Path:

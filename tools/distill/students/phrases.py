@@ -1,11 +1,13 @@
 """Words in their order: a table of word pieces, phrases of one to a few of them, labels; TFLite.
 
 The pieces of a text (as BERT cuts it) are looked up in a table whose rows begin as the teacher's
-own vectors, in fewer dimensions. Windows of one to `reach` pieces give features (Kim 2014), of
-which the largest and the mean over the text are kept; pairs of neighbours are also looked up by
-hash (Joulin et al. 2016). One hidden layer reads all of that.
+own vectors, in fewer dimensions, and may look at each other in layers of self-attention. Windows
+of one to `reach` pieces give features (Kim 2014), of which the largest and the mean over the text
+are kept; pairs of neighbours are also looked up by hash (Joulin et al. 2016). One hidden layer
+reads all of that.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from tools.distill.students.attention import AttentionSizes, AttentionStack
 from tools.train.tflite import RowScaledLinear, RowScaledTable
 
 # Two primes that spread pairs of ids over the table; their products stay under 2³¹ for 16,384 ids.
@@ -32,6 +35,7 @@ class PhraseNet(nn.Module):
         sizes: tuple[int, int, int, int],
         pairs: tuple[int, int],
         classes: int,
+        attention: AttentionSizes,
     ) -> None:
         """Take the table's rows to begin with, and the sizes.
 
@@ -42,6 +46,7 @@ class PhraseNet(nn.Module):
         self.width, features, self.reach, hidden = sizes
         self.places, pair_width = pairs
         self.table = nn.Parameter(torch.from_numpy(start.astype(np.float32)))
+        self.attention = AttentionStack(self.width, attention)
         self.windows = nn.ModuleList(
             nn.Linear(size * self.width, features) for size in range(1, self.reach + 1)
         )
@@ -53,7 +58,7 @@ class PhraseNet(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
         mask = (ids > PAD).float()[..., None]
-        rows = functional.embedding(ids, self.table) * mask
+        rows = self.attention(functional.embedding(ids, self.table) * mask, mask)
         pooled = pooled_of(rows, mask, self.windows)
         pairs = functional.embedding(pair_places(ids, self.places), self.pairs)
         pooled.append((pairs * mask[:, 1:]).sum(1) / mask.sum(1))
@@ -95,13 +100,19 @@ class BoardNet(nn.Module):
         self.places = net.places
         self.table = RowScaledTable(net.table.detach().numpy())
         self.pairs = RowScaledTable(net.pairs.detach().numpy())
+        self.attention = copy.deepcopy(net.attention)
+        for layer in self.attention.layers:
+            for name, part in list(layer.named_children()):
+                if isinstance(part, nn.Linear):
+                    setattr(layer, name, _scaled(part))
         self.windows = nn.ModuleList(_scaled(each) for each in net.windows)
         self.hidden, self.head = _scaled(net.hidden), _scaled(net.head)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return logits (1, classes) of ids (1, length)."""
         mask = torch.clamp(ids, 0, 1).float()[..., None]
-        pooled = pooled_of(self.table(ids) * mask, mask, self.windows)
+        rows = self.attention(self.table(ids) * mask, mask)
+        pooled = pooled_of(rows, mask, self.windows)
         pairs = self.pairs(pair_places(ids, self.places))
         pooled.append((pairs * mask[:, 1:]).sum(1) / mask.sum(1))
         logits: torch.Tensor = self.head(torch.relu(self.hidden(torch.cat(pooled, 1))))
