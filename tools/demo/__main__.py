@@ -21,7 +21,7 @@ INPUTS = ROOT / "docs" / "examples" / "inputs"
 MIB = 2**20
 
 # Of what all five experts need together, this much fits beside the engine hosts.
-SHARE = 0.6
+SHARE = 0.65
 HOST_SECONDS = 30.0
 
 Ask = Callable[[Client], Outcome]
