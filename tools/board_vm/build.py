@@ -18,7 +18,7 @@ PACKAGES = "systemd systemd-sysv udev dbus kmod python3 python3-venv procps libg
 # To reach the disk; in this order.
 MODULES = (
     "virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk crc16 mbcache jbd2 "
-    "libcrc32c crc32c_generic ext4"
+    "crc32c_generic libcrc32c ext4"
 )
 EXTRAS = "litert,llama,image,update"
 HOST_PROGRAMS = {
