@@ -83,8 +83,10 @@ def overlap(one: Box, other: Box) -> float:
     width = min(one["right"], other["right"]) - max(one["left"], other["left"])
     if height <= 0 or width <= 0:
         return 0.0
-    both = _area(one) + _area(other) - height * width
-    return float(height * width / both)
+    shared = height * width
+    if not shared:  # smaller than any number there is
+        return 0.0
+    return float(shared / (_area(one) + _area(other) - shared))
 
 
 def _area(box: Box) -> float:

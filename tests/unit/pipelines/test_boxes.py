@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiosd.domain.errors import ExpertFailedError, PackageError
@@ -94,7 +94,11 @@ corners = st.tuples(*[st.floats(0, 1)] * 4).map(
 )
 
 
+SLIVER = {"top": 0.0, "bottom": 0.5, "left": 0.0, "right": 5e-324}
+
+
 @given(corners, corners)
+@example(SLIVER, SLIVER)
 def test_overlap_is_a_share_and_the_same_both_ways(
     one: dict[str, float], other: dict[str, float]
 ) -> None:
