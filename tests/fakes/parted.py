@@ -1,11 +1,14 @@
 """Text experts of random weights, published with their model in parts."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fakes.published import layout
 
+from aiosd.domain.inputs import InputType
+from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, PackageFile, Task
 from aiosd.models.gguf_header import read_header
 from aiosd.store.packed import bring
 from aiosd.store.releases import Releases
@@ -80,3 +83,17 @@ def _changed(model: Path, release: int) -> bytes:
     begin = header.begin + tensor.at
     end, cut = begin + tensor.size, begin + BLOCK * release
     return data[:begin] + data[cut:end] + data[begin:cut] + data[end:]
+
+
+def parted_manifest(files: Sequence[PackageFile], engine: str) -> Manifest:
+    """Return the manifest of a text expert of these files."""
+    return Manifest(
+        name="one",
+        release=1,
+        summary="one",
+        licence="MIT",
+        task=Task.TEXT_GENERATE,
+        engine=EngineNeed(name=engine),
+        input=InputNeed(type=InputType.TEXT),
+        files=list(files),
+    )

@@ -1,10 +1,10 @@
 import msgspec
 import pytest
+from fakes.parted import parted_manifest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiosd.domain.inputs import InputType
-from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, PackageFile, Task
+from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.domain.model_parts import (
     MAX_PARTS,
     PART,
@@ -21,16 +21,7 @@ def file(path: str, role: str, sha256: str = "a" * 64) -> PackageFile:
 
 
 def manifest(*files: PackageFile, engine: str = "llama") -> Manifest:
-    return Manifest(
-        name="one",
-        release=1,
-        summary="one",
-        licence="MIT",
-        task=Task.TEXT_GENERATE,
-        engine=EngineNeed(name=engine),
-        input=InputNeed(type=InputType.TEXT),
-        files=list(files),
-    )
+    return parted_manifest(files, engine)
 
 
 def test_the_first_of_several_names_them_all() -> None:

@@ -3,7 +3,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
 
+from fakes.written import run, write
 from gguf_writer import write_small_model
 
 from aiosd.domain.errors import CancelledError, ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.manifest import EngineNeed
-from aiosd.domain.prepared import Embedding, Piece, TextEnd, TextPiece, TextPrompt, Value
+from aiosd.domain.prepared import Embedding, TextEnd, TextPiece, TextPrompt, Value
 from aiosd.domain.request import Sampling
 from aiosd.engines import llama_sampler
 from aiosd.engines.llama import LlamaEngine
@@ -47,18 +48,6 @@ def engine(model: Path) -> Iterator[LlamaEngine]:
     engine.load({"model": model}, NEED, threads=1)
     yield engine
     engine.close()
-
-
-def run(
-    engine: LlamaEngine, prompt: TextPrompt, cancelled: Callable[[], bool] = lambda: False
-) -> list[Piece]:
-    return list(engine.run(prompt, cancelled=cancelled))
-
-
-def write(engine: LlamaEngine, prompt: TextPrompt) -> TextEnd:
-    end = run(engine, prompt)[-1]
-    assert isinstance(end, TextEnd)
-    return end
 
 
 def sampled(**settings: object) -> TextPrompt:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="needs llama-cpp-python")
 
+from fakes.written import run, write
 from gguf_writer import write_small_model
 
 from aiosd.domain.errors import CancelledError, InvalidError
 from aiosd.domain.manifest import EngineNeed
-from aiosd.domain.prepared import Piece, TextEnd, TextPiece, TextPrompt
+from aiosd.domain.prepared import TextEnd, TextPiece, TextPrompt
 from aiosd.domain.request import Sampling
 from aiosd.engines import llama_beams
 from aiosd.engines.llama import LlamaEngine
@@ -54,18 +55,6 @@ def greedy(model: Path) -> Iterator[LlamaEngine]:
     engine = opened(model, 1)
     yield engine
     engine.close()
-
-
-def run(
-    engine: LlamaEngine, prompt: TextPrompt, cancelled: Callable[[], bool] = lambda: False
-) -> list[Piece]:
-    return list(engine.run(prompt, cancelled=cancelled))
-
-
-def write(engine: LlamaEngine, prompt: TextPrompt) -> TextEnd:
-    end = run(engine, prompt)[-1]
-    assert isinstance(end, TextEnd)
-    return end
 
 
 @pytest.fixture

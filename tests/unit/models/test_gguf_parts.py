@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from fakes.parted import parted_manifest
 from gguf_writer import U32, Tensor, gguf, number, pair, small_model, small_pairs, string
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiosd.domain.errors import PackageError
-from aiosd.domain.inputs import InputType
-from aiosd.domain.manifest import EngineNeed, InputNeed, Manifest, PackageFile, Task
+from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.domain.model_parts import PART, part_name
 from aiosd.models.check import check_files, check_package
 from aiosd.models.gguf import facts_of, read_gguf
@@ -49,16 +49,7 @@ def package(parts: Sequence[str], engine: str = "llama") -> Manifest:
         PackageFile(path=name, size=1, sha256="a" * 64, role=PART if each else "model")
         for each, name in enumerate(parts)
     ]
-    return Manifest(
-        name="one",
-        release=1,
-        summary="one",
-        licence="MIT",
-        task=Task.TEXT_GENERATE,
-        engine=EngineNeed(name=engine),
-        input=InputNeed(type=InputType.TEXT),
-        files=files,
-    )
+    return parted_manifest(files, engine)
 
 
 def check(folder: Path, parts: Sequence[bytes]) -> None:
