@@ -61,14 +61,14 @@ def encode_release(tree: dict[str, object], *, path: str = NAME) -> bytes:
     return data
 
 
-def package_toml(manifest_json: bytes) -> str:
+def package_toml(manifest_json: bytes, *, path: str = NAME) -> str:
     """Return the `expert.toml` of a release: its package table and its files.
 
     Raises:
-        PackageError: that is no release.
+        PackageError: that is no release; the message names `path`.
     """
-    tree = decode_tree(manifest_json)
-    release = convert_release(tree)
+    tree = decode_tree(manifest_json, path=path)
+    release = convert_release(tree, path=path)
     package = tree["package"]
     files = [
         {"path": file.path, "size": file.size, "sha256": file.sha256, "role": file.role}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiosd.domain.errors import PackageError
-from aiosd.protocol.release_json import package_toml
+from aiosd.protocol.release_json import NAME, package_toml
 from aiosd.store.layout import MANIFEST
-from aiosd.store.packages import manifest_bytes, read_manifest
+from aiosd.store.packages import is_package, read_manifest
 from aiosd.store.releases import Releases
 
 Tell = Callable[[Path], None]
@@ -80,9 +80,7 @@ def _check_release(
             declared = [(file.path, file.sha256) for file in read_manifest(folder).files]
         else:
             declared = [(file.path, file.sha256) for file in published.files]
-            signed = (folder / "manifest.json").read_bytes()
-            if manifest_bytes(folder) != package_toml(signed).encode("utf-8"):
-                found.faults.append(Fault(folder / MANIFEST, "not what manifest.json says"))
+            _check_toml(folder, found)
     except PackageError as error:
         found.faults.append(Fault(folder, error.message))
         return
@@ -91,6 +89,19 @@ def _check_release(
         return
     for path, sha256 in declared:
         _check_file(folder / path, sha256, found, tell)
+
+
+def _check_toml(folder: Path, found: Audit) -> None:
+    """Check the `expert.toml` of a release, which is read first where there is one.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    place = folder / MANIFEST
+    if not place.exists():
+        return
+    if place.read_bytes() != package_toml((folder / NAME).read_bytes()).encode("utf-8"):
+        found.faults.append(Fault(place, f"not what {NAME} says"))
 
 
 def _check_file(path: Path, sha256: str, found: Audit, tell: Tell | None) -> None:
@@ -110,7 +121,7 @@ def _check_links(releases: Releases, found: Audit) -> None:
     if not releases.experts.is_dir():
         return
     for place in sorted(releases.experts.iterdir()):
-        if place.is_symlink() and not (place / MANIFEST).exists():
+        if place.is_symlink() and not is_package(place):
             found.faults.append(Fault(place, f"leads to {place.readlink()}, which is not there"))
 
 

@@ -13,12 +13,12 @@ from types import MappingProxyType
 
 from aiosd.domain.errors import PackageError, UnknownExpertError
 from aiosd.domain.manifest import Manifest
-from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import (
     Installed,
     MissingFileError,
     check_files,
     check_folder_name,
+    is_package,
     read_manifest,
 )
 
@@ -68,7 +68,7 @@ def scan(folders: Sequence[Path], read: Read = read_manifest) -> Catalogue:
     `read` returns the manifest in a package folder, and may remember what it read before.
 
     A folder that does not exist is as good as empty. Names with a leading dot and folders without
-    an `expert.toml` are no packages and are passed over. Reads manifests and file sizes only.
+    a manifest are no packages and are passed over. Reads manifests and file sizes only.
     """
     experts: dict[str, Installed] = {}
     refused: list[Refused] = []
@@ -117,4 +117,4 @@ def _candidates(folder: Path) -> list[Path]:
         names = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         return []
-    return [path for path in names if (path / MANIFEST).exists()]
+    return [path for path in names if is_package(path)]

@@ -26,7 +26,8 @@ from aiosd.store.packages import (
     Installed,
     check_file,
     decode_manifest,
-    manifest_bytes,
+    is_package,
+    manifest_toml,
     read_manifest,
 )
 
@@ -72,7 +73,7 @@ def install(
             installed before is then still installed.
     """
     folder = source.parent if source.name == MANIFEST and not source.is_dir() else source
-    data = manifest_bytes(folder)
+    data = manifest_toml(folder)
     manifest = decode_manifest(data, folder)
     sources = {file.path: _locate(file, folder, models) for file in manifest.files}
     need_bytes = sum(file.size for file in manifest.files) + len(data) + OVERHEAD_BYTES
@@ -98,7 +99,7 @@ def remove(name: str, experts: Path) -> None:
             be written.
     """
     target = experts / name
-    if not name or Path(name).name != name or not (target / MANIFEST).exists():
+    if not name or Path(name).name != name or not is_package(target):
         raise PackageError(f"{experts}: no expert named {name!r} is installed here", path=str(name))
     with _writing(experts, 0), _alone(experts):
         aside = Path(tempfile.mkdtemp(prefix=_STAGING, dir=experts))
@@ -199,7 +200,7 @@ def _refuse_older(manifest: Manifest, target: Path, *, allow_older: bool) -> Non
     Raises:
         PackageError: the installed release is newer.
     """
-    if allow_older or not (target / MANIFEST).exists():
+    if allow_older or not is_package(target):
         return
     try:
         present = read_manifest(target)

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from aiosd.domain import manifest as manifest_module
+from aiosd.domain import release as release_module
 from aiosd.domain.manifest import Manifest
 from aiosd.store import packages as packages_module
 from aiosd.store.file_state import SETTLED_NS, FileState, fields_of
-from aiosd.store.layout import MANIFEST
-from aiosd.store.packages import read_manifest
+from aiosd.store.packages import manifest_path, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Manifests:
         Raises:
             PackageError: as `read_manifest`.
         """
-        path = folder / MANIFEST
+        path = manifest_path(folder)
         name = os.fspath(path)
         if self._kept is None:
             self._kept = _read(self._book) if self._book is not None else {}
@@ -90,7 +90,7 @@ class Manifests:
 def _rules() -> list[int]:
     """Return what tells this release's rules from another's."""
     found = []
-    for module in (manifest_module, packages_module):
+    for module in (manifest_module, release_module, packages_module):
         status = Path(module.__file__ or ".").stat()
         found += [status.st_mtime_ns, status.st_size]
     return found

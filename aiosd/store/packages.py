@@ -13,6 +13,7 @@ from pathlib import Path
 from aiosd.domain.errors import ConfigError, PackageError
 from aiosd.domain.manifest import Manifest, PackageFile
 from aiosd.domain.model_parts import PART
+from aiosd.protocol.release_json import MAX_BYTES, NAME, decode_release, package_toml
 from aiosd.protocol.toml import decode_toml
 from aiosd.store.layout import MANIFEST
 
@@ -43,33 +44,47 @@ class MissingFileError(PackageError):
     """The manifest is fine, but a file it declares is not in the folder."""
 
 
+def manifest_path(folder: Path) -> Path:
+    """Return the file that says what a package is, whether it is there or not.
+
+    A published release has the `manifest.json` that was signed, any other package an
+    `expert.toml`, and so has a release that an aiosd before this one staged.
+    """
+    own, signed = folder / MANIFEST, folder / NAME
+    return signed if not own.exists() and signed.exists() else own
+
+
+def is_package(folder: Path) -> bool:
+    """Tell whether there is a package in `folder`, or what is left of one."""
+    return manifest_path(folder).exists()
+
+
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check `expert.toml` of a package folder, without looking at the other files.
+    """Read and check the manifest of a package folder, without looking at the other files.
 
     Raises:
-        PackageError: it is missing, unreadable, over 1 MiB, not UTF-8, not a manifest (with the
-            line), has another name than the folder, or contradicts itself.
+        PackageError: it is missing, unreadable, over 1 MiB (256 KiB for a published one), not
+            UTF-8, not a manifest (with the line), or contradicts itself.
     """
-    return decode_manifest(manifest_bytes(folder), folder)
+    path = manifest_path(folder)
+    if path.name == NAME:
+        manifest = decode_release(_read(path, MAX_BYTES), path=str(path)).manifest
+        _check_whole(manifest, path)
+        return manifest
+    return decode_manifest(_read(path, MANIFEST_MAX_BYTES), folder)
 
 
-def manifest_bytes(folder: Path) -> bytes:
-    """Return the bytes of `expert.toml`.
+def manifest_toml(folder: Path) -> bytes:
+    """Return the bytes of `expert.toml`, made anew for a published release.
 
     Raises:
-        PackageError: it is missing, unreadable or over 1 MiB.
+        PackageError: there is no manifest, it is unreadable or too large, or a published one is
+            damaged.
     """
-    path = folder / MANIFEST
-    try:
-        with path.open("rb") as file:
-            data = file.read(MANIFEST_MAX_BYTES + 1)
-    except OSError as error:
-        raise PackageError(f"{path}: {error.strerror}", path=str(path)) from error
-    if len(data) > MANIFEST_MAX_BYTES:
-        raise PackageError(
-            f"{path}: over the limit of {MANIFEST_MAX_BYTES} bytes for a manifest", path=str(path)
-        )
-    return data
+    path = manifest_path(folder)
+    if path.name == NAME:
+        return package_toml(_read(path, MAX_BYTES), path=str(path)).encode("utf-8")
+    return _read(path, MANIFEST_MAX_BYTES)
 
 
 def decode_manifest(data: bytes, folder: Path) -> Manifest:
@@ -87,8 +102,7 @@ def decode_manifest(data: bytes, folder: Path) -> Manifest:
         ) from error
     except ConfigError as error:
         raise PackageError(str(error), path=str(path)) from error
-    for fault in _contradictions(manifest):
-        raise PackageError(f"{path}: {fault}", path=str(path))
+    _check_whole(manifest, path)
     return manifest
 
 
@@ -99,7 +113,7 @@ def check_folder_name(manifest: Manifest, folder: Path) -> None:
         PackageError: the names differ.
     """
     if folder.name != manifest.name:
-        path = folder / MANIFEST
+        path = manifest_path(folder)
         raise PackageError(
             f"{path}: name is {manifest.name!r} but the folder is {folder.name!r}; "
             "rename one of them",
@@ -159,6 +173,32 @@ def is_pointer(path: Path, size: int) -> bool:
             return file.read(len(POINTER_HEAD)) == POINTER_HEAD
     except OSError:
         return False
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Return the bytes of a manifest.
+
+    Raises:
+        PackageError: it is missing, unreadable or over `most` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise PackageError(f"{path}: {error.strerror}", path=str(path)) from error
+    if len(data) > most:
+        raise PackageError(f"{path}: over the limit of {most} bytes for a manifest", path=str(path))
+    return data
+
+
+def _check_whole(manifest: Manifest, path: Path) -> None:
+    """Check that a manifest, which was read from `path`, says nothing against itself.
+
+    Raises:
+        PackageError: it does.
+    """
+    for fault in _contradictions(manifest):
+        raise PackageError(f"{path}: {fault}", path=str(path))
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:

@@ -8,7 +8,6 @@ from aiosd.domain.errors import PackageError
 from aiosd.protocol.release_json import MAX_BYTES, NAME, decode_release
 from aiosd.store.blobs import Blobs
 from aiosd.store.install import OVERHEAD_BYTES, NoRoomError
-from aiosd.store.layout import MANIFEST
 from aiosd.store.packages import Installed
 from aiosd.store.releases import Releases
 
@@ -18,7 +17,7 @@ BLOBS = "blobs"
 def is_packed(source: Path) -> bool:
     """Tell whether `source` is a packed release, or the `manifest.json` of one."""
     if source.is_dir():
-        return (source / NAME).is_file() and not (source / MANIFEST).exists()
+        return (source / NAME).is_file() and (source / BLOBS).is_dir()
     return source.name == NAME
 
 

@@ -1,7 +1,7 @@
 """Published releases on this board: staged from blobs, made the active one by one link, kept, gone.
 
-`releases/<name>/<release>/` holds hard links to blobs, the signed `manifest.json` and the
-`expert.toml` made from it: a package folder like any other. `experts/<name>` is a link to one of
+`releases/<name>/<release>/` holds hard links to blobs and the `manifest.json` that was signed: a
+package folder like any other. `experts/<name>` is a link to one of
 them. Each step is durable when its function returns, and may be done again after a crash.
 
 Whoever fetches and stages holds `busy()`, so that nothing is collected under its hands.
@@ -20,7 +20,7 @@ import msgspec
 
 from aiosd.domain.errors import PackageError
 from aiosd.domain.release import ChunkIndex, Release, Rollout
-from aiosd.protocol.release_json import MAX_BYTES, NAME, decode_release, package_toml
+from aiosd.protocol.release_json import MAX_BYTES, NAME, decode_release
 from aiosd.store.active_links import ActiveLinks
 from aiosd.store.blobs import Blobs
 from aiosd.store.durable import (
@@ -31,8 +31,8 @@ from aiosd.store.durable import (
     write_new,
 )
 from aiosd.store.failpoint import reach
-from aiosd.store.layout import MANIFEST, Layout
-from aiosd.store.packages import Installed, check_files, read_manifest
+from aiosd.store.layout import Layout
+from aiosd.store.packages import Installed, check_files, is_package, read_manifest
 
 _LOCK = ".lock"
 _STAGING = ".staging-"
@@ -66,7 +66,7 @@ class Releases:
         """Return the releases of an expert that are whole on this board, the oldest first."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             folders = (path for path in (self.root / name).iterdir() if path.name.isdecimal())
-            return sorted(int(path.name) for path in folders if (path / MANIFEST).exists())
+            return sorted(int(path.name) for path in folders if is_package(path))
         return []
 
     def active(self, name: str) -> int | None:
@@ -171,7 +171,7 @@ class Releases:
             OSError: the disk says no; the one that was active still is.
         """
         target = self.folder(name, release)
-        if not (target / MANIFEST).exists():
+        if not is_package(target):
             raise PackageError(f"{target}: release {release} of {name} is not on this board")
         make_folders(self.experts)
         self._links.tidy(name)
@@ -268,8 +268,6 @@ class Releases:
             _link(self.blobs.path(file.sha256), staging / file.path)
         reach("stage.manifest")
         write_new(staging / NAME, manifest_json)
-        reach("stage.toml")
-        write_new(staging / MANIFEST, package_toml(manifest_json).encode("utf-8"))
         staging.chmod(0o755)
         reach("stage.sync")
         sync_folder(staging)

@@ -20,6 +20,7 @@ import msgspec
 from aiosd.domain.errors import PackageError
 from aiosd.domain.manifest import Manifest
 from aiosd.domain.rollout import Rollout, State
+from aiosd.protocol.release_json import NAME, decode_release
 from aiosd.store.catalogue import scan
 from aiosd.store.digests import Digests
 from aiosd.store.layout import MANIFEST
@@ -132,7 +133,7 @@ class _Disk:
         """Yield who does not serve; what serves is hashed to the last byte."""
         for name in (*ALWAYS, GUEST):
             folder = f"{self._experts}/{name}"
-            if name in ALWAYS or _is_there(f"{folder}/{MANIFEST}"):
+            if name in ALWAYS or _is_package(folder):
                 yield from self._package(folder, name)
         active = self.active(AIR)
         if active is not None and active % BAD == 0:
@@ -152,7 +153,7 @@ class _Disk:
                 folder = f"{self._releases}/{name}/{release}"
                 if release.startswith(".staging-"):
                     yield f"{folder}: left behind"
-                elif release.isdecimal() and _is_there(f"{folder}/{MANIFEST}"):
+                elif release.isdecimal() and _is_package(folder):
                     yield from self._package(folder, name)
 
     def _package(self, folder: str, name: str) -> Iterator[str]:
@@ -193,8 +194,8 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
-def _is_there(path: str) -> bool:
-    return os.access(path, os.F_OK)
+def _is_package(folder: str) -> bool:
+    return any(os.access(f"{folder}/{name}", os.F_OK) for name in (MANIFEST, NAME))
 
 
 def _bytes(handle: int) -> bytes:
@@ -214,11 +215,16 @@ def _manifest(folder: str) -> Manifest:
         OSError: it cannot be read.
         PackageError: it is damaged.
     """
-    return _parsed(_bytes(os.open(f"{folder}/{MANIFEST}", os.O_RDONLY)))
+    try:
+        return _parsed(_bytes(os.open(f"{folder}/{NAME}", os.O_RDONLY)), NAME)
+    except FileNotFoundError:
+        return _parsed(_bytes(os.open(f"{folder}/{MANIFEST}", os.O_RDONLY)), MANIFEST)
 
 
 @lru_cache(maxsize=512)
-def _parsed(data: bytes) -> Manifest:
+def _parsed(data: bytes, kind: str) -> Manifest:
+    if kind == NAME:
+        return decode_release(data).manifest
     return decode_manifest(data, Path())
 
 

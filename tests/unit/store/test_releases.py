@@ -8,9 +8,12 @@ import pytest
 from fakes.published import fill, layout, published
 
 from aiosd.domain.errors import PackageError
+from aiosd.protocol.release_json import package_toml
 from aiosd.store import releases as releases_module
 from aiosd.store.catalogue import scan
 from aiosd.store.install import install, recover, remove
+from aiosd.store.packages import read_manifest
+from aiosd.store.packed import is_packed
 from aiosd.store.releases import Releases
 
 PackageMaker = Callable[..., Path]
@@ -36,7 +39,6 @@ def test_a_staged_release_is_a_package_of_links_to_blobs(releases: Releases) -> 
     folder = stage(releases, 7)
     assert folder == releases.root / "one" / "7"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "expert.toml",
         "labels.txt",
         "manifest.json",
         "model.bin",
@@ -50,13 +52,44 @@ def test_a_staged_release_is_a_package_of_links_to_blobs(releases: Releases) -> 
 
 def test_staging_twice_changes_nothing_but_new_terms(releases: Releases) -> None:
     folder = stage(releases, 7, rollout={"percent": 10})
-    before = (folder / "expert.toml").stat()
+    before = (folder / "notes.txt").stat(), (folder / "manifest.json").stat()
     assert stage(releases, 7, rollout={"percent": 10}) == folder
+    assert (folder / "manifest.json").stat() == before[1]
     stage(releases, 7, rollout={"percent": 100}, security_floor=7)
     found = releases.release("one", 7)
     assert found is not None
     assert (found.rollout.percent, found.security_floor) == (100, 7)
-    assert (folder / "expert.toml").stat() == before
+    assert (folder / "notes.txt").stat() == before[0]
+
+
+def test_a_release_staged_by_an_earlier_aiosd_is_read_as_it_was(releases: Releases) -> None:
+    folder = stage(releases, 7)
+    text = package_toml((folder / "manifest.json").read_bytes())
+    (folder / "expert.toml").write_text(text.replace('summary = "', 'summary = "as it was, '))
+    assert releases.open("one", 7).manifest.summary.startswith("as it was, ")
+    assert releases.installed("one") == [7]
+
+
+def test_a_damaged_signed_manifest_is_named_by_its_file(releases: Releases) -> None:
+    folder = stage(releases, 7)
+    releases.activate("one", 7)
+    path = folder / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PackageError, match=r"/7/manifest\.json: ") as caught:
+        releases.open("one", 7)
+    assert caught.value.path == str(path)
+    (refused,) = scan([releases.experts]).refused
+    assert str(path) in refused.reason
+
+
+def test_the_folder_of_a_release_can_be_installed_as_a_plain_package(
+    releases: Releases, tmp_path: Path
+) -> None:
+    folder = stage(releases, 7)
+    assert not is_packed(folder)
+    installed = install(folder, tmp_path / "other")
+    assert found(installed.folder) == {"expert.toml", "labels.txt", "model.bin", "notes.txt"}
+    assert read_manifest(installed.folder) == read_manifest(folder)
 
 
 def test_a_release_never_changes(releases: Releases) -> None:
@@ -207,7 +240,6 @@ def dying_at(point: str) -> Callable[[str], None]:
     [
         "stage.link",
         "stage.manifest",
-        "stage.toml",
         "stage.sync",
         "stage.rename",
         "stage.renamed",
