@@ -4,11 +4,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from aiosd.domain.rollout import Rollout, State
+from aiosd.domain.rollout import Canary, Cost, Report, Rollout, State
 from aiosd.store import failpoint
 from aiosd.store.ledger import MAX_HISTORY, Ledger, LedgerError, Progress
 
@@ -60,6 +63,67 @@ def test_history_has_every_state_once_the_newest_first(ledger: Ledger) -> None:
     states = [change.row.state for change in ledger.history("digits")]
     assert states == [State.PLANNED, State.FETCHING, State.PLANNED]
     assert [change.row.name for change in ledger.history()] == ["other", *["digits"] * 3]
+
+
+COUNTS = st.integers(0, 2**50)
+SECONDS = st.floats(0, 1e12)
+COSTS = st.builds(Cost, fetched=COUNTS, written=COUNTS, shared=COUNTS)
+REPORTS = st.builds(
+    Report,
+    passed=COUNTS,
+    peak_bytes=COUNTS,
+    load_ms=SECONDS,
+    collisions=st.lists(st.text(max_size=9), max_size=3).map(tuple),
+)
+ROWS = st.builds(
+    Rollout,
+    name=st.just("digits"),
+    release=st.integers(4, 2**50),
+    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+    state=st.sampled_from(State),
+    since=SECONDS,
+    deadline=SECONDS,
+    attempts=COUNTS,
+    reason=st.text(max_size=1000),
+    old_release=COUNTS,
+    back=st.none() | st.sampled_from(State),
+    trying=st.booleans(),
+    checking=st.booleans(),
+    canary=st.builds(Canary, good=COUNTS, slow=COUNTS, failed=COUNTS),
+    report=st.none() | REPORTS,
+    trial=st.booleans(),
+    crashes=COUNTS,
+    paused=st.booleans(),
+    hold_seconds=SECONDS,
+    cost=COSTS,
+)
+
+
+@settings(max_examples=50)
+@given(row=ROWS)
+def test_a_row_comes_back_as_it_was_put_whatever_is_in_it(row: Rollout) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "releases.db"
+        with closing(Ledger(path)) as ledger:
+            ledger.put(ROW)
+            ledger.put(row)
+        with closing(Ledger(path)) as again:
+            assert again.row("digits") == row
+            assert [change.row for change in again.history("digits")] == [row, ROW]
+
+
+def test_a_row_is_kept_without_what_every_new_one_has(ledger: Ledger) -> None:
+    ledger.put(ROW)
+    ((kept,),) = ledger._database.execute("SELECT row FROM rollouts").fetchall()
+    assert set(msgspec.json.decode(kept)) == {"name", "release", "sha256", "since", "old_release"}
+
+
+def test_history_is_bounded_along_the_way_of_releases(ledger: Ledger) -> None:
+    way = [State.PLANNED, State.FETCHING, State.STAGED, State.CANARY, State.COLLECTED]
+    for number in range(3, MAX_HISTORY):
+        for state in way:
+            ledger.put(changed(state, release=number))
+    assert len(ledger.history("digits")) <= MAX_HISTORY + len(way)
 
 
 def test_history_is_bounded(ledger: Ledger) -> None:
@@ -128,7 +192,7 @@ def test_a_new_ledger_writes_small_pages_and_one_with_larger_ones_is_read_as_it_
         with closing(sqlite3.connect(path)) as database:
             return int(database.execute("PRAGMA page_size").fetchone()[0])
 
-    assert page(ledger.path) == 1024
+    assert page(ledger.path) == 512
     older = tmp_path / "older.db"
     with closing(sqlite3.connect(older)) as database:
         database.execute("PRAGMA page_size=4096")
