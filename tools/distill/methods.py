@@ -5,6 +5,7 @@ from typing import Literal
 
 MethodName = Literal[
     "logit-matching",
+    "hint",
     "patient",
     "sequence-level",
     "step-by-step",
@@ -41,6 +42,14 @@ METHODS: dict[MethodName, Method] = {
         (*_CLASSIFIERS, "causal-lm", "slot-lm"),
         "tools/distill/students/loss.py, tools/distill/students/causal.py, "
         "tools/distill/slots/learning.py",
+    ),
+    "hint": Method(
+        "Beside its answers the student's hidden units learn, through a linear map that is thrown "
+        "away, every one of the teacher's logits: their squared error, in units of their spread.",
+        "A. Romero et al.: FitNets: Hints for Thin Deep Nets, 2015; J. Ba, R. Caruana: Do Deep "
+        "Nets Really Need to be Deep?, 2014 (logits by regression)",
+        ("phrase-classifier",),
+        "tools/distill/students/hint.py",
     ),
     "sequence-level": Method(
         "The student learns the text that the teacher writes, as if it were the truth.",

@@ -73,6 +73,7 @@ def press(place: Place) -> Proof:
 
         return press_slots(recipe, book, place.recipe.parent, place.assets)
     material = load(recipe, place.assets)
+    _hold_hint(recipe, material)
     findings = checks.check(material)
     book.write("data.json", json.dumps([asdict(each) for each in findings], indent=1) + "\n")
     for finding in findings:
@@ -89,6 +90,20 @@ def press(place: Place) -> Proof:
         raise DistillError(f"the package fails its self-test: {proof.engine['failed']}")
     print(f"{time.monotonic() - began:.0f} s")
     return proof
+
+
+def _hold_hint(recipe: Recipe, material: Material) -> None:
+    """Refuse a hint of some of the logits.
+
+    Raises:
+        RecipeError: fewer are kept than there are labels.
+    """
+    kept, labels = recipe.method.top_k, len(material.labels)
+    if "hint" in recipe.method.names and kept < labels:
+        raise RecipeError(
+            f"hint needs all of the teacher's logits: method.top_k is {kept}, and there are "
+            f"{labels} labels"
+        )
 
 
 class _Run:

@@ -47,17 +47,19 @@ class MethodPart(_Part, frozen=True, kw_only=True):
 
     `temperature` T softens teacher and student; `mixing` is the share of the teacher's part of the
     loss, the rest is that of the labels (Hinton et al. 2015). `top_k` logits of each answer are
-    kept. `variants` are made of each example where a method makes any, and a strange word is put
-    into `strange` texts. `hold_back` is the share of the hardest examples that a curriculum begins
-    without. `sparsity` is the share of weights that pruning takes. `steps_weight` is what the
-    teacher's steps count beside the answer, and `on_policy_steps` are batches of texts that the
-    student goes on with itself.
+    kept; a `hint` needs all of them, and weighs so much beside the rest of the loss. `variants`
+    are made of each example where a method makes any, and a strange word is put into `strange`
+    texts. `hold_back` is the share of the hardest examples that a curriculum begins without.
+    `sparsity` is the share of weights that pruning takes. `steps_weight` is what the teacher's
+    steps count beside the answer, and `on_policy_steps` are batches of texts that the student goes
+    on with itself.
     """
 
     names: list[MethodName]
     temperature: Annotated[float, Meta(gt=0.0, le=100.0)] = 2.0
     mixing: Share = 0.7
     top_k: Annotated[int, Meta(ge=1, le=1024)] = 8
+    hint: Annotated[float, Meta(gt=0.0, le=100.0)] = 2.0
     variants: Count = 0
     strange: Count = 4
     hold_back: Share = 0.3

@@ -89,6 +89,92 @@ def test_an_epoch_done_again_from_its_checkpoint_comes_to_the_same(torch: Any) -
         assert torch.equal(one, other)
 
 
+def hinted(torch: Any, weight: float | None, told: slice = slice(None)) -> Any:
+    """A learner whose net has hidden units; the teacher's logits are linear in the input."""
+    loop = importlib.import_module("tools.distill.students.loop")
+    chance = np.random.default_rng(0)
+    rows = torch.from_numpy(chance.normal(size=(64, 5)).astype(np.float32))
+    soft = (rows.numpy() @ chance.normal(size=(5, 9)) * 3).astype(np.float32)
+    soft[: told.start or 0] = np.nan
+
+    class Feed:
+        def draw(self, places: Any, _drop: float = 0.0, _chance: object = None) -> Any:
+            return rows[places]
+
+    class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.head = torch.nn.Linear(5, 16), torch.nn.Linear(16, 9)
+
+        def units(self, drawn: Any) -> Any:
+            return torch.relu(self.hidden(drawn))
+
+        def read(self, units: Any) -> Any:
+            return self.head(units)
+
+        def forward(self, drawn: Any) -> Any:
+            return self.read(self.units(drawn))
+
+    names = ["logit-matching"] if weight is None else ["logit-matching", "hint"]
+    method = MethodPart(names=names, hint=weight or 1.0)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    lesson = loop.Lesson(np.full(64, -2), soft)
+    return loop.TorchLearner(Net(), Feed(), lesson, (TRAINING, method), 3), rows, soft
+
+
+def left_of_the_logits(torch: Any, learner: Any, rows: Any, soft: Any) -> float:
+    """The share of the logits' variance that no linear map of the hidden units gives."""
+    with torch.no_grad():
+        units = learner.net.units(rows).numpy()
+    wanted = soft - soft.mean(1, keepdims=True)
+    wanted = wanted - wanted.mean(0)
+    given = np.column_stack([units, np.ones(len(units))])
+    left = wanted - given @ np.linalg.lstsq(given, wanted, rcond=None)[0]
+    return float(np.square(left).sum() / np.square(wanted).sum())
+
+
+def test_a_hint_puts_all_of_the_teachers_logits_into_the_hidden_units(torch: Any) -> None:
+    left = {}
+    for weight in (None, 20.0):
+        learner, rows, soft = hinted(torch, weight)
+        for number in range(4):
+            for _ in range(25):
+                learner.epoch(number, lambda _: None)
+        left[weight] = left_of_the_logits(torch, learner, rows, soft)
+    assert left[20.0] < 0.6 * left[None]
+
+
+def test_a_hinted_student_resumed_from_its_checkpoint_comes_to_the_same(torch: Any) -> None:
+    whole, cut, resumed = (hinted(torch, 2.0)[0] for _ in range(3))
+    for number in range(4):
+        whole.epoch(number, lambda _: None)
+    for number in range(2):
+        cut.epoch(number, lambda _: None)
+    resumed.restore(cut.state())
+    for number in (2, 3):
+        resumed.epoch(number, lambda _: None)
+    for one, other in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_rows_that_the_teacher_did_not_answer_have_no_part_in_the_hint(torch: Any) -> None:
+    learner, rows, soft = hinted(torch, 2.0, slice(32, None))
+    with torch.no_grad():
+        units = learner.net.units(rows)
+        answers = torch.from_numpy(soft)
+        both, told = (
+            float(learner._hint(units[part], answers[part]))
+            for part in (slice(None), slice(32, None))
+        )
+    assert np.isfinite(both)
+    assert both == pytest.approx(told / 2)
+
+
+def test_a_hint_asks_for_hidden_units(torch: Any) -> None:
+    with pytest.raises(TypeError, match="hidden units"):
+        learner(torch, ["logit-matching", "hint"])
+
+
 def test_pruning_leaves_the_share_of_weights_that_the_recipe_says(torch: Any) -> None:
     pruned = learner(torch, ["logit-matching", "prune"], sparsity=0.5)
     for number in range(4):

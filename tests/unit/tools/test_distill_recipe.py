@@ -69,6 +69,8 @@ def test_there_are_shipped_recipes() -> None:
             'words = "tiny.words.toml"\nprecise = 0.9\nnone_measure = "energy"',
             "none_measure",
         ),
+        ('names = ["logit-matching"]', 'names = ["hint"]', "hint does not fit"),
+        ('names = ["logit-matching"]', 'names = ["logit-matching"]\nhint = 0.0', "method.hint"),
         ('name = "tiny"', 'name = "Tiny Model"', "name"),
         ("[data]", "[data", "tiny.toml"),
     ],

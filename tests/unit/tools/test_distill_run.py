@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.distill.fault import DataError
+from tools.distill.fault import DataError, RecipeError
 
 NEEDED = ("torch", "litert_torch", "sklearn", "ai_edge_quantizer")
 THINGS = ("tea", "rain", "bread", "song", "lamp", "train", "moon", "shoe", "book", "fish")
@@ -84,6 +84,23 @@ def test_a_run_stops_before_training_where_held_out_rows_leak(tmp_path: Path) ->
     with pytest.raises(DataError, match="leaking"):
         press(Place(recipe, tmp_path, tmp_path / "run", tmp_path / "answers"))
     assert (tmp_path / "run" / "data.json").exists()
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_hint_of_some_of_the_logits_is_refused_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    from tools.distill.pressing import Place, press  # noqa: PLC0415 - beside its use
+
+    recipe = written(tmp_path)
+    text = recipe.read_text().replace(
+        'kind = "text-classifier"\nbits = 8\nhidden = 0',
+        'kind = "phrase-classifier"\nencoder = "none"',
+    )
+    names = '["logit-matching", "paraphrase", "curriculum"]'
+    recipe.write_text(text.replace(names, '["logit-matching", "hint"]\ntop_k = 1'))
+    with pytest.raises(RecipeError, match=r"method\.top_k is 1, and there are 2 labels"):
+        press(Place(recipe, tmp_path, tmp_path / "run", tmp_path / "answers"))
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 

@@ -57,14 +57,21 @@ class PhraseNet(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
+        return self.read(self.units(ids))
+
+    def units(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return what the hidden units hold of a text: (n, hidden)."""
         mask = (ids > PAD).float()[..., None]
         rows = self.attention(functional.embedding(ids, self.table) * mask, mask)
         pooled = pooled_of(rows, mask, self.windows)
         pairs = functional.embedding(pair_places(ids, self.places), self.pairs)
         pooled.append((pairs * mask[:, 1:]).sum(1) / mask.sum(1))
-        drop, live = HIDDEN_DROP, self.training
-        hidden = self.hidden(functional.dropout(torch.cat(pooled, 1), drop, live))
-        logits: torch.Tensor = self.head(functional.dropout(torch.relu(hidden), drop, live))
+        joined = functional.dropout(torch.cat(pooled, 1), HIDDEN_DROP, self.training)
+        return torch.relu(self.hidden(joined))
+
+    def read(self, units: torch.Tensor) -> torch.Tensor:
+        """Return the logits of hidden units."""
+        logits: torch.Tensor = self.head(functional.dropout(units, HIDDEN_DROP, self.training))
         return logits
 
 
