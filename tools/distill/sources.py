@@ -30,8 +30,7 @@ from tools.distill.texts import TRANSFERS
 
 TUNED_EACH = 4
 CLINC_TUNED, CLINC_FOREIGN = 8, 16
-SEED_TUNING, SEED_SMS = 7, 11
-HELD_SHARE = 0.2
+SEED_TUNING = 7
 
 
 def load(recipe: Recipe, assets: Path) -> Material:
@@ -172,39 +171,11 @@ def _cut(
     )
 
 
-def sms_spam(assets: Path, _part: DataPart) -> Material:
-    """The SMS Spam Collection: a fifth of the groups of near duplicates held, a tenth to tune."""
-    from tools.train.splits import hold_out, twin_groups  # noqa: PLC0415 - needs scipy
+def messages(assets: Path, part: DataPart) -> Material:
+    """Short messages, spam or ham: see `messages.py`."""
+    from tools.distill.messages import read_messages  # noqa: PLC0415 - only for this source
 
-    path = assets / "text" / "sms_spam" / "sms_dev.tsv"
-    rows = [line.split("\t", 1) for line in path.read_text(encoding="utf-8").split("\n")]
-    rows = [row for row in rows if len(row) == 2 and row[1].strip()]
-    whole = Table(
-        [text for _, text in rows],
-        np.array([("ham", "spam").index(label) for label, _ in rows], np.int64),
-        [_kind_of(label, text) for label, text in rows],
-    )
-    groups = twin_groups([str(each) for each in whole.inputs])
-    held = hold_out(groups, HELD_SHARE, SEED_SMS)
-    rest = whole.where(~held)
-    tuned = hold_out(groups[~held], 0.1, SEED_TUNING)
-    modern = Path(__file__).parents[1] / "train" / "sms_modern.tsv"
-    own = _rows_of(modern, ("ham", "spam"))
-    train = without_leaks(rest.where(~tuned) + own, whole.where(held), rest.where(tuned))
-    return Material(
-        ("ham", "spam"),
-        train,
-        unlabelled([]),
-        rest.where(tuned),
-        whole.where(held),
-        f"UCI SMS Spam, {int(held.sum())} messages held out by group of near duplicates",
-        "UCI SMS Spam Collection v.1, T. A. Almeida and J. M. Gómez Hidalgo, CC BY 4.0",
-    )
-
-
-def _kind_of(label: str, text: str) -> str:
-    digits = "5 digits or more" if sum(map(str.isdigit, text)) >= 5 else "fewer digits"
-    return f"{label}, {digits}"
+    return read_messages(assets, part)
 
 
 def rows(_assets: Path, part: DataPart) -> Material:
@@ -243,12 +214,6 @@ def _table(texts: list[str], said: list[str], labels: Sequence[str]) -> Table:
     return Table(texts, numbers, said)
 
 
-def _rows_of(path: Path, labels: Sequence[str]) -> Table:
-    """Read `label<TAB>text` lines."""
-    cells = [line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return _table([text for _, text in cells], [label for label, _ in cells], labels)
-
-
 def safety(assets: Path, part: DataPart) -> Material:
     """Requests to refuse, to keep on the board, or neither: see `safety.py`."""
     from tools.distill.safety import read_safety  # noqa: PLC0415 - only for this source
@@ -274,7 +239,7 @@ SOURCES: dict[str, Callable[[Path, DataPart], Material]] = {
     "clinc150": clinc150,
     "banking77": banking77,
     "hwu64": hwu64,
-    "sms-spam": sms_spam,
+    "sms-spam": messages,
     "rows": rows,
     "safety": safety,
     "keyword": keyword,
