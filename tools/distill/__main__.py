@@ -39,16 +39,17 @@ def parser() -> argparse.ArgumentParser:
     days = verbs.add_parser("week", help="a SIMULATED week of escalations that teach")
     days.add_argument("--out", type=Path, default=Path("build") / "distill" / "week")
     days.set_defaults(act=_week)
-    for each in (run, look, days):
-        each.add_argument(
-            "--assets", type=Path, default=Path(os.environ.get("AIOSD_ASSETS", ASSETS))
-        )
     methods = verbs.add_parser("methods", help="what a recipe's method.names may say")
     methods.set_defaults(act=_methods)
     beside = verbs.add_parser("compare", help="two packages, or two runs, side by side")
     beside.add_argument("first", type=Path)
     beside.add_argument("second", type=Path)
+    beside.add_argument("--recipe", type=Path, help="ask both about its held-out rows, too")
     beside.set_defaults(act=_compare)
+    for each in (run, look, days, beside):
+        each.add_argument(
+            "--assets", type=Path, default=Path(os.environ.get("AIOSD_ASSETS", ASSETS))
+        )
     return whole
 
 
@@ -96,9 +97,15 @@ def _methods(_options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from tools.distill.comparing import compare  # noqa: PLC0415 - needs numpy
+    from tools.distill.comparing import compare, compare_on  # noqa: PLC0415 - needs numpy
 
     print("\n".join(compare(options.first, options.second)))
+    if options.recipe:
+        from tools.distill.recipe import read_recipe  # noqa: PLC0415
+        from tools.distill.sources import load  # noqa: PLC0415
+
+        material = load(read_recipe(options.recipe), options.assets)
+        print("\n".join(["", *compare_on(options.first, options.second, material)]))
     return 0
 
 

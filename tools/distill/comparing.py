@@ -1,10 +1,18 @@
 """Two releases side by side: sizes, steps, figures on the same data, and who says what for whom."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aiosd.domain.manifest import Figure, Manifest
-from tools.distill.engine import read_manifest
+from aiosd.domain.post_steps import ScoresSoftmax
+from tools.distill.engine import Judge, read_manifest
 from tools.distill.fault import DistillError
+from tools.distill.proof import Gain, calibration_error, gain
+from tools.distill.table import NONE, Input, Material
+from tools.distill.top_k import softmax
 
 
 def compare(first: Path, second: Path) -> list[str]:
@@ -29,11 +37,63 @@ def compare(first: Path, second: Path) -> list[str]:
     return [*_table(rows), "", *_figures(left, right)]
 
 
-def _read(path: Path) -> Manifest:
+def compare_on(first: Path, second: Path, material: Material) -> list[str]:
+    """Return lines that say how much more of a recipe's held-out rows the second has right.
+
+    By set, where slices name sets before a colon; rows of no label are left out.
+
+    Raises:
+        DistillError: one of them is no package, or its labels are not the recipe's.
+    """
+    held = material.held.where(material.held.labels > NONE)
+    names = [each.partition(": ")[0] if ": " in each else "" for each in held.slices]
+    groups = np.array(names or [""] * len(held))
+    scores = [_shares(path, material.labels, held.inputs) for path in (first, second)]
+    right = [shares.argmax(axis=1) == held.labels for shares in scores]
+    rows: list[tuple[str, ...]] = [
+        ("rows", "n", "first", "second", "second over first (95 %)", "calibration errors")
+    ]
+    for name in ["", *np.unique(groups[groups != ""])]:
+        mine = groups == name if name else np.ones(len(held), np.bool_)
+        found = gain(right[1][mine], right[0][mine])
+        errors = [
+            calibration_error(each.max(axis=1)[mine], good[mine])
+            for each, good in zip(scores, right, strict=True)
+        ]
+        rows.append((
+            str(name) or "all", str(int(mine.sum())),
+            *(f"{100 * float(each[mine].mean()):.2f} %" for each in right),
+            _said(found),
+            f"{errors[0]:.4f}, {errors[1]:.4f}",
+        ))  # fmt: skip
+    return _table(rows)
+
+
+def _said(found: Gain) -> str:
+    return (
+        f"{100 * found.value:+.2f} points ({100 * found.low:+.2f} to {100 * found.high:+.2f}), "
+        f"{found.won} against {found.lost}, p {found.p:.2g}"
+    )
+
+
+def _shares(path: Path, labels: Sequence[str], inputs: Sequence[Input]) -> NDArray[np.float32]:
+    """Return what a package says of each input: (n, labels), before any threshold of none."""
+    judge = Judge(_folder(path))
+    if judge.manifest.routing.labels != list(labels):
+        raise DistillError(f"{path} has other labels than the recipe")
+    soft = next((each for each in judge.manifest.post if isinstance(each, ScoresSoftmax)), None)
+    return softmax(judge.logits(inputs) / np.float32(soft.temperature if soft else 1.0))
+
+
+def _folder(path: Path) -> Path:
     folder = path if (path / "expert.toml").exists() else path / "package"
     if not (folder / "expert.toml").exists():
         raise DistillError(f"{path} is neither a package nor the folder of a finished run")
-    return read_manifest(folder)
+    return folder
+
+
+def _read(path: Path) -> Manifest:
+    return read_manifest(_folder(path))
 
 
 def _size(manifest: Manifest) -> int:

@@ -18,6 +18,7 @@ from tools.distill.safety import filled
 from tools.distill.table import Material, Table, unlabelled
 
 LABELS = ("ham", "spam")
+COLLECTION, NEWER = "UCI SMS Spam", "newer kinds, our own"
 TEMPLATES = Path(__file__).with_name("recipes") / "sms-spam.templates.txt"
 WRITTEN = Path(__file__).parents[1] / "train"
 SEED_HELD, SEED_TUNING, SEED_FILLED = 11, 7, 17
@@ -37,17 +38,17 @@ def read_messages(assets: Path, _part: DataPart) -> Material:
     """
     from tools.train.splits import hold_out, twin_groups  # noqa: PLC0415 - needs scipy
 
-    whole = _table(_lines(assets / "text" / "sms_spam" / "sms_dev.tsv"), "collection")
+    whole = _table(_lines(assets / "text" / "sms_spam" / "sms_dev.tsv"), COLLECTION)
     groups = twin_groups([str(each) for each in whole.inputs])
     held = hold_out(groups, HELD_SHARE, SEED_HELD)
     rest = whole.where(~held)
     tuned = hold_out(groups[~held], TUNED_SHARE, SEED_TUNING)
-    newer = _table(_lines(WRITTEN / "sms_modern_held.tsv"), "newer kinds")
+    newer = _table(_lines(WRITTEN / "sms_modern_held.tsv"), NEWER)
     judged = whole.where(held) + newer
     made = list(_made(np.random.default_rng(SEED_FILLED)))
-    tuning = rest.where(tuned) + _table([row for tunes, row in made if tunes], "newer kinds")
+    tuning = rest.where(tuned) + _table([row for tunes, row in made if tunes], NEWER)
     own = _lines(WRITTEN / "sms_modern.tsv") + [row for tunes, row in made if not tunes]
-    learned = rest.where(~tuned) + without_repeats(_table(own, "newer kinds"))
+    learned = rest.where(~tuned) + without_repeats(_table(own, NEWER))
     tuning = without_leaks(without_repeats(tuning), judged)
     return Material(
         LABELS,

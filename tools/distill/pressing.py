@@ -22,7 +22,7 @@ from tools.distill.engine import Judge, measure
 from tools.distill.fault import DistillError, RecipeError
 from tools.distill.logit_cache import LogitCache
 from tools.distill.progress import Progress
-from tools.distill.proof import Contender, Proof, by_slice, calibration_error, gain
+from tools.distill.proof import Contender, Proof, by_set, by_slice, calibration_error, gain
 from tools.distill.recipe import Recipe, read_recipe
 from tools.distill.run_book import RunBook
 from tools.distill.sources import load
@@ -321,6 +321,12 @@ class _Run:
             gain(right["distilled"], right["teacher"], self.recipe.seed),
             by_slice(slices, right["teacher"], right["distilled"], right["labels-alone"]),
             found,
+            sets=by_set(
+                slices,
+                (right["teacher"], right["distilled"], right["labels-alone"]),
+                best[known].max(axis=1),
+                self.recipe.seed,
+            ),
         )
 
     def _others(

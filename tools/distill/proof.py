@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tools.train.card import wilson
 
 DRAWS = 10_000
+# Rows of one set alone need no table of sets.
+MANY = 2
 Right = NDArray[np.bool_]
 
 
@@ -130,6 +132,47 @@ def by_slice(
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of the sets that the held-out rows were put together from.
+
+    Rows right of teacher, student and labels alone, the student's calibration error on it, and its
+    gain over labels alone.
+    """
+
+    name: str
+    count: int
+    right: tuple[int, int, int]
+    error: float
+    over_labels: Gain
+
+
+def by_set(
+    slices: Sequence[str],
+    right: tuple[Right, Right, Right],
+    scores: NDArray[np.float32],
+    seed: int = 0,
+) -> list[Part]:
+    """Return each set: what stands before a colon in every slice, where that names two or more.
+
+    `right` are teacher, student and labels alone, `scores` the student's.
+    """
+    cut = [name.partition(": ") for name in slices]
+    names = np.array([name for name, colon, _ in cut if colon])
+    if len(names) < len(slices) or len(np.unique(names)) < MANY:
+        return []
+    return [
+        Part(
+            str(name),
+            int((mine := names == name).sum()),
+            (int(right[0][mine].sum()), int(right[1][mine].sum()), int(right[2][mine].sum())),
+            calibration_error(scores[mine], right[1][mine]),
+            gain(right[1][mine], right[2][mine], seed),
+        )
+        for name in np.unique(names)
+    ]
+
+
+@dataclass(frozen=True)
 class Contender:
     """The figures of a teacher or a student: `right` of `count`, and named others."""
 
@@ -165,6 +208,7 @@ class Proof:
     slices: list[Slice]
     engine: dict[str, float | str]
     notes: list[str] = field(default_factory=list)
+    sets: list[Part] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:

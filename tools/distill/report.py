@@ -1,9 +1,9 @@
 """The proof as a card for people: the table, the verdict, what was lost, and how it was learned."""
 
 from tools.distill.methods import METHODS
-from tools.distill.proof import Contender, Proof, Slice
+from tools.distill.proof import Contender, Part, Proof, Slice
 from tools.distill.recipe import Recipe
-from tools.train.card import Measured
+from tools.train.card import Measured, share, wilson
 
 LOST_SHOWN = 12
 
@@ -28,7 +28,19 @@ def figures(proof: Proof) -> list[Measured]:
             "gain over labels alone", round(proof.over_labels.value, 4), data, student.count,
             round(proof.over_labels.low, 4), round(proof.over_labels.high, 4),
         ),
+        *(
+            figure
+            for part in proof.sets
+            for figure in _part_figures(part, proof.measure, f"{part.name}, {part.count} held out")
+        ),
     ]  # fmt: skip
+
+
+def _part_figures(part: Part, measure: str, data: str) -> list[Measured]:
+    return [
+        share(measure, part.right[1], part.count, data),
+        Measured("calibration error", round(part.error, 4), data, part.count),
+    ]
 
 
 def _side(one: Contender, name: str, proof: Proof) -> Measured:
@@ -63,6 +75,7 @@ def markdown(proof: Proof) -> str:
             "",
             _beside(proof),
             "",
+            *_sets(proof.sets),
             _engine(proof),
             "",
             "What the student lost of its teacher, the worst slices first:",
@@ -88,6 +101,26 @@ def _contenders(proof: Proof) -> tuple[Contender, Contender, Contender]:
 
 def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _sets(found: list[Part]) -> list[str]:
+    if not found:
+        return []
+    rows = [
+        f"| {each.name} | {each.count} | {100 * each.right[0] / each.count:.2f} % | "
+        f"{100 * each.right[1] / each.count:.2f} % ({_span(each)}) | "
+        f"{100 * each.right[2] / each.count:.2f} % | {100 * each.over_labels.value:+.2f} points "
+        f"({100 * each.over_labels.low:+.2f} to {100 * each.over_labels.high:+.2f}) | "
+        f"{each.error:.4f} |"
+        for each in found
+    ]
+    head = "| set | n | teacher | student | labels alone | gain | calibration error |"
+    return [head, "|---|---|---|---|---|---|---|", *rows, ""]
+
+
+def _span(part: Part) -> str:
+    low, high = wilson(part.right[1], part.count)
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def _engine(proof: Proof) -> str:

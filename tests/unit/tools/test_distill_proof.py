@@ -1,18 +1,27 @@
 """What a card may claim: intervals, exact tests, slices, and a no where it is a no."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tools.distill.calibrating import auroc, none_below, sure_above, sureness, temperature_of
-from tools.distill.comparing import compare
+from tools.distill.comparing import compare, compare_on
 from tools.distill.curriculum import difficulty, shown
 from tools.distill.engine import fails
 from tools.distill.fault import DistillError
-from tools.distill.proof import Contender, Proof, by_slice, calibration_error, gain, mcnemar
+from tools.distill.proof import (
+    Contender,
+    Proof,
+    by_set,
+    by_slice,
+    calibration_error,
+    gain,
+    mcnemar,
+)
 from tools.distill.report import figures, markdown
-from tools.distill.table import Table
+from tools.distill.table import Material, Table, unlabelled
 from tools.distill.variants import exchanged, neighbours, vary_arrays, vary_texts
 
 EXPERTS = Path(__file__).resolve().parents[3] / "experts"
@@ -99,6 +108,33 @@ def test_slices_come_with_the_most_lost_first() -> None:
     found = by_slice(["x", "x", "y", "y"], teacher, student, student)
     assert [each.name for each in found] == ["x", "y"]
     assert found[0].lost == 0.5
+
+
+def test_a_set_stands_before_a_colon_and_one_alone_is_none() -> None:
+    good, bad = np.array([True, True, True, True]), np.array([True, True, False, False])
+    scores = np.full(4, 0.75, np.float32)
+    found = by_set(["old: a", "old: b", "new: a", "new: a"], (good, good, bad), scores)
+    assert [(each.name, each.count, each.right) for each in found] == [
+        ("new", 2, (2, 2, 0)),
+        ("old", 2, (2, 2, 2)),
+    ]
+    assert [each.over_labels.value for each in found] == [1.0, 0.0]
+    assert found[0].error == pytest.approx(0.25)
+    assert not by_set(["old: a", "old: b"], (good[:2],) * 3, scores[:2])
+    assert not by_set(["old: a", "b"], (good[:2],) * 3, scores[:2])
+
+
+def test_a_card_and_a_manifest_have_each_set() -> None:
+    parts = by_set(
+        ["old: a", "new: b"] * 200,
+        (right(380, 400), right(370, 400), right(300, 400)),
+        np.full(400, 0.9, np.float32),
+    )
+    whole = dataclasses.replace(proof(370, 300), sets=parts)
+    assert "| new | 200 | 95.00 % | 92.50 %" in markdown(whole)
+    named = {(each.name, each.data): each.value for each in figures(whole)}
+    assert named["accuracy", "old, 200 held out"] == 0.925
+    assert named["calibration error", "new, 200 held out"] == pytest.approx(0.025)
 
 
 def test_a_sure_and_right_student_is_calibrated_and_a_sure_and_wrong_one_is_not() -> None:
@@ -205,6 +241,22 @@ def test_two_releases_are_set_side_by_side() -> None:
     text = "\n".join(lines)
     assert "17,464 bytes" in text
     assert "+0.0000" in text
+
+
+def test_two_releases_are_asked_about_the_same_rows() -> None:
+    pytest.importorskip("ai_edge_litert", reason="needs the litert extra")
+    texts = ["WINNER! Call 09061234567 now to claim a 500 pound prize", "see you at the gym then"]
+    held = Table(texts, np.array([1, 1]), ["old: spam", "new: spam"])
+    nothing = unlabelled([])
+    material = Material(("ham", "spam"), nothing, nothing, nothing, held, "two rows")
+    both = EXPERTS / "sms-spam"
+    lines = compare_on(both, both, material)
+    assert [line.split()[:2] for line in lines[1:]] == [["all", "2"], ["new", "1"], ["old", "1"]]
+    assert lines[1].split()[2:6] == ["50.00", "%", "50.00", "%"]
+    assert "+0.00 points" in lines[1]
+    others = dataclasses.replace(material, labels=("spam", "ham"))
+    with pytest.raises(DistillError, match="other labels"):
+        compare_on(both, both, others)
 
 
 def test_releases_of_different_tasks_are_not_compared(tmp_path: Path) -> None:
