@@ -5,12 +5,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.distill.table import NONE
+from tools.distill.fault import RecipeError
+from tools.distill.table import NONE, Table
 from tools.distill.top_k import softmax
 
 NoneMeasure = Literal["score", "energy", "max_logit"]
 RETAINED = 0.95
+BOTH = 2
 _GRID = np.geomspace(0.05, 10.0, 400)
+# Offsets that are tried, in deviations of the difference of two logits.
+_OFFSETS = np.linspace(-1.0, 1.0, 201)
 
 
 def temperature_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -23,6 +27,41 @@ def temperature_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> fl
         return float(-np.log(np.maximum(shares, 1e-12)).mean())
 
     return round(float(min(_GRID, key=loss)), 4)
+
+
+def of_set(table: Table, name: str) -> Table:
+    """Return the rows of one set, by what stands before a colon in their slices; all without name.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    if not name:
+        return table
+    mine = np.array([each.partition(": ")[0] == name for each in table.slices], np.bool_)
+    if not mine.any():
+        raise RecipeError(f"package.calibrate_on: no tuning row is of {name}")
+    return table.where(mine)
+
+
+def offset_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return what to add to the second logit of two, so that the labels are likeliest.
+
+    At the best temperature for each (Platt 1999: log-odds = slope · score + shift).
+
+    Raises:
+        RecipeError: there are not two labels.
+    """
+    if logits.shape[1] != BOTH:
+        raise RecipeError("package.offset needs two labels")
+    signs = np.where(labels == 1, 1.0, -1.0)
+    rest = (logits[:, 1] - logits[:, 0]).astype(np.float64)
+
+    def loss(temperature: float, offset: float) -> float:
+        return float(np.logaddexp(0.0, -signs * (rest + offset) / temperature).mean())
+
+    spread = float(rest.std())
+    pairs = ((t, o * spread) for t in _GRID[::8] for o in _OFFSETS)
+    return round(min(pairs, key=lambda pair: loss(*pair))[1], 4)
 
 
 def sureness(

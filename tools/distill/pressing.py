@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from aiosd.domain.post_steps import ScoresSoftmax, ScoresTopK
 from aiosd.domain.step import Step
-from tools.distill import checks, packing, report
+from tools.distill import calibrating, checks, packing, report
 from tools.distill.asking import ClassTeacher, Patience, Told, ask
-from tools.distill.calibrating import auroc, none_below, sure_above, sureness, temperature_of
 from tools.distill.curriculum import difficulty
 from tools.distill.curves import draw
 from tools.distill.engine import Judge, measure
@@ -234,15 +233,20 @@ class _Run:
         self.student.export(net, folder / "model.tflite", samples)
         self._manifest(folder, (ScoresSoftmax(), self._choice()), {})
         tuning = self.material.tuning
+        mine = calibrating.of_set(tuning, self.recipe.package.calibrate_on)
+        if self.recipe.package.offset:
+            offset = calibrating.offset_of(Judge(folder).logits(mine.inputs), mine.labels)
+            self.student.shift(net, offset)  # type: ignore[attr-defined] # held by read_recipe
+            self.student.export(net, folder / "model.tflite", samples)
         logits = Judge(folder).logits(tuning.inputs)
-        temperature = temperature_of(logits, tuning.labels)
+        temperature = calibrating.temperature_of(Judge(folder).logits(mine.inputs), mine.labels)
         limit = None
         precise = self.recipe.package.precise
         if precise:
-            limit = sure_above(logits, tuning.labels, temperature, precise)
+            limit = calibrating.sure_above(logits, tuning.labels, temperature, precise)
         elif (tuning.labels == NONE).any():
             measure = self.recipe.package.none_measure
-            limit = none_below(logits, tuning.labels, temperature, measure)
+            limit = calibrating.none_below(logits, tuning.labels, temperature, measure)
         post = (ScoresSoftmax(temperature=temperature), self._choice(limit))
         self._manifest(folder, post, {})
 
@@ -346,8 +350,8 @@ class _Run:
         found = {"calibration error": calibration_error(scores, right)}
         if (~known).any():
             measure = "score" if name == "teacher" else self.recipe.package.none_measure
-            sure = sureness(logits, temperature, measure)
-            found["out-of-scope AUROC"] = auroc(sure[known], sure[~known])
+            sure = calibrating.sureness(logits, temperature, measure)
+            found["out-of-scope AUROC"] = calibrating.auroc(sure[known], sure[~known])
         return found
 
     def _sample(self) -> str | Path | None:

@@ -10,7 +10,7 @@ from msgspec import Meta
 from aiosd.domain.manifest import Name
 from tools.distill.fault import RecipeError
 from tools.distill.methods import METHODS, MethodName
-from tools.distill.spec import StudentSpec
+from tools.distill.spec import StudentSpec, TextClassifier
 from tools.distill.table import Problem
 from tools.distill.teachers.spec import TeacherSpec
 
@@ -92,13 +92,19 @@ class PackagePart(_Part, frozen=True, kw_only=True):
     `release` fills a mark of the template. With `precise` the label `none` is said unless the
     rows that score as high are right so often (on the tuning rows); without, five of a hundred
     rows of a label are let go where rows of none are among the tuning ones. `none_measure` is what
-    is held against that threshold; only the best score may be `precise`.
+    is held against that threshold; only the best score may be `precise`. Temperature is set on the
+    tuning rows of the set `calibrate_on` (what stands before a colon in their slices; all without).
+    With `offset` the log-odds of two labels are moved, too, where that makes these rows likelier:
+    Platt scaling (Platt 1999), written into the last layer of a `text-classifier` without hidden
+    units.
     """
 
     words: str
     release: Annotated[int, Meta(ge=1)] = 1
     precise: Share = 0.0
     none_measure: Literal["score", "energy", "max_logit"] = "score"
+    calibrate_on: str = ""
+    offset: bool = False
     max_bytes: Annotated[int, Meta(ge=1)] = 4_000_000
 
 
@@ -148,6 +154,9 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: method.names is empty; `recipes` lists them")
     if recipe.package.precise and recipe.package.none_measure != "score":
         raise RecipeError(f"{path}: package.precise goes with none_measure score alone")
+    student = recipe.student
+    if recipe.package.offset and not (isinstance(student, TextClassifier) and not student.hidden):
+        raise RecipeError(f"{path}: package.offset needs a text-classifier without hidden units")
     for name in recipe.method.names:
         fits = METHODS[name].students
         if recipe.student.kind not in fits:

@@ -6,11 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.distill.calibrating import auroc, none_below, sure_above, sureness, temperature_of
+from tools.distill.calibrating import (
+    auroc,
+    none_below,
+    of_set,
+    offset_of,
+    sure_above,
+    sureness,
+    temperature_of,
+)
 from tools.distill.comparing import compare, compare_on
 from tools.distill.curriculum import difficulty, shown
 from tools.distill.engine import fails
-from tools.distill.fault import DistillError
+from tools.distill.fault import DistillError, RecipeError
 from tools.distill.proof import (
     Contender,
     Proof,
@@ -272,3 +280,24 @@ def test_a_package_fails_only_where_more_cases_differ_than_its_pass_mark_forgive
     assert fails(one_case_twice, cases=4, pass_mark=1.0)
     assert not fails(one_case_twice, cases=4, pass_mark=0.75)
     assert fails([*one_case_twice, "case 3: label is 'a', not 'c'"], cases=4, pass_mark=0.75)
+
+
+def test_the_offset_gives_back_what_was_taken_from_a_label() -> None:
+    chance = np.random.default_rng(2)
+    rest = chance.normal(size=4000)
+    labels = (chance.random(4000) < 1 / (1 + np.exp(-3 * rest))).astype(np.int64)
+    moved = (rest - 0.4).astype(np.float32)
+    assert offset_of(np.stack([-moved / 2, moved / 2], 1), labels) == pytest.approx(0.4, abs=0.05)
+
+
+def test_an_offset_is_for_two_labels() -> None:
+    with pytest.raises(RecipeError, match="two labels"):
+        offset_of(np.zeros((3, 3), np.float32), np.zeros(3, np.int64))
+
+
+def test_only_rows_of_the_named_set_calibrate() -> None:
+    table = Table(["a", "b", "c"], np.array([0, 1, 0]), ["old: x", "new: x", "old: y"])
+    assert of_set(table, "").inputs == table.inputs
+    assert of_set(table, "old").inputs == ["a", "c"]
+    with pytest.raises(RecipeError, match="no tuning row"):
+        of_set(table, "older")

@@ -82,6 +82,13 @@ def test_what_is_wrong_with_a_recipe_is_named(
         read(tmp_path, PLAIN.replace(old, new))
 
 
+def test_an_offset_is_for_a_text_classifier_without_hidden_units(tmp_path: Path) -> None:
+    asked = PLAIN + "offset = true\n"
+    assert read(tmp_path, asked)
+    with pytest.raises(RecipeError, match=r"package\.offset"):
+        read(tmp_path, asked.replace("hidden = 0", "hidden = 8"))
+
+
 def test_a_recipe_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="No such file"):
         read_recipe(tmp_path / "none.toml")

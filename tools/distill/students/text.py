@@ -79,6 +79,17 @@ class TextStudent:
             return BagLinear(self.width, self._classes)
         return BagNet(self.width, self._spec.hidden, self._classes, HIDDEN_DROP)
 
+    def shift(self, net: torch.nn.Module, offset: float) -> None:
+        """Add this to the second logit of two of a net without hidden units.
+
+        Raises:
+            TypeError: the net has hidden units.
+        """
+        if not isinstance(net, BagLinear):
+            raise TypeError("not one linear layer")
+        with torch.no_grad():
+            net.bias += torch.tensor([-offset / 2, offset / 2])
+
     def export(self, net: torch.nn.Module, path: Path, samples: Sequence[Input]) -> None:
         """Write the TFLite file; dense layers take their ranges from the request at hand."""
         del samples
