@@ -69,13 +69,13 @@ def test_a_bundled_expert_that_is_not_sure_says_so(daemon: DaemonProcess, repo: 
         text: outcome_of(daemon, Run(task="text.classify", input=TextInput(text=text))).outcome
         for text in (
             "WINNER! You have been picked for a 500 pound prize. Call 09061234567 now. 150p/min",
-            "Reply YES to confirm your appointment on 12 May",
+            "Free tickets for the match on Saturday, reply to get yours",
         )
     }
     sure, unsure = asked.values()
     assert (sure.output["label"], bool(sure.doubt)) == ("spam", False)
     assert unsure.expert == "sms-spam"
-    assert unsure.doubt == "score 0.78, under 0.8"
+    assert unsure.doubt == "score 0.77, under 0.8"
 
 
 @pytest.mark.skipif(not find_spec("ai_edge_litert"), reason="needs the litert extra")
@@ -88,15 +88,15 @@ def test_a_bundled_expert_in_doubt_asks_a_larger_one_that_answers_the_same_and_n
         shutil.copytree(repo / "experts" / name, daemon.experts / name)
     ask = Run(
         task="text.classify",
-        input=TextInput(text="Reply YES to confirm your appointment on 12 May"),
+        input=TextInput(text="Free tickets for the match on Saturday, reply to get yours"),
     )
     daemon.start()
     alone = outcome_of(daemon, ask).outcome
-    assert (alone.expert, alone.doubt) == ("sms-spam", "score 0.78, under 0.8")
+    assert (alone.expert, alone.doubt) == ("sms-spam", "score 0.77, under 0.8")
     shutil.copytree(repo / "experts" / "sms-spam", daemon.experts / "sms-spam-large")
     path = daemon.experts / "sms-spam-large" / "expert.toml"
     manifest = path.read_text().replace('name = "sms-spam"', 'name = "sms-spam-large"', 1)
-    manifest = manifest.replace("ram_bytes = 4200000", "ram_bytes = 8400000")
+    manifest = manifest.replace("ram_bytes = 7131136", "ram_bytes = 14262272")
     path.write_text(manifest.replace("least = 0.8", "least = 0.7"))
     daemon.admin().ask(Reload())
     climbed = outcome_of(daemon, ask).outcome

@@ -247,7 +247,7 @@ def test_variants_of_arrays_keep_shape_and_a_third_their_label() -> None:
 def test_two_releases_are_set_side_by_side() -> None:
     lines = compare(EXPERTS / "sms-spam", EXPERTS / "sms-spam")
     text = "\n".join(lines)
-    assert "17,464 bytes" in text
+    assert "33,928 bytes" in text
     assert "+0.0000" in text
 
 
