@@ -16,7 +16,7 @@ from pathlib import Path
 from tools.eval.sets import NOBODY, Labelled
 
 # How often the one on the board, and the layer above, answer rightly. Skills: what a narrow expert
-# with a good card has (sms-spam 0.993, digits 0.983); the rest: a text model of half a billion
+# with a good card has (sms-spam 0.988, digits 0.983); the rest: a text model of half a billion
 # weights, as its makers publish such (GSM8K 0.4, MMLU 0.45), and a large one.
 SKILL = 0.99
 RIGHT: dict[str, tuple[float, float]] = {
