@@ -108,7 +108,9 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     before the named ones. The first `shared` epochs are of labels alone, for both students. An
     epoch is a quarter of HWU64 and SNIPS so many times, and of so many sentences of other kinds;
     `phrases` are of templates of ours, in the notation of Home Assistant's; what CLINC150 says of
-    HWU64's intents comes `clinc150` times.
+    HWU64's intents comes `clinc150` times. Beside a quarter stand `texts` without labels, of which
+    the teacher is asked; with none it is asked of the labelled sentences. The student of labels
+    alone has as many labelled sentences in their place.
     """
 
     start: str
@@ -120,6 +122,7 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     other: Annotated[int, Meta(ge=0)] = 1200
     phrases: Annotated[int, Meta(ge=0)] = 0
     clinc150: Annotated[int, Meta(ge=0, le=16)] = 0
+    texts: Annotated[int, Meta(ge=0)] = 0
     quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
 
 

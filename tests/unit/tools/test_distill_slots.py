@@ -221,6 +221,49 @@ def test_of_a_sentence_that_says_its_intent_alone_nothing_else_is_learned() -> N
     assert not found.places
 
 
+def taught(at: int, share: float) -> Any:
+    """What a teacher says of "rain in oslo": the weather of a city, of which it is so sure."""
+    torch = needed("torch")
+    tags = torch.tensor([[0], [0], [first_tag("city")]])
+    return part("tagger").Shares(
+        tags, torch.full((3, 1), share), torch.tensor([at]), torch.tensor([share])
+    )
+
+
+def test_a_sure_teacher_gives_the_whole_answer_and_an_unsure_one_its_intent_and_tags() -> None:
+    unlabelled, reading = part("unlabelled"), part("reading")
+    vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")
+    weather = INTENTS.index("weather_query")
+    sure, unsure = (
+        reading.read(unlabelled.example_of("rain in oslo", taught(weather, share)), vocabulary)
+        for share in (0.99, 0.8)
+    )
+    whole = '{"intent":"weather_query","slots":{"city":"oslo"}}'
+    assert vocabulary.text_of(sure.tokens[sure.prompt :]) == whole
+    said = "".join(vocabulary.pieces[each].text for each in unsure.tokens[unsure.prompt :])
+    assert said == '{"intent":"weather_query"'
+    assert unsure.tags == sure.tags == (0, 0, first_tag("city"))
+    assert len(unsure.weights) == len(unsure.tokens) - unsure.prompt
+
+
+def test_what_the_teacher_said_is_kept_and_handed_out_round_and_round() -> None:
+    unlabelled = part("unlabelled")
+    shares = [taught(at, 0.9) for at in range(3)]
+    found = unlabelled.Taught.of(unlabelled.Taught(["a b c", "d e f", "g h i"], shares).state())
+    parts = [[each.text for each, _ in found.part(number, 2)] for number in range(3)]
+    assert parts == [["a b c", "d e f"], ["g h i", "a b c"], ["d e f", "g h i"]]
+    assert [int(each.intents[0]) for each in found.shares] == [0, 1, 2]
+
+
+def test_a_variation_has_words_and_values_that_are_near_to_those_of_the_sentence() -> None:
+    made = part("variations").Variations({"play": ("start",)}, {0: ("snow",)})
+    asked = Example("Play rain", "play_music", (Span(5, 9, "track"),), "snips")
+    chance = random.Random(1)
+    said = {made.change(asked, chance) for _ in range(300)}
+    assert {"Play rain", "Start rain", "Play snow", "Start snow"} <= said
+    assert all(set(each.split()) <= {"Play", "Start", "rain", "snow"} for each in said)
+
+
 def test_a_teacher_may_say_the_intent_where_that_is_all_there_is() -> None:
     learning, torch = part("learning"), needed("torch")
     vocabulary = part("student").vocabulary_of(HOME_COMMAND / "home-command.gguf")

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401 - torch is not imported here, and has no types
 
+import dataclasses
 import importlib
 import json
 import tomllib
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tools.train.home_command.corpora import normal_form
 from tools.train.home_command.labels import Example, Span
 
 HOME_COMMAND = Path(__file__).resolve().parents[3] / "experts" / "home-command"
@@ -113,8 +115,30 @@ def corpus() -> Any:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_text_without_labels_is_a_held_out_sentence_in_other_signs(tmp_path: Path) -> None:
+    needed()
+    unlabelled = importlib.import_module("tools.distill.slots.unlabelled")
+    encoder(tmp_path / "encoder")
+    net = importlib.import_module("tools.distill.slots.tagger").Tagger(tmp_path / "encoder")
+    small = dataclasses.replace(
+        corpus(),
+        auxiliary=(("Where is the tea?", "a"), ("where is the soup", "a"),
+                   ("where is the soup?", "b"), ("!", "b")),
+        held_out=frozenset({"where is the tea", "add milk to my list"}),
+    )  # fmt: skip
+    taught = unlabelled.ask(net, small, 1, lambda _: None)
+    assert "where is the soup" in taught.texts
+    forms = [normal_form(each) for each in taught.texts]
+    assert len(set(forms)) == len(forms) == len(taught.shares)
+    assert not set(forms) & {"where is the tea", "add milk to my list", ""}
+    assert any(each != "where is the soup" for each in forms), "no sentence was varied"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("texts", [0, 5])
 def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int
 ) -> None:
     needed()
     flow = importlib.import_module("tools.distill.slots.flow")
@@ -137,7 +161,7 @@ def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_check
         }
     )  # fmt: skip
     recipe = tmp_path / "tiny-command.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(RECIPE.replace("other = 6", f"other = 6\ntexts = {texts}"))
     (tmp_path / "tiny.words.toml").write_text(WORDS)
     place = pressing.Place(recipe, assets, tmp_path / "run", tmp_path / "cache")
     proof = pressing.press(place)

@@ -31,6 +31,7 @@ from tools.distill.slots.reading import Reading, read, read_steps
 from tools.distill.slots.sentences import Mixture, Sentences
 from tools.distill.slots.student import CONTEXT, grown_from, vocabulary_of
 from tools.distill.slots.tagger import Shares, Tagger, TaggerLearner, answer_of, asked
+from tools.distill.slots.unlabelled import Taught, ask
 from tools.distill.spec import SlotLm
 from tools.distill.teachers.spec import SlotTagger
 from tools.distill.teachers.transformer import Encoder, folder_of
@@ -49,6 +50,8 @@ SPLIT_SEED = 7
 """The held-out sentences are those of the first release, whatever a recipe's seed."""
 BUNDLED = Path("experts")
 ABOUT = "Sentences for a home board to intent and slots as JSON"
+MORE = 1000
+"""How far from a part's number that is of which labelled sentences stand for taught texts."""
 MERGE_DROP = 0.05
 """The share of words that are cut into smaller pieces than need be."""
 SAMPLE = "turn the kitchen lights to 40 percent"
@@ -103,12 +106,24 @@ class _Run:
         Encoder(folder, asks.sha256)  # looks at the digest
         torch.manual_seed(seed)
         net = Tagger(folder, asks.layers)
-        own = self.spec
-        mixture = Mixture(asks.hwu64, own.snips, asks.home, own.other, own.phrases)
+        mixture = Mixture(asks.hwu64, asks.snips, asks.home, asks.other, asks.phrases)
         sentences = Sentences(self.corpus, mixture, seed + 10)
         learner = TaggerLearner(net, sentences.epoch, (asks.rate, asks.epochs, asks.batch), seed)
         self._learn("teacher", learner, asks.epochs)
         return net
+
+    @cached_property
+    def taught(self) -> Taught:
+        """Ask the teacher about the texts without labels, or take its answers as they are kept."""
+        kept = Checkpoint(self.book.checkpoints / "answers.checkpoint")
+        state = kept.read()
+        if state is not None:
+            return Taught.of(state[1])
+        progress = Progress("the teacher is asked")
+        found = ask(self.teacher, self.corpus, self.recipe.seed + 20, progress.show)
+        progress.end()
+        kept.write(1, found.state())
+        return found
 
     def _learn(self, name: str, learner: SlotLearner | TaggerLearner, epochs: int) -> None:
         learn(
@@ -134,7 +149,8 @@ class _Run:
         pace = Pace(training.rate, training.epochs, training.batch, fall=training.fall)
         shared = SlotLearner(net, self._plain, pace, seed)
         self._learn("shared", shared, self.spec.shared)
-        learner = SlotLearner(net, self._taught if name == "distilled" else self._plain, pace, seed)
+        given = self._taught if name == "distilled" else self._alone
+        learner = SlotLearner(net, given, pace, seed)
         learner.restore(shared.state())
         file = self.book.checkpoints / f"{name}.checkpoint"
         learn_from(learner, (self.spec.shared, training.epochs), file, self.book, name)
@@ -160,7 +176,14 @@ class _Run:
     def _plain(self, number: int) -> tuple[Sequence[Reading], Lesson | None]:
         return [reading for _, reading in self._read(number)], None
 
+    def _alone(self, number: int) -> tuple[Sequence[Reading], Lesson | None]:
+        """Return more labelled sentences in place of the teacher's texts."""
+        more = self._read(number + MORE)[: self.spec.texts]
+        return [reading for _, reading in (*self._read(number), *more)], None
+
     def _taught(self, number: int) -> tuple[Sequence[Reading], Lesson | None]:
+        if self.spec.texts:
+            return self._beside(number)
         rows = self._read(number)
         progress = Progress(f"the teacher is asked, epoch {number}")
         shares = asked(self.teacher, [each.text for each, _ in rows], progress.show)
@@ -171,6 +194,19 @@ class _Run:
             steps = [self._steps(each, one) for (each, _), one in zip(rows, shares, strict=True)]
             readings += [one for one in steps if one is not None]
             told += [None] * (len(readings) - len(told))
+        names = SlotNames.of(self.vocabulary)
+        return readings, Lesson(told, self.recipe.method.mixing, names)
+
+    def _beside(self, number: int) -> tuple[Sequence[Reading], Lesson | None]:
+        """Return labelled sentences, of which no teacher is asked, and texts it has answered."""
+        readings = [reading for _, reading in self._read(number)]
+        told: list[Shares | None] = [None] * len(readings)
+        chance = random.Random(number)  # noqa: S311 - no secret
+        for example, shares in self.taught.part(number, self.spec.texts):
+            reading = read(example, self.vocabulary, chance, MERGE_DROP)
+            if reading is not None:
+                readings.append(reading)
+                told.append(shares)
         names = SlotNames.of(self.vocabulary)
         return readings, Lesson(told, self.recipe.method.mixing, names)
 

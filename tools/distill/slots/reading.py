@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.distill.slots.intents import INTENT_ALONE
 from tools.distill.slots.units import Units, tags_of
@@ -10,6 +10,8 @@ from tools.train.home_command.encoding import Sequence, encode, encode_steps, to
 from tools.train.home_command.labels import Example
 from tools.train.home_command.vocabulary import Vocabulary
 
+SLOTS_UNSURE = "slots unsure"
+"""The tag of an example whose slots are not sure enough to be written."""
 INTENT_WEIGHT, FIXED_WEIGHT = 2.0, 0.2
 """What the intent counts in the loss, and the two tokens about it that never change."""
 
@@ -45,6 +47,8 @@ def read(
     sentence = list(whole.tokens[1 : whole.prompt - 1])
     starts = token_starts(example.text, sentence, vocabulary)
     places = tuple(1 + _holding(starts, start) for start in units.starts)
+    if SLOTS_UNSURE in example.tags:
+        return replace(_intent_alone(whole), places=places, tags=tuple(tags))
     names = [
         at
         for at, token in enumerate(whole.tokens)

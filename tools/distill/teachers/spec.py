@@ -129,8 +129,8 @@ class Wider(_Teacher, frozen=True, kw_only=True, tag="wider"):
 class SlotTagger(_Teacher, frozen=True, kw_only=True, tag="tagger"):
     """A local Hugging Face encoder, fitted whole to say what each word is, and the intent.
 
-    `path` and `sha256` as of a `transformer`; `layers` keeps the first ones only (0: all). `hwu64`
-    and `home` are what an epoch has of these, as of the student.
+    `path` and `sha256` as of a `transformer`; `layers` keeps the first ones only (0: all). What
+    an epoch has of each source is said as for the student.
     """
 
     path: str
@@ -140,7 +140,10 @@ class SlotTagger(_Teacher, frozen=True, kw_only=True, tag="tagger"):
     rate: Annotated[float, Meta(gt=0.0, le=1.0)] = 3e-4
     batch: Annotated[int, Meta(ge=1, le=1024)] = 48
     hwu64: Annotated[int, Meta(ge=0, le=16)] = 2
+    snips: Annotated[int, Meta(ge=0, le=16)] = 1
     home: Annotated[int, Meta(ge=0)] = 7000
+    other: Annotated[int, Meta(ge=0)] = 1200
+    phrases: Annotated[int, Meta(ge=0)] = 0
 
 
 TeacherSpec = (

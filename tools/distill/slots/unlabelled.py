@@ -1,0 +1,87 @@
+"""Texts without labels, and what the teacher says of them.
+
+They are CLINC150's sentences for training, and variations of the labelled sentences. None is a
+held-out sentence. Where the teacher is unsure of its slots, its intent and its tags are learned,
+and no answer after the intent.
+"""
+
+import io
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+
+import torch
+
+from tools.distill.slots.reading import SLOTS_UNSURE
+from tools.distill.slots.tagger import Shares, Tagger, answer_of, asked, sureness
+from tools.distill.slots.units import Units
+from tools.distill.slots.variations import Variations
+from tools.train.home_command.augmentation import Augmenter
+from tools.train.home_command.corpora import normal_form
+from tools.train.home_command.corpus import Corpus
+from tools.train.home_command.labels import Example
+
+VARIATIONS = {"hwu64": 5, "snips": 2}
+"""How many of each labelled sentence of a source there are."""
+LONGEST = 120
+"""Characters; longer texts are few and cost most."""
+SURE = 0.6
+"""An answer is learned whole where the shares of its parts, multiplied, are this at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """Texts in a chance order, each with the teacher's shares."""
+
+    texts: Sequence[str]
+    shares: Sequence[Shares]
+
+    def part(self, number: int, size: int) -> list[tuple[Example, Shares]]:
+        """Return so many of them, those after the ones of the part before, round and round."""
+        places = (at % len(self.texts) for at in range(number * size, (number + 1) * size))
+        return [(example_of(self.texts[at], self.shares[at]), self.shares[at]) for at in places]
+
+    def state(self) -> bytes:
+        """Return all of it."""
+        file = io.BytesIO()
+        torch.save([list(self.texts), [astuple(each) for each in self.shares]], file)
+        return file.getvalue()
+
+    @classmethod
+    def of(cls, state: bytes) -> "Taught":
+        """Read such a state."""
+        texts, shares = torch.load(io.BytesIO(state), weights_only=True)
+        return cls(texts, [Shares(*each) for each in shares])
+
+
+def ask(net: Tagger, corpus: Corpus, seed: int, tick: Callable[[float], None]) -> Taught:
+    """Gather the texts and ask the teacher about each."""
+    texts = texts_of(corpus, net, seed)
+    return Taught(texts, asked(net, texts, tick))
+
+
+def texts_of(corpus: Corpus, net: Tagger, seed: int) -> list[str]:
+    """Return the texts, no two of one normal form, in a chance order."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    found = [text for text, _ in corpus.auxiliary]
+    commands = [each for each in corpus.train if each.source in VARIATIONS]
+    variations = Variations.over(commands, net)
+    augmenter = Augmenter.over(commands)
+    for each in commands:
+        for _ in range(VARIATIONS[each.source]):
+            found.append(variations.change(augmenter.change(each, chance), chance))
+    kept: dict[str, str] = {}
+    for text in found:
+        form = normal_form(text)
+        if form and form not in corpus.held_out and len(text) <= LONGEST:
+            kept.setdefault(form, text)
+    texts = [each for each in kept.values() if len(Units.of(each))]
+    chance.shuffle(texts)
+    return texts
+
+
+def example_of(text: str, shares: Shares) -> Example:
+    """Return a text with the teacher's answer as its labels."""
+    intent, spans = answer_of(shares, text)
+    tags = frozenset[str]() if sureness(shares) >= SURE else frozenset({SLOTS_UNSURE})
+    return Example(text, intent, spans, "taught", tags)
