@@ -21,7 +21,7 @@ from tools.train.home_command.corpora import normal_form
 from tools.train.home_command.corpus import Corpus
 from tools.train.home_command.labels import Example
 
-VARIATIONS = {"hwu64": 5, "snips": 2}
+VARIATIONS = {"hwu64": 8}
 """How many of each labelled sentence of a source there are."""
 LONGEST = 120
 """Characters; longer texts are few and cost most."""
@@ -67,9 +67,11 @@ def texts_of(corpus: Corpus, net: Tagger, seed: int) -> list[str]:
     commands = [each for each in corpus.train if each.source in VARIATIONS]
     variations = Variations.over(commands, net)
     augmenter = Augmenter.over(commands)
-    for each in commands:
-        for _ in range(VARIATIONS[each.source]):
-            found.append(variations.change(augmenter.change(each, chance), chance))
+    found += [
+        variations.change(augmenter.change(each, chance), chance)
+        for each in commands
+        for _ in range(VARIATIONS[each.source])
+    ]
     kept: dict[str, str] = {}
     for text in found:
         form = normal_form(text)
