@@ -110,7 +110,8 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     `phrases` are of templates of ours, in the notation of Home Assistant's; what CLINC150 says of
     HWU64's intents comes `clinc150` times. Beside a quarter stand `texts` without labels, of which
     the teacher is asked; with none it is asked of the labelled sentences. The student of labels
-    alone has as many labelled sentences in their place.
+    alone has as many labelled sentences in their place. `kept` is the share of the start's weights
+    in what is written, of either student: it forgets less so (Wortsman et al. 2022, "WiSE-FT").
     """
 
     start: str
@@ -123,6 +124,7 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     phrases: Annotated[int, Meta(ge=0)] = 0
     clinc150: Annotated[int, Meta(ge=0, le=16)] = 0
     texts: Annotated[int, Meta(ge=0)] = 0
+    kept: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
 
 

@@ -176,3 +176,18 @@ def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_check
     again = pressing.press(place)
     assert again.plain() == proof.plain()
     assert (tmp_path / "run" / "package" / "tiny-command.gguf").read_bytes() == model
+
+
+def test_what_is_written_lies_between_the_start_and_what_was_learned() -> None:
+    needed()
+    flow = importlib.import_module("tools.distill.slots.flow")
+    student = importlib.import_module("tools.distill.slots.student")
+    torch = importlib.import_module("torch")
+    start = student.grown_from(HOME_COMMAND / "home-command.gguf", (), 1)
+    learned = {name: value + 1.0 for name, value in start.state_dict().items()}
+    blend = flow.blended(start, learned, 0.25)
+    assert set(blend) == set(learned)
+    for name, value in start.state_dict().items():
+        assert torch.allclose(blend[name], value + 0.75, atol=1e-5)
+    whole = flow.blended(start, learned, 0.0)
+    assert all(torch.equal(whole[name], learned[name]) for name in learned)

@@ -9,7 +9,7 @@ has seen.
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+from torch import Tensor
 
 from tools.distill import packing, report
 from tools.distill.curves import draw
@@ -29,7 +30,7 @@ from tools.distill.run_book import RunBook
 from tools.distill.slots.learning import Lesson, Pace, SlotLearner, SlotNames, exact
 from tools.distill.slots.reading import Reading, read, read_steps
 from tools.distill.slots.sentences import Mixture, Sentences
-from tools.distill.slots.student import CONTEXT, grown_from, vocabulary_of
+from tools.distill.slots.student import CONTEXT, Reader, grown_from, vocabulary_of
 from tools.distill.slots.tagger import Shares, Tagger, TaggerLearner, answer_of, asked
 from tools.distill.slots.unlabelled import Taught, ask
 from tools.distill.spec import SlotLm
@@ -154,7 +155,8 @@ class _Run:
         learner.restore(shared.state())
         file = self.book.checkpoints / f"{name}.checkpoint"
         learn_from(learner, (self.spec.shared, training.epochs), file, self.book, name)
-        net.load_state_dict(learner.average)
+        begun = grown_from(self.start, tuple(self.spec.new_layers), seed)
+        net.load_state_dict(blended(begun, learner.average, self.spec.kept))
         share = sum(exact(net, self.watched)) / len(self.watched)
         self.book.stage(name, lambda: {"exact on the watch part": round(share, 4)})
         folder.mkdir(parents=True, exist_ok=True)
@@ -333,6 +335,13 @@ class _Run:
         (folder / "README.md").write_text(text, encoding="utf-8")
         self.book.write("card.json", json.dumps(proof.plain(), indent=1) + "\n")
         print(report.markdown(proof))
+
+
+@torch.no_grad()
+def blended(start: Reader, learned: Mapping[str, Tensor], kept: float) -> dict[str, Tensor]:
+    """Return weights of which `kept` is the start's and the rest what was learned."""
+    own = start.state_dict()
+    return {name: value.lerp(own[name], kept) for name, value in learned.items()}
 
 
 def learn_from(
