@@ -216,7 +216,8 @@ class Resident:
 
     `wanted` ones have requests waiting and are spared by a patient newcomer; `fresh` ones were
     loaded for those requests a moment ago, or came back right after they had left, and are spared
-    by everybody. Of one that is `leaving` the candidate's bytes are those that will come back.
+    by everybody. For one of `background` only background requests wait. Of one that is `leaving`
+    the candidate's bytes are those that will come back.
     """
 
     candidate: Candidate
@@ -225,6 +226,7 @@ class Resident:
     leaving: bool = False
     wanted: bool = False
     fresh: bool = False
+    background: bool = False
 
 
 class Room:
@@ -252,6 +254,7 @@ class Room:
         need_bytes: int,
         *,
         patient: bool = False,
+        urgent: bool = False,
         prefer: Collection[str] = (),
         own: str = "",
         own_bytes: int = 0,
@@ -260,7 +263,8 @@ class Room:
 
         Those in `prefer`, for whom it waited before, are waited for again if they are enough:
         else two that are busy in turn would never be idle together. A parked expert that comes
-        back is `own`: of what it needs it holds `own_bytes` already.
+        back is `own`: of what it needs it holds `own_bytes` already. For an `urgent` one nobody
+        is spared for background requests, which are not answered while it waits.
         """
         others = [each for name, each in self._staying.items() if name != own]
         pinned = [each for each in others if each.pinned]
@@ -275,7 +279,7 @@ class Room:
         if missing <= 0:
             return Wait()
         movable = [each for each in others if not each.pinned]
-        idle = [each for each in movable if not _spared(each, patient=patient)]
+        idle = [each for each in movable if not _spared(each, patient=patient, urgent=urgent)]
         victims = choose([each.candidate for each in idle], missing)
         if victims is not None:
             self._counted = {each.expert: each.bytes for each in victims}
@@ -356,6 +360,8 @@ def overweight(ledger: Ledger, residents: Collection[Resident], spare: str = "")
     return [leave(each) for each in idle] if chosen is None else chosen
 
 
-def _spared(resident: Resident, *, patient: bool) -> bool:
+def _spared(resident: Resident, *, patient: bool, urgent: bool) -> bool:
     """Tell whether a resident may stay for now."""
+    if urgent and resident.background:
+        return resident.busy
     return resident.busy or resident.fresh or (patient and resident.wanted)

@@ -83,7 +83,12 @@ class Planner:
         parked = slot.state is ExpertState.PARKED
         own = self._residency.ledger.held(expert)
         verdict = room.admit(
-            need + own, patient=patient, prefer=slot.waits_for, own=expert, own_bytes=own
+            need + own,
+            patient=patient,
+            urgent=slot.queue.rank() < BACKGROUND_RANK,
+            prefer=slot.waits_for,
+            own=expert,
+            own_bytes=own,
         )
         match verdict:
             case Fits():

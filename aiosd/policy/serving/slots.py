@@ -8,7 +8,7 @@ from aiosd.policy.memory.eviction import Candidate, Step, Way
 from aiosd.policy.memory.governor import Resident
 from aiosd.policy.serving.appetite import Appetite
 from aiosd.policy.serving.expert_facts import ExpertFacts
-from aiosd.policy.serving.queues import FairQueue, Ticket
+from aiosd.policy.serving.queues import BACKGROUND_RANK, FairQueue, Ticket
 from aiosd.policy.serving.restart import RestartBudget, RestartRules
 
 DEFAULT_RELOAD_SECONDS = 0.1
@@ -286,6 +286,8 @@ class Slot:
             leaving=self.doomed or parking or state is ExpertState.DRAINING,
             wanted=self.wanted and not self.stale,
             fresh=self.fresh(gather_seconds, now),
+            background=self.queue.rank() == BACKGROUND_RANK
+            and not (self.load_wanted or self.returned),
         )
 
     def ways(self, held_bytes: int) -> tuple[Way, ...]:

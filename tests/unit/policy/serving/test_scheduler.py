@@ -885,3 +885,23 @@ def test_one_of_many_that_holds_more_than_planned_is_booked_so(world: FakeWorld)
         world.loaded(name, 20)
         world.answered(name, 65)
     assert world.scheduler.ledger.used_bytes == (45 + 20 + 20) * MIB
+
+
+def test_nobody_is_spared_for_background_requests_while_an_urgent_one_waits_for_its_room() -> (
+    None
+):
+    world = FakeWorld(cap=100 * MIB)
+    world.install(big=90, dog=50)
+    world.ask("big")
+    world.pass_time(30.0)  # so long does its load take, and so long it is spared
+    world.loaded("big")
+    later = world.ask("big", priority=Priority.BACKGROUND)
+    urgent = world.ask("dog", priority=Priority.INTERACTIVE)
+    world.answered("big")
+    for _ in range(4):
+        world.work(0.1)
+    assert world.ended[urgent] == "served"
+    assert later not in world.ended
+    for _ in range(400):
+        world.work(0.1)
+    assert world.ended[later] == "served"
