@@ -887,9 +887,7 @@ def test_one_of_many_that_holds_more_than_planned_is_booked_so(world: FakeWorld)
     assert world.scheduler.ledger.used_bytes == (45 + 20 + 20) * MIB
 
 
-def test_nobody_is_spared_for_background_requests_while_an_urgent_one_waits_for_its_room() -> (
-    None
-):
+def test_nobody_is_spared_for_background_requests_while_an_urgent_one_waits_for_its_room() -> None:
     world = FakeWorld(cap=100 * MIB)
     world.install(big=90, dog=50)
     world.ask("big")
