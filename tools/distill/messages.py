@@ -14,7 +14,7 @@ import numpy as np
 from tools.distill.checks import without_leaks, without_repeats
 from tools.distill.fault import DataError
 from tools.distill.recipe import DataPart
-from tools.distill.safety import filled
+from tools.distill.safety import filled, lines_of
 from tools.distill.table import Material, Table, unlabelled
 
 LABELS = ("ham", "spam")
@@ -83,19 +83,9 @@ def _kind_of(label: str, text: str) -> str:
 
 def _made(chance: np.random.Generator) -> Iterator[tuple[bool, Row]]:
     """Yield the templates' fillings, each with whether it only tunes."""
-    lists: dict[str, list[str]] = {}
-    count = 0
-    for number, line in enumerate(TEMPLATES.read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("#") or not line.strip():
-            continue
-        if line.startswith("="):
-            name, _, words = line[1:].partition("|")
-            lists[name.strip()] = [each.strip() for each in words.split(";")]
-            continue
-        cells = [each.strip() for each in line.split("|")]
+    for count, (number, cells, lists) in enumerate(lines_of(TEMPLATES), 1):
         if len(cells) != 2 or cells[0] not in LABELS:
             raise DataError(f"{TEMPLATES.name}, line {number}: not label | template")
-        count += 1
         tunes = not count % TUNED_EVERY
         texts = {
             filled(cells[1], lists, chance): None for _ in range(EACH_TUNED if tunes else EACH)

@@ -74,20 +74,28 @@ def _table(rows: list[Row]) -> Table:
     return without_repeats(table)
 
 
-def _own(chance: np.random.Generator) -> Iterator[Row]:
-    """Yield (table, label, text, slice) of the templates' fillings.
+def lines_of(path: Path) -> Iterator[tuple[int, list[str], dict[str, list[str]]]]:
+    """Yield the number and the cells of each template of a file, and the lists named before it.
 
-    There are at most `EACH` of a template, `EACH_LONG` where it has a long list.
+    A line is cells between bars, or `= NAME | word; word`, which names a list, or a `#` remark.
     """
     lists: dict[str, list[str]] = {}
-    for number, line in enumerate(TEMPLATES.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("#") or not line.strip():
             continue
         if line.startswith("="):
             name, _, words = line[1:].partition("|")
             lists[name.strip()] = [each.strip() for each in words.split(";")]
             continue
-        cells = [each.strip() for each in line.split("|")]
+        yield number, [each.strip() for each in line.split("|")], lists
+
+
+def _own(chance: np.random.Generator) -> Iterator[Row]:
+    """Yield (table, label, text, slice) of the templates' fillings.
+
+    There are at most `EACH` of a template, `EACH_LONG` where it has a long list.
+    """
+    for number, cells, lists in lines_of(TEMPLATES):
         if len(cells) != 3 or cells[1] not in LABELS:
             raise DataError(f"{TEMPLATES.name}, line {number}: not split | label | template")
         split, label, template = cells
