@@ -32,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", type=Path)
     run.add_argument("--out", type=Path, help="the run's folder (build/distill/NAME)")
     run.add_argument("--cache", type=Path, default=Path("build") / "distill" / "answers")
+    run.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where language models learn: auto is a GPU if there is one",
+    )
     run.set_defaults(act=_run)
     look = verbs.add_parser("check", help="only look at the recipe and its data")
     look.add_argument("recipe", type=Path)
@@ -57,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     from tools.distill.pressing import Place, press  # noqa: PLC0415 - heavy
 
     out = options.out or Path("build") / "distill" / options.recipe.stem
-    press(Place(options.recipe, options.assets, out, options.cache))
+    press(Place(options.recipe, options.assets, out, options.cache, options.device))
     print(f"the package: {out / 'package'}")
     return 0
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tools.distill import packing, report
 from tools.distill.curves import draw
+from tools.distill.device import Name, device
 from tools.distill.engine import measure
 from tools.distill.logit_cache import LogitCache
 from tools.distill.on_policy import OnPolicy, refine
@@ -43,7 +44,9 @@ class Read:
     loss: list[NDArray[np.float64]]
 
 
-def press_language(recipe: Recipe, book: RunBook, words: Path, assets: Path, cache: Path) -> Proof:
+def press_language(
+    recipe: Recipe, book: RunBook, words: Path, assets: Path, cache: Path, on: Name = "cpu"
+) -> Proof:
     """Carry out a recipe of a language model."""
     spec, asked = recipe.student, recipe.teacher
     if not isinstance(spec, CausalLm) or not isinstance(asked, Gguf):
@@ -63,7 +66,7 @@ def press_language(recipe: Recipe, book: RunBook, words: Path, assets: Path, cac
         taught = name == "distilled"
         folders[name] = folder = book.package if taught else book.folder / name
         folder.mkdir(exist_ok=True)
-        net = CausalNet(spec, teacher.vocabulary, recipe.seed)
+        net = CausalNet(spec, teacher.vocabulary, recipe.seed).to(device(on))
         learn(
             CausalLearner(net, texts, (recipe.training, recipe.method), recipe.seed, taught=taught),
             recipe.training.epochs,
@@ -71,6 +74,7 @@ def press_language(recipe: Recipe, book: RunBook, words: Path, assets: Path, cac
             lambda epoch, figures, name=name: book.add_point(name, epoch, figures),
             Progress(name),
         )
+        net.cpu()
         if taught and "on-policy" in recipe.method.names:
             how = OnPolicy(recipe.method.on_policy_steps, rate=recipe.training.rate / 4)
             refine(net, teacher.path, tokens, how, recipe.seed)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -45,6 +45,7 @@ class Place:
     assets: Path
     out: Path
     cache: Path
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
 
 
 def press(place: Place) -> Proof:
@@ -62,7 +63,9 @@ def press(place: Place) -> Proof:
     if recipe.student.kind == "causal-lm":
         from tools.distill.language import press_language  # noqa: PLC0415 - torch
 
-        return press_language(recipe, book, place.recipe.parent, place.assets, place.cache)
+        return press_language(
+            recipe, book, place.recipe.parent, place.assets, place.cache, place.device
+        )
     if recipe.student.kind == "static-table":
         from tools.distill.word_table import press_table  # noqa: PLC0415 - needs numpy
 
@@ -70,7 +73,7 @@ def press(place: Place) -> Proof:
     if recipe.student.kind == "slot-lm":
         from tools.distill.slots.flow import press_slots  # noqa: PLC0415 - torch
 
-        return press_slots(recipe, book, place.recipe.parent, place.assets)
+        return press_slots(recipe, book, place.recipe.parent, place.assets, place.device)
     material = load(recipe, place.assets)
     _hold_hint(recipe, material)
     findings = checks.check(material)

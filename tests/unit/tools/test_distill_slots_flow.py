@@ -136,12 +136,16 @@ def test_no_text_without_labels_is_a_held_out_sentence_in_other_signs(tmp_path: 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("texts", [0, 5])
+@pytest.mark.parametrize(
+    ("texts", "size"),
+    [(0, ""), (5, ""), (5, "width = 64\nlayers = 1\nheads = 2\nfeed_forward = 32\n")],
+)
 def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int, size: str
 ) -> None:
     needed()
     flow = importlib.import_module("tools.distill.slots.flow")
+    judging = importlib.import_module("tools.distill.slots.judging")
     pressing = importlib.import_module("tools.distill.pressing")
     assets = tmp_path / "assets"
     encoder(assets / "encoder")
@@ -155,23 +159,30 @@ def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_check
 
     monkeypatch.setattr(flow, "Corpus", Read)
     monkeypatch.setattr(
-        flow, "measure", lambda folder, _: {
+        judging, "measure", lambda folder, _: {
             "bytes": float((folder / "tiny-command.gguf").stat().st_size), "run_ms_p50": 1.0,
             "run_ms_p99": 2.0, "ram_bytes": 1e6, "joules": "none", "self_tests": 0.0,
         }
     )  # fmt: skip
     recipe = tmp_path / "tiny-command.toml"
-    recipe.write_text(RECIPE.replace("other = 6", f"other = 6\ntexts = {texts}"))
+    recipe.write_text(RECIPE.replace("other = 6", f"other = 6\ntexts = {texts}\n{size}"))
     (tmp_path / "tiny.words.toml").write_text(WORDS)
     place = pressing.Place(recipe, assets, tmp_path / "run", tmp_path / "cache")
     proof = pressing.press(place)
     assert proof.student.count == len(small.test)
-    assert {each.name for each in proof.slices} == {flow.GROUPS["hwu64"], flow.GROUPS["other"]}
-    assert proof.student.figures["valid JSON"] == 1.0
+    assert {each.name for each in proof.slices} == {
+        judging.GROUPS["hwu64"],
+        judging.GROUPS["other"],
+    }
+    if not size:
+        assert proof.student.figures["valid JSON"] == 1.0
+    assert ("weights of chance" in " ".join(proof.notes)) == bool(size)
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["verdict"] in (tmp_path / "run" / "package" / "README.md").read_text()
     manifest = tomllib.loads((tmp_path / "run" / "package" / "expert.toml").read_text())
-    assert {each["path"] for each in manifest["files"]} == {"tiny-command.gguf", "grammar.gbnf"}
+    assert {each["path"] for each in manifest["files"]} == {
+        "tiny-command.gguf", "grammar.gbnf", "examples.tsv", "calibration.tsv"
+    }  # fmt: skip
     model = (tmp_path / "run" / "package" / "tiny-command.gguf").read_bytes()
     again = pressing.press(place)
     assert again.plain() == proof.plain()

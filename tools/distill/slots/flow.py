@@ -6,77 +6,86 @@ shares mixed in. Both are judged in llama.cpp, under the grammar, on the sentenc
 has seen.
 """
 
-import hashlib
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
-import gguf
-import numpy as np
 import torch
 from torch import Tensor
 
-from tools.distill import packing, report
 from tools.distill.curves import draw
-from tools.distill.engine import measure
-from tools.distill.fault import DistillError
+from tools.distill.device import Name, device
 from tools.distill.progress import Progress
-from tools.distill.proof import Contender, Proof, Right, by_slice, gain
+from tools.distill.proof import Proof
 from tools.distill.recipe import Recipe
 from tools.distill.run_book import RunBook
+from tools.distill.slots.beside import Beside, Tell
+from tools.distill.slots.judging import ALONE, Judge, Told
 from tools.distill.slots.learning import Lesson, Pace, SlotLearner, SlotNames, exact
 from tools.distill.slots.reading import Reading, read, read_steps
 from tools.distill.slots.sentences import Mixture, Sentences
-from tools.distill.slots.student import CONTEXT, Reader, grown_from, vocabulary_of
+from tools.distill.slots.student import CONTEXT, Reader, grown_from, new_one, vocabulary_of
 from tools.distill.slots.tagger import Shares, Tagger, TaggerLearner, answer_of, asked
 from tools.distill.slots.unlabelled import Taught, ask
 from tools.distill.spec import SlotLm
 from tools.distill.teachers.spec import SlotTagger
 from tools.distill.teachers.transformer import Encoder, folder_of
 from tools.distill.training import Checkpoint, learn
-from tools.train import card
 from tools.train.home_command import grammar
 from tools.train.home_command.artifact import About, copy_tokenizer, tensors_of, write_file
 from tools.train.home_command.corpus import Corpus
 from tools.train.home_command.engine import Answer
 from tools.train.home_command.evaluation import answered, gold_of
-from tools.train.home_command.figures import Gold, failure_class, summary
 from tools.train.home_command.labels import Example
+from tools.train.home_command.network import Shape
 from tools.train.home_command.vocabulary import Vocabulary
 
 SPLIT_SEED = 7
 """The held-out sentences are those of the first release, whatever a recipe's seed."""
-BUNDLED = Path("experts")
+SHARED, WATCHED, ANSWERS = "the shared epochs", "the watch part", "the answers"
 ABOUT = "Sentences for a home board to intent and slots as JSON"
 MORE = 1000
 """How far from a part's number that is of which labelled sentences stand for taught texts."""
 MERGE_DROP = 0.05
 """The share of words that are cut into smaller pieces than need be."""
-SAMPLE = "turn the kitchen lights to 40 percent"
-GROUPS = {
-    "hwu64": "HWU64",
-    "snips": "SNIPS",
-    "ha-names": "Home Assistant, seen templates, unseen names",
-    "ha-template": "Home Assistant, unseen templates and names",
-    "other": "other (CLINC150, BANKING77)",
-}
 
 
-def press_slots(recipe: Recipe, book: RunBook, words: Path, assets: Path) -> Proof:
-    """Carry out a recipe of a slot filler."""
+class Watched(NamedTuple):
+    """The share of the watch part that is right, and what is kept of the start for it."""
+
+    share: float
+    kept: float
+
+
+def press_slots(
+    recipe: Recipe, book: RunBook, words: Path, assets: Path, on: Name = "cpu"
+) -> Proof:
+    """Carry out a recipe of a slot filler; the student of labels alone beside the rest.
+
+    Raises:
+        DistillError: the student of labels alone was ended, or the model is too large.
+    """
     if not isinstance(recipe.student, SlotLm) or not isinstance(recipe.teacher, SlotTagger):
         raise TypeError("a slot filler learns from a tagger")
     torch.set_num_threads(1)
-    run = _Run(recipe, recipe.student, recipe.teacher, book, assets)
-    folders = {}
-    for name in ("distilled", "labels-alone"):
-        folders[name] = book.package if name == "distilled" else book.folder / name
-        run.student(name, folders[name])
+    run = _Run(recipe, recipe.student, recipe.teacher, book, assets, on)
+    folders = {"distilled": book.package, ALONE: book.folder / ALONE}
+    with Beside(run.alone, book.folder / f"{ALONE}.log") as beside:
+        _ = run.taught if run.spec.texts else run.teacher
+        beside.wait(SHARED)
+        watched = {"distilled": run.student("distilled", folders["distilled"])}
+        answers = {"distilled": run.answers(folders["distilled"])}
+        watched[ALONE] = beside.wait(WATCHED)
+        answers[ALONE] = beside.wait(ANSWERS)
+    for name, (share, kept) in watched.items():
+        found = {"exact on the watch part": share, "kept of the start": kept}
+        book.stage(name, lambda found=found: found)
     draw(book)
-    return run.prove(folders, words)
+    judge = Judge(recipe, run.spec, book, words, run.corpus.test)
+    return judge.prove(run.told(), answers)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class _Run:
     asks: SlotTagger
     book: RunBook
     assets: Path
+    on: Name
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -96,7 +106,9 @@ class _Run:
     @cached_property
     def sentences(self) -> Sentences:
         own = self.spec
-        mixture = Mixture(own.hwu64, own.snips, own.home, own.other, own.phrases, own.clinc150)
+        mixture = Mixture(
+            own.hwu64, own.snips, own.home, own.other, own.phrases, own.clinc150, own.requests
+        )
         return Sentences(self.corpus, mixture, self.recipe.seed + 4)
 
     @cached_property
@@ -106,8 +118,10 @@ class _Run:
         folder = folder_of(asks.path, self.assets)
         Encoder(folder, asks.sha256)  # looks at the digest
         torch.manual_seed(seed)
-        net = Tagger(folder, asks.layers)
-        mixture = Mixture(asks.hwu64, asks.snips, asks.home, asks.other, asks.phrases)
+        net = Tagger(folder, asks.layers).to(device(self.on))
+        mixture = Mixture(
+            asks.hwu64, asks.snips, asks.home, asks.other, asks.phrases, requests=asks.requests
+        )
         sentences = Sentences(self.corpus, mixture, seed + 10)
         learner = TaggerLearner(net, sentences.epoch, (asks.rate, asks.epochs, asks.batch), seed)
         self._learn("teacher", learner, asks.epochs)
@@ -121,7 +135,8 @@ class _Run:
         if state is not None:
             return Taught.of(state[1])
         progress = Progress("the teacher is asked")
-        found = ask(self.teacher, self.corpus, self.recipe.seed + 20, progress.show)
+        requests = self.sentences.each_request() if self.spec.requests else []
+        found = ask(self.teacher, self.corpus, self.recipe.seed + 20, progress.show, requests)
         progress.end()
         kept.write(1, found.state())
         return found
@@ -143,22 +158,54 @@ class _Run:
     def vocabulary(self) -> Vocabulary:
         return vocabulary_of(self.start)
 
-    def student(self, name: str, folder: Path) -> None:
+    def alone(self, tell: Tell) -> None:
+        """Do what needs no teacher: the shared epochs, the student of labels alone, its answers."""
+        self._shared()
+        tell(SHARED, self.spec.shared)
+        folder = self.book.folder / ALONE
+        tell(WATCHED, self.student(ALONE, folder))
+        tell(ANSWERS, self.answers(folder))
+
+    def answers(self, folder: Path) -> list[Answer]:
+        """Return what a student's file says of the held-out sentences, in llama.cpp."""
+        model = folder / f"{self.recipe.name}.gguf"
+        golds = [gold_of(each) for each in self.corpus.test]
+        return answered(model, folder / "grammar.gbnf", golds, 1)
+
+    def told(self) -> list[Told]:
+        """Return what the teacher says of the held-out sentences."""
+        texts = [each.text for each in self.corpus.test]
+        return [answer_of(*each) for each in zip(asked(self.teacher, texts), texts, strict=True)]
+
+    @property
+    def _pace(self) -> Pace:
+        training = self.recipe.training
+        return Pace(training.rate, training.epochs, training.batch, fall=training.fall)
+
+    def _begun(self) -> Reader:
+        own, seed = self.spec, self.recipe.seed
+        if own.width:
+            shape = Shape(own.width, own.layers, own.heads, own.feed_forward, CONTEXT)
+            return new_one(self.start, shape, seed).to(device(self.on))
+        return grown_from(self.start, tuple(own.new_layers), seed).to(device(self.on))
+
+    def _shared(self) -> SlotLearner:
+        """Return the student as it is after the epochs that both have."""
+        learner = SlotLearner(self._begun(), self._plain, self._pace, self.recipe.seed)
+        self._learn("shared", learner, self.spec.shared)
+        return learner
+
+    def student(self, name: str, folder: Path) -> Watched:
         """Train one student (or take its last checkpoint), from the shared one on; write it."""
-        training, seed = self.recipe.training, self.recipe.seed
-        net = grown_from(self.start, tuple(self.spec.new_layers), seed)
-        pace = Pace(training.rate, training.epochs, training.batch, fall=training.fall)
-        shared = SlotLearner(net, self._plain, pace, seed)
-        self._learn("shared", shared, self.spec.shared)
-        given = self._taught if name == "distilled" else self._alone
-        learner = SlotLearner(net, given, pace, seed)
-        learner.restore(shared.state())
+        net = self._begun()
+        given = self._alone if name == ALONE else self._taught
+        learner = SlotLearner(net, given, self._pace, self.recipe.seed)
+        learner.restore(self._shared().state())
         file = self.book.checkpoints / f"{name}.checkpoint"
-        learn_from(learner, (self.spec.shared, training.epochs), file, self.book, name)
-        begun = grown_from(self.start, tuple(self.spec.new_layers), seed)
-        net.load_state_dict(blended(begun, learner.average, self.spec.kept))
-        share = sum(exact(net, self.watched)) / len(self.watched)
-        self.book.stage(name, lambda: {"exact on the watch part": round(share, 4)})
+        epochs = (self.spec.shared, self.recipe.training.epochs)
+        learn_from(learner, epochs, file, self.book, name)
+        watched = self._keep_best(net, learner.average)
+        net.cpu()
         folder.mkdir(parents=True, exist_ok=True)
         about = About(self.recipe.name, ABOUT, "CC-BY-4.0", CONTEXT, causal=False)
         write_file(
@@ -169,6 +216,17 @@ class _Run:
             lambda writer: copy_tokenizer(writer, self.start),
         )
         (folder / "grammar.gbnf").write_text(grammar.text(self.vocabulary), encoding="utf-8")
+        return watched
+
+    def _keep_best(self, net: Reader, learned: Mapping[str, Tensor]) -> Watched:
+        """Put into the net the blend with its start that has most of the watch part right."""
+        begun, found = self._begun(), []
+        for kept in sorted(set(self.spec.kept)):
+            net.load_state_dict(blended(begun, learned, kept))
+            found.append((sum(exact(net, self.watched)) / len(self.watched), kept))
+        share, kept = max(found)
+        net.load_state_dict(blended(begun, learned, kept))
+        return Watched(round(share, 4), kept)
 
     @cached_property
     def watched(self) -> list[Reading]:
@@ -227,115 +285,6 @@ class _Run:
         )
         return [(each, reading) for each, reading in pairs if reading is not None]
 
-    def prove(self, folders: dict[str, Path], words: Path) -> Proof:
-        """Judge teacher and students on the held-out sentences; write the cards."""
-        test = self.corpus.test
-        golds = [gold_of(each) for each in test]
-        told = [answer_of(each, one.text) for each, one in zip(
-            asked(self.teacher, [each.text for each in test]), test, strict=True)]  # fmt: skip
-        right = {"teacher": np.array([
-            intent == one.intent and spans == one.spans
-            for (intent, spans), one in zip(told, test, strict=True)
-        ])}  # fmt: skip
-        intents = {"teacher": float(np.mean([
-            intent == one.intent for (intent, _), one in zip(told, test, strict=True)
-        ]))}  # fmt: skip
-        valid = {}
-        for name, folder in folders.items():
-            answers = answered(
-                folder / f"{self.recipe.name}.gguf", folder / "grammar.gbnf", golds, 1
-            )
-            right[name] = np.array([
-                not failure_class(gold, answer) for gold, answer in zip(golds, answers, strict=True)
-            ])  # fmt: skip
-            intents[name] = float(np.mean([
-                gold.intent == answer.intent for gold, answer in zip(golds, answers, strict=True)
-            ]))  # fmt: skip
-            valid[name] = float(np.mean([answer.valid for answer in answers]))
-            self.book.write(f"{name}.answers.json", _plain_figures(golds, answers))
-        measured = self._package(folders["distilled"], words, [])
-        proof = self._proof(golds, right, (intents, valid), measured)
-        self._package(folders["distilled"], words, report.figures(proof))
-        self._write_card(folders["distilled"], proof)
-        return proof
-
-    def _package(
-        self, folder: Path, words: Path, figures: Sequence[card.Measured]
-    ) -> dict[str, float | str]:
-        """Write the manifest; without figures, measure the package in a daemon of its own."""
-        bundled = BUNDLED / self.recipe.name
-        packing.write_package(
-            folder,
-            words / self.recipe.package.words,
-            {
-                "figures": card.figure_tables(figures),
-                "release": str(self.recipe.package.release),
-                "architecture": _architecture(self.spec, folder / f"{self.recipe.name}.gguf"),
-            },
-            [*bundled.glob("*.tsv")],
-        )
-        return {} if figures else measure(folder, SAMPLE)
-
-    def _proof(
-        self,
-        golds: Sequence[Gold],
-        right: dict[str, Right],
-        others: tuple[dict[str, float], dict[str, float]],
-        measured: dict[str, float | str],
-    ) -> Proof:
-        intents, valid = others
-        contenders = {
-            name: Contender(
-                name,
-                int(rows.sum()),
-                len(rows),
-                {"intent accuracy": intents[name]}
-                | ({"valid JSON": valid[name]} if name in valid else {}),
-            )
-            for name, rows in right.items()
-        }
-        if float(measured["bytes"]) > self.recipe.package.max_bytes:
-            raise DistillError(
-                f"the model has {measured['bytes']} bytes, the recipe allows "
-                f"{self.recipe.package.max_bytes}"
-            )
-        commands = np.array([gold.group != "other" for gold in golds])
-        over = gain(right["distilled"][commands], right["labels-alone"][commands])
-        without = (
-            f"Without `other`: {100 * over.value:+.2f} points over labels alone "
-            f"({100 * over.low:+.2f} to {100 * over.high:+.2f}), n = {int(commands.sum())}."
-        )
-        began = (
-            f"Both students began with the weights of {self.start.name}, sha256 "
-            f"{_digest(self.start)}, and shared the first {self.spec.shared} epochs."
-        )
-        return Proof(
-            self.recipe.name,
-            self.recipe.task,
-            f"{len(golds)} sentences held out: {', '.join(GROUPS.values())}",
-            "exact match",
-            contenders["teacher"],
-            contenders["distilled"],
-            contenders["labels-alone"],
-            gain(right["distilled"], right["labels-alone"]),
-            gain(right["distilled"], right["teacher"]),
-            by_slice(
-                [GROUPS[gold.group] for gold in golds],
-                right["teacher"],
-                right["distilled"],
-                right["labels-alone"],
-            ),
-            measured,
-            [without, began],
-        )
-
-    def _write_card(self, folder: Path, proof: Proof) -> None:
-        how = report.how(self.recipe, f"{self.asks.path}, fitted to the labels", "")
-        text = f"# {self.recipe.name}\n\n{report.markdown(proof)}\n\n{how}\n"
-        (folder / "README.md").write_text(text, encoding="utf-8")
-        self.book.write("card.json", json.dumps(proof.plain(), indent=1) + "\n")
-        print(report.markdown(proof))
-
 
 @torch.no_grad()
 def blended(start: Reader, learned: Mapping[str, Tensor], kept: float) -> dict[str, Tensor]:
@@ -363,16 +312,3 @@ def learn_from(
         book.add_point(name, number, learner.epoch(number, show))
         checkpoint.write(number + 1, learner.state())
     progress.end()
-
-
-def _plain_figures(golds: Sequence[Gold], answers: Sequence[Answer]) -> str:
-    return json.dumps(summary(golds, answers), indent=1, ensure_ascii=False) + "\n"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _architecture(spec: SlotLm, model: Path) -> str:
-    weights = sum(int(np.prod(each.shape)) for each in gguf.GGUFReader(model).tensors)
-    return f"llama, prompt read both ways, {weights / 1e6:.2f} M weights, {spec.quantization}"

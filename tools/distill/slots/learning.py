@@ -9,12 +9,13 @@ import io
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tools.distill.device import device_of
 from tools.distill.slots.reading import Reading
 from tools.distill.slots.student import Reader
 from tools.distill.slots.tagger import Shares
@@ -84,6 +85,10 @@ class Targets:
     ids: Tensor
     shares: Tensor
 
+    def to(self, device: torch.device) -> "Targets":
+        """Return the same on a device."""
+        return Targets(self.ids.to(device), self.shares.to(device))
+
     def loss(self, logits: Tensor) -> Tensor:
         """Return the cross entropy at each place."""
         found = functional.log_softmax(logits, -1).gather(1, self.ids)
@@ -110,6 +115,10 @@ class Batch:
     answers: Targets
     tag_places: Tensor
     tags: Targets
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the same on a device."""
+        return Batch(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 def batches(readings: Sequence[Reading], budget: int, chance: random.Random) -> Iterator[list[int]]:
@@ -266,8 +275,10 @@ class SlotLearner:
         What is not to come is told of the tokens of the batch and of some others (sampled softmax:
         Jean et al. 2015): most of the vocabulary would say nothing that is not known by then.
         """
+        batch = batch.to(device_of(self.net))
         states = self.net(batch.tokens, batch.prompts).flatten(0, 1)
-        others = torch.randint(len(self.net.table), (OTHER_TOKENS,), generator=self._beside)
+        drawn = torch.randint(len(self.net.table), (OTHER_TOKENS,), generator=self._beside)
+        others = drawn.to(states.device)
         tokens = torch.unique(torch.cat([
             batch.answers.ids.flatten(), batch.tokens.flatten(), others,
         ]))  # fmt: skip
@@ -294,7 +305,9 @@ class SlotLearner:
 
     def restore(self, state: bytes) -> None:
         """Go on from such a state."""
-        net, self.average, optimizer, self._step = torch.load(io.BytesIO(state), weights_only=True)
+        net, self.average, optimizer, self._step = torch.load(
+            io.BytesIO(state), weights_only=True, map_location=device_of(self.net)
+        )
         self.net.load_state_dict(net)
         self._optimizer.load_state_dict(optimizer)
 
@@ -306,7 +319,7 @@ def exact(net: Reader, readings: Sequence[Reading]) -> list[bool]:
     order = sorted(range(len(readings)), key=lambda at: len(readings[at].tokens))
     for start in range(0, len(order), 64):
         places = order[start : start + 64]
-        batch = batch_of([readings[at] for at in places])
+        batch = batch_of([readings[at] for at in places]).to(device_of(net))
         width = batch.tokens.shape[1]
         states = net(batch.tokens, batch.prompts).flatten(0, 1)[batch.answer_places]
         best = (states @ net.table.T).argmax(-1)

@@ -68,12 +68,12 @@ class Reader(nn.Module):
             tokens: (batch, length), right padded.
             prompts: how many of each row's tokens are the prompt.
         """
-        place = torch.arange(tokens.shape[1])
+        place = torch.arange(tokens.shape[1], device=tokens.device)
         seen = (place[None] <= place[:, None])[None] | (place[None, None] < prompts[:, None, None])
-        mask = torch.zeros(seen.shape).masked_fill(~seen, float("-inf"))[:, None]
+        mask = torch.zeros(seen.shape, device=tokens.device).masked_fill(~seen, float("-inf"))
         x = functional.embedding(tokens, self.table)
         for block in self.blocks:
-            x = _through(block, x, (self.cos, self.sin), mask)
+            x = _through(block, x, (self.cos, self.sin), mask[:, None])
         states: Tensor = self.final_norm(x)
         return states
 
@@ -126,6 +126,18 @@ def grown_from(path: Path, new_layers: tuple[int, ...], seed: int) -> Reader:
             fresh.out.weight.zero_()
             fresh.down.weight.zero_()
         _fill(blocks.pop(0), tensors, at)
+    return net
+
+
+def new_one(tokenizer: Path, shape: Shape, seed: int) -> Reader:
+    """Return a reader of weights of chance for the tokens of a model file."""
+    torch.manual_seed(seed)
+    net = Reader(shape, len(vocabulary_of(tokenizer).pieces))
+    with torch.no_grad():
+        for name, weight in net.blocks.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):
+                # What is added up over all layers begins no larger than one of them would be.
+                weight.mul_((2 * shape.layers) ** -0.5)
     return net
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tools.distill.device import device_of
 from tools.distill.slots.units import TAGS, Units, spans_of, tags_of
 from tools.train.home_command.labels import INTENTS, Example, Span
 
@@ -64,6 +65,7 @@ class Tagger(nn.Module):
             return_offsets_mapping=True,
         )  # fmt: skip
         offsets = given.pop("offset_mapping")
+        given = given.to(device_of(self))
         states = self.encoder(**given).last_hidden_state
         width = states.shape[1]
         places: list[int] = []
@@ -117,8 +119,8 @@ class TaggerLearner:
             wanted = [
                 tag for each, own in zip(group, units, strict=True) for tag in _tags(each, own)
             ]
-            tag_loss = functional.cross_entropy(tags, torch.tensor(wanted))
-            named = torch.tensor([INTENTS.index(each.intent) for each in group])
+            tag_loss = functional.cross_entropy(tags, torch.tensor(wanted, device=tags.device))
+            named = torch.tensor([INTENTS.index(each.intent) for each in group], device=tags.device)
             intent_loss = functional.cross_entropy(intents, named)
             self._optimizer.zero_grad()
             (tag_loss + INTENT_WEIGHT * intent_loss).backward()
@@ -139,7 +141,9 @@ class TaggerLearner:
 
     def restore(self, state: bytes) -> None:
         """Go on from such a state."""
-        net, optimizer, self._step = torch.load(io.BytesIO(state), weights_only=True)
+        net, optimizer, self._step = torch.load(
+            io.BytesIO(state), weights_only=True, map_location=device_of(self.net)
+        )
         self.net.load_state_dict(net)
         self._optimizer.load_state_dict(optimizer)
 
@@ -171,8 +175,8 @@ def asked(
         places = order[start : start + 64]
         units = [Units.of(texts[at]) for at in places]
         tags, intents = net([texts[at] for at in places], units)
-        tag_top = tags.softmax(-1).topk(KEPT)
-        intent_top = intents.softmax(-1).topk(KEPT)
+        tag_top = tags.cpu().softmax(-1).topk(KEPT)
+        intent_top = intents.cpu().softmax(-1).topk(KEPT)
         begin = 0
         for row, (at, own) in enumerate(zip(places, units, strict=True)):
             part = slice(begin, begin + len(own))

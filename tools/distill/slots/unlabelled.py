@@ -1,8 +1,8 @@
 """Texts without labels, and what the teacher says of them.
 
-They are CLINC150's sentences for training, and variations of the labelled sentences. None is a
-held-out sentence. Where the teacher is unsure of its slots, its intent and its tags are learned,
-and no answer after the intent.
+They are CLINC150's sentences for training, and variations of the labelled sentences and of
+requests of our own writing. None is a held-out sentence. Where the teacher is unsure of its slots,
+its intent and its tags are learned, and no answer after the intent.
 """
 
 import io
@@ -21,8 +21,10 @@ from tools.train.home_command.corpora import normal_form
 from tools.train.home_command.corpus import Corpus
 from tools.train.home_command.labels import Example
 
-VARIATIONS = {"hwu64": 8}
+VARIATIONS = {"hwu64": 6}
 """How many of each labelled sentence of a source there are."""
+OF_REQUESTS = 2
+"""How many variations of each request of our own writing."""
 LONGEST = 120
 """Characters; longer texts are few and cost most."""
 SURE = 0.6
@@ -54,24 +56,28 @@ class Taught:
         return cls(texts, [Shares(*each) for each in shares])
 
 
-def ask(net: Tagger, corpus: Corpus, seed: int, tick: Callable[[float], None]) -> Taught:
+def ask(
+    net: Tagger,
+    corpus: Corpus,
+    seed: int,
+    tick: Callable[[float], None],
+    requests: Sequence[Example] = (),
+) -> Taught:
     """Gather the texts and ask the teacher about each."""
-    texts = texts_of(corpus, net, seed)
+    texts = texts_of(corpus, net, seed, requests)
     return Taught(texts, asked(net, texts, tick))
 
 
-def texts_of(corpus: Corpus, net: Tagger, seed: int) -> list[str]:
+def texts_of(corpus: Corpus, net: Tagger, seed: int, requests: Sequence[Example] = ()) -> list[str]:
     """Return the texts, no two of one normal form, in a chance order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     found = [text for text, _ in corpus.auxiliary]
     commands = [each for each in corpus.train if each.source in VARIATIONS]
     variations = Variations.over(commands, net)
     augmenter = Augmenter.over(commands)
-    found += [
-        variations.change(augmenter.change(each, chance), chance)
-        for each in commands
-        for _ in range(VARIATIONS[each.source])
-    ]
+    varied = [each for each in commands for _ in range(VARIATIONS[each.source])]
+    varied += [each for each in requests if each.source in VARIATIONS for _ in range(OF_REQUESTS)]
+    found += [variations.change(augmenter.change(each, chance), chance) for each in varied]
     kept: dict[str, str] = {}
     for text in found:
         form = normal_form(text)

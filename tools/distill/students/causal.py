@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from tools.distill.device import device_of
 from tools.distill.recipe import MethodPart, TrainingPart
 from tools.distill.spec import CausalLm
 from tools.train.home_command.artifact import About, copy_tokenizer, tensors_of, write_file
@@ -105,7 +106,8 @@ class CausalLearner:
             rise = min(1.0, done / WARM_UP + 0.02)
             for group in self._optimizer.param_groups:
                 group["lr"] = self._training.rate * rise * 0.5 * (1 + math.cos(math.pi * done))
-            loss = self._loss(*self._texts.batch(rows))
+            place = device_of(self._net)
+            loss = self._loss(*(each.to(place) for each in self._texts.batch(rows)))
             self._optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
@@ -141,7 +143,9 @@ class CausalLearner:
 
     def restore(self, state: bytes) -> None:
         """Go on from such a state."""
-        net, optimizer = torch.load(io.BytesIO(state), weights_only=True)
+        net, optimizer = torch.load(
+            io.BytesIO(state), weights_only=True, map_location=device_of(self._net)
+        )
         self._net.load_state_dict(net)
         self._optimizer.load_state_dict(optimizer)
 

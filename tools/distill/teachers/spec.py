@@ -144,6 +144,7 @@ class SlotTagger(_Teacher, frozen=True, kw_only=True, tag="tagger"):
     home: Annotated[int, Meta(ge=0)] = 7000
     other: Annotated[int, Meta(ge=0)] = 1200
     phrases: Annotated[int, Meta(ge=0)] = 0
+    requests: Annotated[int, Meta(ge=0)] = 0
 
 
 TeacherSpec = (
