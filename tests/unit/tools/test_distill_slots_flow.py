@@ -126,12 +126,18 @@ def test_no_text_without_labels_is_a_held_out_sentence_in_other_signs(tmp_path: 
                    ("where is the soup?", "b"), ("!", "b")),
         held_out=frozenset({"where is the tea", "add milk to my list"}),
     )  # fmt: skip
-    taught = unlabelled.ask(net, small, 1, lambda _: None)
+    taught = unlabelled.ask(net, (small, ()), 1, lambda _: None, 100)
     assert "where is the soup" in taught.texts
     forms = [normal_form(each) for each in taught.texts]
     assert len(set(forms)) == len(forms) == len(taught.shares)
     assert not set(forms) & {"where is the tea", "add milk to my list", ""}
     assert any(each != "where is the soup" for each in forms), "no sentence was varied"
+    few = unlabelled.ask(net, (small, ()), 1, lambda _: None, 2)
+    assert few.texts == taught.texts[:2]
+    assert len(few.shares) == 2
+    request = Example("please buy some wine", "lists_createoradd", (), "hwu64")
+    more = unlabelled.ask(net, (small, (request,)), 1, lambda _: None, 100)
+    assert len(more.texts) > len(taught.texts)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

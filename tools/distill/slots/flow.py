@@ -136,7 +136,13 @@ class _Run:
             return Taught.of(state[1])
         progress = Progress("the teacher is asked")
         requests = self.sentences.each_request() if self.spec.requests else []
-        found = ask(self.teacher, self.corpus, self.recipe.seed + 20, progress.show, requests)
+        found = ask(
+            self.teacher,
+            (self.corpus, requests),
+            self.recipe.seed + 20,
+            progress.show,
+            self.spec.texts * (self.recipe.training.epochs - self.spec.shared),
+        )
         progress.end()
         kept.write(1, found.state())
         return found

@@ -58,13 +58,13 @@ class Taught:
 
 def ask(
     net: Tagger,
-    corpus: Corpus,
+    given: tuple[Corpus, Sequence[Example]],
     seed: int,
     tick: Callable[[float], None],
-    requests: Sequence[Example] = (),
+    most: int,
 ) -> Taught:
-    """Gather the texts and ask the teacher about each."""
-    texts = texts_of(corpus, net, seed, requests)
+    """Gather texts from a corpus and requests, and ask the teacher about at most so many."""
+    texts = texts_of(*given, net, seed)[:most]
     return Taught(texts, asked(net, texts, tick))
 
 
