@@ -68,7 +68,7 @@ def ask(
     return Taught(texts, asked(net, texts, tick))
 
 
-def texts_of(corpus: Corpus, net: Tagger, seed: int, requests: Sequence[Example] = ()) -> list[str]:
+def texts_of(corpus: Corpus, requests: Sequence[Example], net: Tagger, seed: int) -> list[str]:
     """Return the texts, no two of one normal form, in a chance order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     found = [text for text, _ in corpus.auxiliary]
