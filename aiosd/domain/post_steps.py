@@ -103,9 +103,12 @@ class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
     `floor`). A window's distance is the root mean square difference within which the nearest
     `share` of the windows lie (at most 1,024 of them, evenly spaced; none less than `apart`
     samples away), so that what comes back every day is no outlier, however rare. Averaged over
-    `smooth` windows it is the score. With `calm` over 0 scores are then divided by `calm` plus
-    their median, so that a series that never quite repeats has to stand out from its own unrest,
-    and one that repeats closely is judged strictly. Windows at or over `threshold` are anomalies.
+    `smooth` windows it is the score. With `local` over 0 it is first lessened by `local` times the
+    mean distance of those nearest windows: where windows lie far apart anyway, as at the ends of a
+    series that wanders, one that does so tells less. With `calm` over 0 scores are then divided by
+    `calm` plus the median of the distances, so that a series that never quite repeats has to stand
+    out from its own unrest, and one that repeats closely is judged strictly. Windows at or over
+    `threshold` are anomalies.
     Alarms less than `merge` samples apart are one span; spans shorter than `min_length` samples
     are dropped.
     `length` and `hop` are those of the windows, of which there must be 8. Output as by
@@ -122,6 +125,7 @@ class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
     apart: int = 0
     smooth: int = 1
     calm: float = 0.0
+    local: float = 0.0
     merge: int = 0
     min_length: int = 1
 

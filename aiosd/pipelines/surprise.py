@@ -117,7 +117,7 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
         raise PackageError(f"series.outliers: quantile in 0..1, floor > 0, share in 0..{MAX_SHARE}")
     if (
         not 1 <= spec.hop <= spec.length
-        or min(spec.merge, spec.apart, spec.smooth - 1, spec.calm) < 0
+        or min(spec.merge, spec.apart, spec.smooth - 1, spec.calm, spec.local) < 0
     ):
         raise PackageError("series.outliers: length >= hop >= 1, smooth >= 1, the rest >= 0")
 
@@ -129,9 +129,11 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
                 f"are needed to compare, {spec.length + (MIN_WINDOWS - 1) * spec.hop} samples",
                 field="input.values",
             )
-        scores = _smoothed(_loneliness(vectors, spec), spec.smooth)
+        distances, usual = _loneliness(vectors, spec)
+        smooth = _smoothed(distances, spec.smooth)
+        scores = smooth - spec.local * _smoothed(usual, spec.smooth) if spec.local else smooth
         if spec.calm:
-            scores = scores / (spec.calm + np.median(scores))
+            scores = scores / (spec.calm + np.median(smooth))
         last = len(scores) - 1
         lead = (spec.length - spec.hop) // 2
         cells = [
@@ -151,8 +153,14 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
     return step
 
 
-def _loneliness(vectors: NDArray[np.float64], spec: SeriesOutliers) -> NDArray[np.float64]:
-    """Return each window's distance to the nearest `share` of the others: (n, features) → (n,)."""
+def _loneliness(
+    vectors: NDArray[np.float64], spec: SeriesOutliers
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each window's distance to the nearest `share` of the others, and theirs: twice (n,).
+
+    "Theirs" is the mean of the same distance over those nearest ones: how far apart windows lie
+    thereabouts, after the local outlier factor (Breunig et al. 2000). Zeros where `local` is 0.
+    """
     distance = np.abs(vectors - np.median(vectors, axis=0))
     scaled = vectors / np.maximum(np.quantile(distance, spec.quantile, axis=0), spec.floor)
     count, features = scaled.shape
@@ -161,19 +169,28 @@ def _loneliness(vectors: NDArray[np.float64], spec: SeriesOutliers) -> NDArray[n
     # Never so far apart that fewer than `MAX_SHARE` of the windows are left to compare with.
     apart = min(max(1, spec.apart // spec.hop), max(1, count // 4))
     rank = max(1, int(spec.share * len(places))) - 1
-    found = np.empty(count)
+    found, usual = np.empty(count), np.zeros(count)
+    nearest = np.empty((count if spec.local else 0, rank + 1), np.int16)
     for start in range(0, count, _BLOCK):
         block = scaled[start : start + _BLOCK]
+        rows = slice(start, start + len(block))
         squares = (
             (block * block).sum(axis=1)[:, np.newaxis]
             + (others * others).sum(axis=1)
             - 2 * (block @ others.T)
         )
-        near = np.abs(np.arange(start, start + len(block))[:, np.newaxis] - places) < apart
+        near = np.abs(np.arange(count)[rows, np.newaxis] - places) < apart
         squares[near] = np.inf
-        nearest = np.partition(squares, rank, axis=1)[:, rank]
-        found[start : start + len(block)] = np.sqrt(np.maximum(nearest, 0) / features)
-    return found
+        if spec.local:
+            order = np.argpartition(squares, rank, axis=1)[:, : rank + 1]
+            nearest[rows] = order
+            last = np.take_along_axis(squares, order[:, rank:], axis=1)[:, 0]
+        else:
+            last = np.partition(squares, rank, axis=1)[:, rank]
+        found[rows] = np.sqrt(np.maximum(last, 0) / features)
+    if spec.local:
+        usual = found[places][nearest].mean(axis=1)
+    return found, usual
 
 
 def _smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -142,6 +142,26 @@ def test_calm_makes_a_restless_series_stand_out_from_its_own_unrest() -> None:
     assert calmed == pytest.approx(np.array(plain) / (0.2 + np.median(plain)))
 
 
+def test_local_thinks_less_of_a_window_where_all_lie_far_apart() -> None:
+    dense, thin = np.linspace(0, 0.3, 300), np.linspace(10, 40, 100)
+    vectors = np.concatenate([dense, thin])[:, np.newaxis]
+    vectors[150] = 3
+    plain, locally = (np.array(outliers(vectors, local=local)["scores"]) for local in (0, 1))
+    # The last of the thin ones are further from theirs than it is; only its own lie close.
+    assert plain[150] < plain[300:].max()
+    assert locally[150] > locally[300:].max()
+
+
+def test_local_takes_the_mean_distance_of_the_nearest_away_and_calm_divides_by_the_whole() -> None:
+    vectors = np.arange(40.0)[:, np.newaxis] ** 1.5
+    plain = np.array(outliers(vectors, share=0.05)["scores"])
+    nearest = np.abs(vectors - vectors.T)
+    np.fill_diagonal(nearest, np.inf)
+    usual = plain[np.argsort(nearest, axis=1)[:, :2]].mean(axis=1)
+    found = outliers(vectors, share=0.05, local=0.4, calm=0.2)["scores"]
+    assert found == pytest.approx((plain - 0.4 * usual) / (0.2 + np.median(plain)))
+
+
 def test_alarms_close_together_are_one_span_and_short_spans_are_dropped() -> None:
     vectors = np.zeros((100, 2))
     vectors[40], vectors[44], vectors[80] = 5, 9, 14
@@ -162,12 +182,18 @@ def test_too_few_windows_say_how_many_samples_are_needed() -> None:
     assert raised.value.field == "input.values"
 
 
-@given(st.integers(8, 80), st.integers(1, 9), st.sampled_from([0, 10, 1000]), st.floats(0.01, 0.5))
+@given(
+    st.integers(8, 80),
+    st.integers(1, 9),
+    st.sampled_from([0, 10, 1000]),
+    st.floats(0.01, 0.5),
+    st.sampled_from([0, 0.35, 1]),
+)
 def test_outlier_scores_are_one_per_window_and_finite(
-    count: int, smooth: int, apart: int, share: float
+    count: int, smooth: int, apart: int, share: float, local: float
 ) -> None:
     vectors = np.random.default_rng(count).standard_cauchy((count, 3))
-    output = outliers(vectors, smooth=smooth, apart=apart, share=share)
+    output = outliers(vectors, smooth=smooth, apart=apart, share=share, local=local)
     assert len(output["scores"]) == count
     assert np.isfinite(output["scores"]).all()
     assert output["score"] == max(output["scores"])
@@ -186,6 +212,7 @@ def test_outlier_scores_are_one_per_window_and_finite(
         SeriesOutliers(threshold=1, length=4, floor=0),
         SeriesOutliers(threshold=1, length=4, smooth=0),
         SeriesOutliers(threshold=1, length=4, calm=-0.1),
+        SeriesOutliers(threshold=1, length=4, local=-0.1),
     ],
 )
 def test_bad_parameters_are_the_packages_fault(spec: Step) -> None:
