@@ -108,10 +108,15 @@ def _compare(options: argparse.Namespace) -> int:
     print("\n".join(compare(options.first, options.second)))
     if options.recipe:
         from tools.distill.recipe import read_recipe  # noqa: PLC0415
+        from tools.distill.series_beside import compare_series  # noqa: PLC0415
         from tools.distill.sources import load  # noqa: PLC0415
 
-        material = load(read_recipe(options.recipe), options.assets)
-        print("\n".join(["", *compare_on(options.first, options.second, material)]))
+        recipe = read_recipe(options.recipe)
+        if recipe.student.kind == "series":
+            found = compare_series(options.first, options.second)
+        else:
+            found = compare_on(options.first, options.second, load(recipe, options.assets))
+        print("\n".join(["", *found]))
     return 0
 
 

@@ -219,6 +219,7 @@ def press_series(recipe: Recipe, book: RunBook, assets: Path) -> Proof:
     )
     write_package(folder, compared, len(sets.training))
     proof = _proof(recipe, sets, runs, folder)
+    write_package(folder, compared, len(sets.training), int(float(proof.engine["ram_bytes"])))
     book.write("card.json", json.dumps(proof.plain(), indent=1) + "\n")
     text = report.markdown(proof)
     card = folder / "README.md"

@@ -34,7 +34,7 @@ def compare(first: Path, second: Path) -> list[str]:
         ("self-tests", str(len(left.self_test.cases)), str(len(right.self_test.cases))),
         ("labels", *_labels(left, right)),
     ]
-    return [*_table(rows), "", *_figures(left, right)]
+    return [*aligned(rows), "", *_figures(left, right)]
 
 
 def compare_on(first: Path, second: Path, material: Material) -> list[str]:
@@ -66,7 +66,7 @@ def compare_on(first: Path, second: Path, material: Material) -> list[str]:
             _said(found),
             f"{errors[0]:.4f}, {errors[1]:.4f}",
         ))  # fmt: skip
-    return _table(rows)
+    return aligned(rows)
 
 
 def _said(found: Gain) -> str:
@@ -78,14 +78,19 @@ def _said(found: Gain) -> str:
 
 def _shares(path: Path, labels: Sequence[str], inputs: Sequence[Input]) -> NDArray[np.float32]:
     """Return what a package says of each input: (n, labels), before any threshold of none."""
-    judge = Judge(_folder(path))
+    judge = Judge(package_in(path))
     if judge.manifest.routing.labels != list(labels):
         raise DistillError(f"{path} has other labels than the recipe")
     soft = next((each for each in judge.manifest.post if isinstance(each, ScoresSoftmax)), None)
     return softmax(judge.logits(inputs) / np.float32(soft.temperature if soft else 1.0))
 
 
-def _folder(path: Path) -> Path:
+def package_in(path: Path) -> Path:
+    """Return the package's folder, of itself or of a run.
+
+    Raises:
+        DistillError: there is none.
+    """
     folder = path if (path / "expert.toml").exists() else path / "package"
     if not (folder / "expert.toml").exists():
         raise DistillError(f"{path} is neither a package nor the folder of a finished run")
@@ -93,7 +98,7 @@ def _folder(path: Path) -> Path:
 
 
 def _read(path: Path) -> Manifest:
-    return read_manifest(_folder(path))
+    return read_manifest(package_in(path))
 
 
 def _size(manifest: Manifest) -> int:
@@ -123,7 +128,7 @@ def _figures(left: Manifest, right: Manifest) -> list[str]:
         ))  # fmt: skip
     alone = [len(each) - len(shared) for each in keyed]
     return [
-        *_table(rows),
+        *aligned(rows),
         "",
         "* the 95 % intervals do not touch"
         + (
@@ -147,7 +152,8 @@ def _overlap(one: Figure, other: Figure) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines whose cells stand under each other."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
