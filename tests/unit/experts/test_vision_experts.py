@@ -12,7 +12,11 @@ from PIL import Image
 from aiosd.domain.errors import InvalidError
 from aiosd.domain.inputs import ImageInput, Input, InputType, SeriesInput
 
-EXPERTS = ("digits", "machine-anomaly")
+REBUILDS = {
+    "digits": "python -m tools.train.digits ",
+    "machine-anomaly": "python -m tools.distill run tools/distill/recipes/machine-anomaly.toml ",
+}
+EXPERTS = tuple(REBUILDS)
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -65,7 +69,7 @@ def test_the_card_says_what_it_was_made_of_and_how_good_it_is(repo: Path, name: 
     assert manifest.model is not None
     assert manifest.model.size < 300_000
     assert manifest.card.attribution
-    assert manifest.card.rebuild.startswith("python -m tools.train.")
+    assert manifest.card.rebuild.startswith(REBUILDS[name])
     assert len(manifest.card.figures) >= 4
 
 
