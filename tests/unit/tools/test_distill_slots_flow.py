@@ -140,21 +140,11 @@ def test_no_text_without_labels_is_a_held_out_sentence_in_other_signs(tmp_path: 
     assert len(more.texts) > len(taught.texts)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(
-    ("texts", "size"),
-    [(0, ""), (5, ""), (5, "width = 64\nlayers = 1\nheads = 2\nfeed_forward = 32\n")],
-)
-def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: int, size: str
-) -> None:
+def place_of(folder: Path, monkeypatch: pytest.MonkeyPatch, student: str) -> Any:
+    """Where a tiny recipe with these lines more of its student is, and its corpus and teacher."""
     needed()
     flow = importlib.import_module("tools.distill.slots.flow")
-    judging = importlib.import_module("tools.distill.slots.judging")
-    pressing = importlib.import_module("tools.distill.pressing")
-    assets = tmp_path / "assets"
-    encoder(assets / "encoder")
+    encoder(folder / "assets" / "encoder")
     small = corpus()
 
     class Read:
@@ -165,34 +155,77 @@ def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_check
 
     monkeypatch.setattr(flow, "Corpus", Read)
     monkeypatch.setattr(
-        judging, "measure", lambda folder, _: {
+        importlib.import_module("tools.distill.slots.judging"), "measure", lambda folder, _: {
             "bytes": float((folder / "tiny-command.gguf").stat().st_size), "run_ms_p50": 1.0,
             "run_ms_p99": 2.0, "ram_bytes": 1e6, "joules": "none", "self_tests": 0.0,
         }
     )  # fmt: skip
-    recipe = tmp_path / "tiny-command.toml"
-    recipe.write_text(RECIPE.replace("other = 6", f"other = 6\ntexts = {texts}\n{size}"))
-    (tmp_path / "tiny.words.toml").write_text(WORDS)
-    place = pressing.Place(recipe, assets, tmp_path / "run", tmp_path / "cache")
+    recipe = folder / "tiny-command.toml"
+    recipe.write_text(RECIPE.replace("other = 6", f"other = 6\n{student}"))
+    (folder / "tiny.words.toml").write_text(WORDS)
+    pressing = importlib.import_module("tools.distill.pressing")
+    return pressing.Place(recipe, folder / "assets", folder / "run", folder / "cache")
+
+
+def files_of(run: Path) -> list[bytes]:
+    """Both students' models."""
+    return [(run / each / "tiny-command.gguf").read_bytes() for each in ("package", "labels-alone")]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "student",
+    [
+        "texts = 0",
+        "texts = 5\nkept = [0.0, 0.5]",
+        "texts = 5\nwidth = 64\nlayers = 1\nheads = 2\nfeed_forward = 32",
+    ],
+)
+def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, student: str
+) -> None:
+    place = place_of(tmp_path, monkeypatch, student)
+    judging = importlib.import_module("tools.distill.slots.judging")
+    pressing = importlib.import_module("tools.distill.pressing")
     proof = pressing.press(place)
-    assert proof.student.count == len(small.test)
-    assert {each.name for each in proof.slices} == {
-        judging.GROUPS["hwu64"],
-        judging.GROUPS["other"],
-    }
-    if not size:
+    assert proof.student.count == len(corpus().test)
+    groups = judging.GROUPS
+    assert {each.name for each in proof.slices} == {groups["hwu64"], groups["other"]}
+    if "width" not in student:
         assert proof.student.figures["valid JSON"] == 1.0
-    assert ("weights of chance" in " ".join(proof.notes)) == bool(size)
+    assert ("weights of chance" in " ".join(proof.notes)) == ("width" in student)
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["verdict"] in (tmp_path / "run" / "package" / "README.md").read_text()
     manifest = tomllib.loads((tmp_path / "run" / "package" / "expert.toml").read_text())
     assert {each["path"] for each in manifest["files"]} == {
         "tiny-command.gguf", "grammar.gbnf", "examples.tsv", "calibration.tsv"
     }  # fmt: skip
-    model = (tmp_path / "run" / "package" / "tiny-command.gguf").read_bytes()
+    stages = json.loads((tmp_path / "run" / "run.json").read_text())["stages"]
+    kept = {each["kept of the start"] for each in stages.values()}
+    assert kept <= ({0.0, 0.5} if "kept" in student else {0.0})
+    before = files_of(place.out)
     again = pressing.press(place)
     assert again.plain() == proof.plain()
-    assert (tmp_path / "run" / "package" / "tiny-command.gguf").read_bytes() == model
+    assert files_of(place.out) == before
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_core_and_two_come_to_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of(tmp_path, monkeypatch, "texts = 5")
+    beside = importlib.import_module("tools.distill.slots.beside")
+    pressing = importlib.import_module("tools.distill.pressing")
+    found = []
+    for cores in (1, 2):
+        monkeypatch.setattr(beside, "cores", lambda cores=cores: cores)
+        one = dataclasses.replace(place, out=tmp_path / f"run-{cores}")
+        pressing.press(one)
+        assert (one.out / "labels-alone.log").exists() == (cores > 1)
+        found.append(files_of(one.out))
+    assert found[0] == found[1]
 
 
 def test_what_is_written_lies_between_the_start_and_what_was_learned() -> None:
