@@ -132,6 +132,13 @@ def test_no_text_without_labels_is_a_held_out_sentence_in_other_signs(tmp_path: 
     assert len(set(forms)) == len(forms) == len(taught.shares)
     assert not set(forms) & {"where is the tea", "add milk to my list", ""}
     assert any(each != "where is the soup" for each in forms), "no sentence was varied"
+    state = taught.state()
+    kept = unlabelled.Taught.of(state)
+    assert kept.texts == taught.texts
+    for one, other in zip(kept.shares, taught.shares, strict=True):
+        for name in ("tags", "tag_shares", "intents", "intent_shares"):
+            assert (getattr(one, name) == getattr(other, name)).all()
+    assert len(state) < 4_000 + 1_000 * len(taught.texts)
     few = unlabelled.ask(net, (small, ()), 1, lambda _: None, 2)
     assert few.texts == taught.texts[:2]
     assert len(few.shares) == 2

@@ -8,7 +8,7 @@ its intent and its tags are learned, and no answer after the intent.
 import io
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import torch
 
@@ -44,16 +44,26 @@ class Taught:
         return [(example_of(self.texts[at], self.shares[at]), self.shares[at]) for at in places]
 
     def state(self) -> bytes:
-        """Return all of it."""
+        """Return all of it, the shares of all texts one after the other."""
         file = io.BytesIO()
-        torch.save([list(self.texts), [astuple(each) for each in self.shares]], file)
+        shares = self.shares
+        parts = [
+            torch.cat([each.tags for each in shares]),
+            torch.cat([each.tag_shares for each in shares]),
+            torch.stack([each.intents for each in shares]),
+            torch.stack([each.intent_shares for each in shares]),
+        ]
+        torch.save([list(self.texts), [len(each.tags) for each in shares], parts], file)
         return file.getvalue()
 
     @classmethod
     def of(cls, state: bytes) -> "Taught":
         """Read such a state."""
-        texts, shares = torch.load(io.BytesIO(state), weights_only=True)
-        return cls(texts, [Shares(*each) for each in shares])
+        texts, units, (tags, tag_shares, *intents) = torch.load(
+            io.BytesIO(state), weights_only=True
+        )
+        parts = zip(tags.split(units), tag_shares.split(units), *intents, strict=True)
+        return cls(texts, [Shares(*each) for each in parts])
 
 
 def ask(
