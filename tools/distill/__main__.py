@@ -10,6 +10,8 @@ from pathlib import Path
 from tools.distill.fault import DistillError
 
 ASSETS = Path("../shared/assets")
+OWN = {"aiosd", "tools"}
+"""What is missing of these is a fault of ours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.act(options))
     except DistillError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OWN:
+            raise
+        print(
+            f"the module {error.name} is missing here: pip install 'aiosd[distill]'",
+            file=sys.stderr,
+        )
         return 1
 
 

@@ -73,11 +73,19 @@ class Beside:
                 key, value = self._there.recv()
             except EOFError:
                 raise DistillError(
-                    f"the process beside this one ended without {name}; {self._log} has its last "
-                    "lines. Run the command again: it goes on from its checkpoints"
+                    f"the process beside this one ended without {name}; the last line of "
+                    f"{self._log}: {last_line(self._log)!r}. Run the command again: it goes on "
+                    "from its checkpoints"
                 ) from None
             self._told[key] = value
         return self._told[name]
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a text file that is not empty, or nothing."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
 
 
 def _carry_out(act: Callable[[Tell], None], told: Connection, log: Path) -> None:
