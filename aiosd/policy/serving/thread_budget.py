@@ -69,8 +69,17 @@ class ThreadBudget:
             return share
         mine = self._running[expert] = _Running(wants, rank, Share())
         mine.share = self._divide()[expert]
+        if rank == BACKGROUND_RANK:
+            mine.share = self._beside(mine.share)
         self._stale = len(self._running) > 1
         return mine.share
+
+    def _beside(self, share: Share) -> Share:
+        """Return no more than a trickle of what the others were told: they may get more later."""
+        told = [each.share.duty for each in self._running.values() if each.rank < BACKGROUND_RANK]
+        if not told:
+            return share
+        return Share(share.threads, min(share.duty, max(_LEAST_DUTY, TRICKLE * max(told))))
 
     def end(self, expert: str, now: float) -> None:
         """Take note that a worker is free, or gone."""

@@ -51,6 +51,22 @@ def test_short_requests_beside_a_long_one_do_not_make_it_change_its_threads() ->
     assert told == [("long", Share(1))]
 
 
+def test_a_trickle_that_begins_within_the_calm_is_one_beside_what_the_others_still_have() -> None:
+    budget = ThreadBudget(2)
+    budget.limit(2, 0.7)
+    for name in ("one", "two"):
+        budget.begin(name, 1, NORMAL)
+    assert budget.adjust(0.0) == [("one", Share(1, 0.35))]
+    budget.end("two", 1.0)
+    begun = budget.begin("nobody waits", 1, BACKGROUND)
+    assert begun == Share(1, pytest.approx(TRICKLE * 0.35))
+    assert budget.adjust(1.0) == []
+    assert budget.adjust(1.0 + CALM_SECONDS) == [
+        ("one", Share(1, 0.7)),
+        ("nobody waits", Share(1, pytest.approx(TRICKLE * 0.7))),
+    ]
+
+
 def test_the_more_urgent_gets_the_odd_thread() -> None:
     budget = ThreadBudget(3)
     budget.begin("normal", 3, NORMAL)
