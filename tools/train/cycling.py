@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.train.nab import Series
+from tools.train.plant import in_some_unit, with_faults
 
 Floats = NDArray[np.float64]
 Form = Callable[[int, np.random.Generator], Floats]
@@ -164,16 +165,8 @@ def cycling(count: int, seed: int) -> list[Series]:
         values = FORMS[name](length, rng)
         noise = rng.choice([0, 0.03, 0.15]) * max(float(values.std()), 0.1)
         values = values + noise * rng.normal(size=length)
-        windows = []
-        for part in range(int(rng.integers(0, 3))):
-            low, high = ((0.2, 0.5), (0.62, 0.88))[part]
-            start = int(rng.uniform(low, high) * length)
-            end = fault(values, rng, start)
-            margin = round(0.03 * length)
-            windows.append((max(0, start - margin), min(length, end + margin)))
-        values = float(rng.choice([0, 20, 1000])) + float(rng.choice([0.01, 1, 30])) * values
+        windows = with_faults(values, fault, 0.88, rng)
+        values = in_some_unit(values, rng)
         seconds = np.arange(length) * 300.0
-        found.append(
-            Series(f"cycling/{name}-{index}", values, tuple(windows), seconds, held_out=True)
-        )
+        found.append(Series(f"cycling/{name}-{index}", values, windows, seconds, held_out=True))
     return found

@@ -100,6 +100,30 @@ def fault(values: Floats, rng: np.random.Generator, start: int) -> int:
     return end
 
 
+def with_faults(
+    values: NDArray[np.float64],
+    put: Callable[[NDArray[np.float64], np.random.Generator, int], int],
+    last: float,
+    rng: np.random.Generator,
+) -> tuple[tuple[int, int], ...]:
+    """Put 0 to 2 faults into `values`, none after the share `last`; return the labelled windows.
+
+    A window is the fault and 3 % of the series on both sides. `put` returns a fault's end.
+    """
+    windows = []
+    for low, high in ((0.2, 0.5), (0.62, last))[: int(rng.integers(0, 3))]:
+        start = int(rng.uniform(low, high) * len(values))
+        end = put(values, rng, start)
+        margin = round(0.03 * len(values))
+        windows.append((max(0, start - margin), min(len(values), end + margin)))
+    return tuple(windows)
+
+
+def in_some_unit(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return them as a sensor of any zero and scale would read them."""
+    return float(rng.choice([0, 20, 1000])) + float(rng.choice([0.01, 1, 30])) * values
+
+
 def plant(count: int, seed: int) -> list[Series]:
     """Return `count` series of 800 to 5,000 samples, five minutes apart, with 0 to 2 faults.
 
@@ -112,15 +136,9 @@ def plant(count: int, seed: int) -> list[Series]:
         length = int(rng.integers(800, 5000))
         places = np.arange(length)
         values = FORMS[name](places, int(rng.choice([48, 96, 144, 288])), rng)
-        windows = []
-        for part in range(int(rng.integers(0, 3))):
-            low, high = ((0.2, 0.5), (0.62, 0.9))[part]
-            start = int(rng.uniform(low, high) * length)
-            end = fault(values, rng, start)
-            margin = round(0.03 * length)
-            windows.append((max(0, start - margin), min(length, end + margin)))
-        values = float(rng.choice([0, 20, 1000])) + float(rng.choice([0.01, 1, 30])) * values
+        windows = with_faults(values, fault, 0.9, rng)
+        values = in_some_unit(values, rng)
         found.append(
-            Series(f"plant/{name}-{index}", values, tuple(windows), places * 300.0, held_out=True)
+            Series(f"plant/{name}-{index}", values, windows, places * 300.0, held_out=True)
         )
     return found

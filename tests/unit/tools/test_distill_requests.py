@@ -82,6 +82,11 @@ def test_a_line_that_cannot_be_read_is_named(text: str, fault: str) -> None:
         part().requests_of(text)
 
 
+def test_a_slot_of_which_nobody_knows_a_value_is_named() -> None:
+    with pytest.raises(ValueError, match="snips BookRestaurant has no value of served_dish"):
+        drawn("[snips BookRestaurant]\na table for {served_dish}", {})
+
+
 def test_what_is_bundled_can_be_drawn_and_every_slot_is_of_whole_words() -> None:
     module = part()
     units = importlib.import_module("tools.distill.slots.units")

@@ -119,6 +119,10 @@ class Requests:
         known = self.known.get((request.intent, slot)) or self.known.get(("", slot), ())
         if new and (not known or chance.random() < NEW):
             return chance.choice(new)
+        if not known:
+            raise ValueError(
+                f"{request.source} {request.intent} has no value of {slot}: write one, {{{slot}=…}}"
+            )
         return chance.choice(known)
 
 
