@@ -9,6 +9,7 @@ memory limit ends anyone.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -123,7 +124,10 @@ class Cgroups:
     def _groups(self) -> Iterator[Path]:
         """Yield every group, the top first."""
         yield self._top
-        yield from (path for path in sorted(self._top.rglob("*")) if path.is_dir())
+        # Not rglob, which fails where one is removed meanwhile.
+        yield from sorted(
+            Path(folder, name) for folder, names, _ in os.walk(self._top) for name in names
+        )
 
     def _move(self, group: Path) -> None:
         """Take in the pids that were written since the last visit."""

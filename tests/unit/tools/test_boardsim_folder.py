@@ -196,3 +196,23 @@ def test_what_other_programs_take_is_not_available(tmp_path: Path) -> None:
     board.live.tree.set("taken", "1000")
     board.go(0.5)
     assert before - read_memory(tmp_path).available_bytes == pytest.approx(1000 * 2**20, rel=0.01)
+
+
+def test_a_group_that_is_removed_while_the_groups_are_looked_through_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = Cgroups(tmp_path, memory=True)
+    leaving, staying = (tmp_path / "sys/fs/cgroup" / name for name in ("leaving", "staying"))
+    leaving.mkdir()
+    staying.mkdir()
+    scan = os.scandir
+
+    def removed_before(folder: str | Path) -> object:
+        if Path(folder) == leaving and leaving.is_dir():
+            leaving.rmdir()
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", removed_before)
+    groups.visit()
+    assert not leaving.exists()
+    assert (staying / "cgroup.procs").exists()
