@@ -107,8 +107,11 @@ class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
     mean distance of those nearest windows: where windows lie far apart anyway, as at the ends of a
     series that wanders, one that does so tells less. With `calm` over 0 scores are then divided by
     `calm` plus the median of the distances, so that a series that never quite repeats has to stand
-    out from its own unrest, and one that repeats closely is judged strictly. Windows at or over
-    `threshold` are anomalies.
+    out from its own unrest, and one that repeats closely is judged strictly. With `rare` over 0 a
+    window's score is at least `rare` times the distance of a value in its middle from the
+    `rare_times` nearest values of the series, or the nearest `rare_share` of them if those are
+    fewer, none less than `apart` samples away: a single spike is lost in a window, and one that
+    came so often before is none. Windows at or over `threshold` are anomalies.
     Alarms less than `merge` samples apart are one span; spans shorter than `min_length` samples
     are dropped.
     `length` and `hop` are those of the windows, of which there must be 8. Output as by
@@ -126,6 +129,9 @@ class SeriesOutliers(Step, frozen=True, kw_only=True, tag="series.outliers"):
     smooth: int = 1
     calm: float = 0.0
     local: float = 0.0
+    rare: float = 0.0
+    rare_times: int = 9
+    rare_share: float = 0.006
     merge: int = 0
     min_length: int = 1
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from aiosd.domain.errors import ExpertFailedError, InvalidError, PackageError
 from aiosd.domain.post_steps import SeriesForecast, SeriesOutliers, SeriesReconstruction
 from aiosd.pipelines.answer import Answer
+from aiosd.pipelines.rarity import MAX_RARE, rarity
 
 Floats = NDArray[np.float32]
 Spans = list[tuple[int, int]]
@@ -94,7 +95,7 @@ def _forecast_errors(given: Floats, made: Floats, spec: SeriesForecast) -> NDArr
     sample that nobody forecast has error 0.
     """
     length, hop = given.shape[1], spec.hop
-    series = np.concatenate([given[0], *(window[length - hop :] for window in given[1:])])
+    series = _joined(given, hop)
     total, count = np.zeros(len(series)), np.zeros(len(series))
     for index, ahead in enumerate(made):
         start = index * hop + length
@@ -117,9 +118,11 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
         raise PackageError(f"series.outliers: quantile in 0..1, floor > 0, share in 0..{MAX_SHARE}")
     if (
         not 1 <= spec.hop <= spec.length
-        or min(spec.merge, spec.apart, spec.smooth - 1, spec.calm, spec.local) < 0
+        or min(spec.merge, spec.apart, spec.smooth - 1, spec.calm, spec.local, spec.rare) < 0
     ):
         raise PackageError("series.outliers: length >= hop >= 1, smooth >= 1, the rest >= 0")
+    if not 0 < spec.rare_share <= MAX_RARE or spec.rare_times < 1:
+        raise PackageError(f"series.outliers: rare_share in 0..{MAX_RARE}, rare_times >= 1")
 
     def step(answer: Answer) -> Answer:
         vectors = answer.tensors[0].reshape(len(answer.tensors[0]), -1).astype(np.float64)
@@ -134,6 +137,8 @@ def outliers(spec: SeriesOutliers, _folder: Path) -> Callable[[Answer], Answer]:
         scores = smooth - spec.local * _smoothed(usual, spec.smooth) if spec.local else smooth
         if spec.calm:
             scores = scores / (spec.calm + np.median(smooth))
+        if spec.rare:
+            scores = _with_rare(scores, answer.prepared, spec)
         last = len(scores) - 1
         lead = (spec.length - spec.hop) // 2
         cells = [
@@ -191,6 +196,38 @@ def _loneliness(
     if spec.local:
         usual = found[places][nearest].mean(axis=1)
     return found, usual
+
+
+def _with_rare(
+    scores: NDArray[np.float64], prepared: tuple[Floats, ...], spec: SeriesOutliers
+) -> NDArray[np.float64]:
+    """Return scores (n,) that are at least `rare` times the rarity of a sample in the middle.
+
+    Raises:
+        ExpertFailedError: the model was not given so many windows, or not such ones.
+    """
+    given, count = prepared[0].shape[:2] if prepared else (), len(scores)
+    if given != (count, spec.length):
+        raise ExpertFailedError(
+            f"windows of shape {given} went in, {count} answers came out: {spec.length} samples "
+            "a window are needed to see which are rare",
+            reason="the model does not answer per window",
+        )
+    series = _joined(prepared[0].reshape(count, spec.length, -1), spec.hop)
+    lead = (spec.length - spec.hop) // 2
+    places = np.clip((np.arange(len(series)) - lead) // spec.hop, 0, count - 1)
+    least, found = scores[places] / spec.rare, scores.copy()
+    for column in series.T:
+        rare = rarity(column, least, (spec.rare_times, spec.rare_share), spec.apart)
+        np.maximum.at(found, places, spec.rare * rare)
+    return found
+
+
+def _joined(windows: Floats, hop: int) -> NDArray[np.float64]:
+    """Return the samples (n, columns) that windows (count, length, columns) are of."""
+    rest = windows[1:, windows.shape[1] - hop :].reshape(-1, windows.shape[2])
+    series: NDArray[np.float64] = np.concatenate([windows[0], rest]).astype(np.float64)
+    return series
 
 
 def _smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:

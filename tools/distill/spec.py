@@ -9,6 +9,7 @@ from aiosd.domain.pre_steps import SurfaceFact
 
 Width = Annotated[int, Meta(ge=1, le=65_536)]
 Side = Annotated[int, Meta(ge=1, le=64)]
+Times = Annotated[int, Meta(ge=1, le=8)]
 
 
 class Student(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +106,8 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     """A sentence → JSON with an intent and slots; a llama whose prompt is read both ways; GGUF.
 
     It begins with the weights and the tokenizer of `start`, a GGUF file; `new_layers` are put in
-    before the named ones. With a `width` it has so many `layers` of that width, `heads` and
+    before the named ones, and channels, with their heads, and feed-forward units stand there as
+    often as `times` says. With a `width` it has so many `layers` of that width, `heads` and
     `feed_forward` units, weights of chance, and the tokenizer of `start`. The first `shared` epochs
     are of labels alone, for both students. An epoch is a quarter of HWU64 and SNIPS so many times,
     and of so many sentences of other kinds; `phrases` are of templates of ours, in the notation of
@@ -119,6 +121,7 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
 
     start: str
     new_layers: list[int] = msgspec.field(default_factory=list)
+    times: tuple[Times, Times] = (1, 1)
     width: Annotated[int, Meta(ge=0, le=4096, multiple_of=32)] = 0
     layers: Annotated[int, Meta(ge=1, le=64)] = 8
     heads: Annotated[int, Meta(ge=1, le=64)] = 8

@@ -64,6 +64,7 @@ POST = SeriesOutliers(
     smooth=9,
     calm=0.25,
     local=0.35,
+    rare=0.6,
     merge=24,
 )
 

@@ -213,6 +213,9 @@ def test_outlier_scores_are_one_per_window_and_finite(
         SeriesOutliers(threshold=1, length=4, smooth=0),
         SeriesOutliers(threshold=1, length=4, calm=-0.1),
         SeriesOutliers(threshold=1, length=4, local=-0.1),
+        SeriesOutliers(threshold=1, length=4, rare=-0.1),
+        SeriesOutliers(threshold=1, length=4, rare_times=0),
+        SeriesOutliers(threshold=1, length=4, rare_share=0.3),
     ],
 )
 def test_bad_parameters_are_the_packages_fault(spec: Step) -> None:

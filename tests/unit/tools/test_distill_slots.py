@@ -347,6 +347,25 @@ def test_a_new_layer_changes_nothing_at_first() -> None:
     assert torch.allclose(plain, grown, atol=1e-5)
 
 
+def test_a_wider_student_says_at_first_what_the_narrower_one_says_and_its_copies_part() -> None:
+    student, growing, torch = part("student"), part("growing"), needed("torch")
+    narrow = student.grown_from(HOME_COMMAND / "home-command.gguf", (2,), 1)
+    tokens, prompt = torch.tensor([[1, 700, 900, 13, 60]]), torch.tensor([4])
+    wide = growing.widened(narrow, (2, 3), 1)
+    old, new = narrow.shape, wide.shape
+    assert (new.width, new.heads, new.feed_forward) == (2 * old.width, 2 * old.heads, 1344)
+    assert (new.layers, new.context) == (7, old.context)
+    with torch.no_grad():
+        plain, grown = (net(tokens, prompt) @ net.table.T for net in (narrow, wide))
+    assert torch.allclose(plain, grown, atol=2e-3)
+    assert plain.abs().max() > 1
+    optimizer = torch.optim.SGD(wide.parameters(), 0.01)
+    (wide(tokens, prompt) @ wide.table.T).square().mean().backward()
+    optimizer.step()
+    first, second = wide.table.chunk(2, dim=1)
+    assert not torch.allclose(first[tokens], second[tokens], atol=1e-6)
+
+
 def test_llama_cpp_reads_the_prompt_both_ways_as_the_student_does(tmp_path: Path) -> None:
     student, torch = part("student"), needed("torch")
     llama_cpp = needed("llama_cpp")

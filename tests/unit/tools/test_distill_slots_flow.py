@@ -42,11 +42,13 @@ batch = 512
 rate = 0.0005
 [package]
 words = "tiny.words.toml"
+max_bytes = 20_000_000
 """
 WORDS = """
 format = 1
 name = "tiny-command"
 release = @release@
+max_bytes = 20_000_000
 summary = "@architecture@"
 licence = "CC-BY-4.0"
 task = "text.extract"
@@ -187,6 +189,7 @@ def files_of(run: Path) -> list[bytes]:
         "texts = 0",
         "texts = 5\nkept = [0.0, 0.5]",
         "texts = 5\nwidth = 64\nlayers = 1\nheads = 2\nfeed_forward = 32",
+        "texts = 5\ntimes = [2, 1]\nnew_layers = [0]",
     ],
 )
 def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_checkpoints(
@@ -202,6 +205,7 @@ def test_a_recipe_becomes_a_package_and_a_card_and_the_same_again_from_its_check
     if "width" not in student:
         assert proof.student.figures["valid JSON"] == 1.0
     assert ("weights of chance" in " ".join(proof.notes)) == ("width" in student)
+    assert ("widened" in " ".join(proof.notes)) == ("times" in student)
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["verdict"] in (tmp_path / "run" / "package" / "README.md").read_text()
     manifest = tomllib.loads((tmp_path / "run" / "package" / "expert.toml").read_text())

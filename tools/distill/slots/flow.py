@@ -23,6 +23,7 @@ from tools.distill.proof import Proof
 from tools.distill.recipe import Recipe
 from tools.distill.run_book import RunBook
 from tools.distill.slots.beside import Beside, Tell
+from tools.distill.slots.growing import widened
 from tools.distill.slots.judging import ALONE, Judge, Told
 from tools.distill.slots.learning import Lesson, Pace, SlotLearner, SlotNames, exact
 from tools.distill.slots.reading import Reading, read, read_steps
@@ -193,7 +194,9 @@ class _Run:
         if own.width:
             shape = Shape(own.width, own.layers, own.heads, own.feed_forward, CONTEXT)
             return new_one(self.start, shape, seed).to(device(self.on))
-        return grown_from(self.start, tuple(own.new_layers), seed).to(device(self.on))
+        begun = grown_from(self.start, tuple(own.new_layers), seed)
+        grown = begun if own.times == (1, 1) else widened(begun, own.times, seed)
+        return grown.to(device(self.on))
 
     def _shared(self) -> SlotLearner:
         """Return the student as it is after the epochs that both have."""

@@ -130,6 +130,8 @@ class Judge:
         )
         start = Path(self.spec.start)
         with_what = "weights of chance and the tokenizer" if self.spec.width else "the weights"
+        if self.spec.times != (1, 1):
+            with_what += " (widened: channels {} times, units {} times)".format(*self.spec.times)
         began = (
             f"Both students began with {with_what} of {start.name}, sha256 {_digest(start)}, "
             f"and shared the first {self.spec.shared} epochs."
