@@ -56,7 +56,7 @@ PRE: tuple[Callable[[Any], Any], ...] = (
     window(STEPS[2], HERE),
 )
 POST = SeriesOutliers(
-    threshold=0.82,
+    threshold=0.83,
     length=LENGTH,
     hop=HOP,
     share=0.04,
