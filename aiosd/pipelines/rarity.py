@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 MAX_RARE = 0.25
 """The largest share of the others: so many are left where those nearby do not count."""
-_BLOCK = 256  # samples compared at a time, to bound memory
+_CELLS = 1 << 17  # distances looked at at a time, to bound memory: 1 MiB each of a few arrays
 
 Values = NDArray[np.float64]
 
@@ -32,9 +32,9 @@ def rarity(values: Values, least: Values, nearest: tuple[int, float], apart: int
     at = np.searchsorted(values[order], values)
     furthest = np.minimum(ordered[at + 2 * reach - 1] - values, values - ordered[at])
     found = np.zeros(count)
-    rows = np.flatnonzero(furthest > least)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
+    rows, size = np.flatnonzero(furthest > least), max(1, _CELLS // (2 * reach))
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size]
         beside = at[block, np.newaxis] + np.arange(2 * reach)
         distance = np.abs(ordered[beside] - values[block, np.newaxis])
         distance[np.abs(when[beside] - block[:, np.newaxis]) < apart] = np.inf

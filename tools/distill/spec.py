@@ -140,6 +140,13 @@ class SlotLm(Student, frozen=True, kw_only=True, tag_field="kind", tag="slot-lm"
     )
     quantization: Literal["F16", "Q8_0", "Q4_0"] = "Q8_0"
 
+    def __post_init__(self) -> None:
+        """Hold the keys against each other: a ValueError becomes the recipe's RecipeError."""
+        if self.width and (self.new_layers or self.times != (1, 1)):
+            raise ValueError(
+                "new_layers and times grow the weights of start; with width there are none"
+            )
+
 
 class StaticTable(Student, frozen=True, kw_only=True, tag_field="kind", tag="static-table"):
     """A vector of `dims` int8 for each of some ten thousand words: what the router's head looks up.

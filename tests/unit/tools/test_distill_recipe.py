@@ -72,6 +72,14 @@ def test_there_are_shipped_recipes() -> None:
         ('names = ["logit-matching"]', 'names = ["hint"]', "hint does not fit"),
         ('names = ["logit-matching"]', 'names = ["logit-matching"]\nhint = 0.0', "method.hint"),
         ('name = "tiny"', 'name = "Tiny Model"', "name"),
+        *(
+            (
+                'kind = "text-classifier"\nbits = 10\nhidden = 0',
+                f'kind = "slot-lm"\nstart = "a.gguf"\nwidth = 64\n{key}',
+                "with width there are none",
+            )
+            for key in ("times = [2, 1]", "new_layers = [0]")
+        ),
         ("[data]", "[data", "tiny.toml"),
     ],
 )
